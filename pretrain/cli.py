@@ -1,0 +1,51 @@
+"""What every command line shares: one-line errors with exit code 2, and the choice of a device."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from pretrain.errors import NonFiniteLossError, UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line: wrong options and wrong data read alike."""
+
+    def __init__(self, description: str, example: str):
+        super().__init__(
+            description=description,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see --help)")
+
+
+def run(main: Callable[[list[str]], None]) -> NoReturn:
+    """Run ``main(argv)`` and exit: 0 when done, 2 with one line for a user's mistake, 1 for a diverged run."""
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except NonFiniteLossError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0)
+
+
+def widths_argument(parser: argparse.ArgumentParser, default: list[float] | None) -> None:
+    """Add ``--width``/``--widths``, the same option: one or more numbers."""
+    parser.add_argument(
+        "--width", "--widths", dest="widths", type=float, nargs="+", default=default, metavar="W",
+        help="one or more widths in the checkpoint's range"
+        + ("" if default is None else f" (default: {' '.join(map(str, default))})"),
+    )  # fmt: skip
+
+
+def default_device() -> str:
+    """``cuda`` where there is one, else ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

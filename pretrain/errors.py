@@ -1,0 +1,23 @@
+"""Errors that a user can mend: the command lines print them as one line and exit with code 2."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """What was wrong, what was expected and, where there is one, the nearest valid name; one line."""
+
+
+class UncalibratedWidthError(UserError):
+    """A width was used in eval mode before its batch-norm statistics were estimated."""
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became inf or NaN; the message names the step, the width and the last good checkpoint."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint for an unknown ``name``: ``; did you mean 'x'?`` or, with nothing close, the valid names."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; valid: {', '.join(names)}"

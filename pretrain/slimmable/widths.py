@@ -1,0 +1,92 @@
+"""Widths and channels: one rounding for the layers, the cost counter, the extractor and the converters.
+
+US3L (CVPR 2023), section 3.1: at width w a layer of C channels uses its first c(w) = round_channels(C, w).
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pretrain.errors import UserError
+
+WIDTH_MIN, WIDTH_MAX = 0.25, 1.0
+
+
+def round_channels(channels: int, width: float, divisor: int = 8) -> int:
+    """c(w): ``channels * width`` rounded half up to a multiple of ``divisor``, at least ``divisor``.
+
+    Where that lost more than 10 % of the channels, one ``divisor`` is added.
+
+    >>> [round_channels(64, w) for w in (1.0, 0.9, 0.25)]
+    [64, 56, 16]
+    """
+    exact = channels * width
+    rounded = max(divisor, int(exact + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * exact else rounded
+
+
+def check_width(width: float, low: float = WIDTH_MIN, high: float = WIDTH_MAX) -> float:
+    """``width`` itself if it lies in [low, high], else a UserError."""
+    if not low <= width <= high:
+        raise UserError(f"width {width:g} is outside the range {low:g} to {high:g}")
+    return width
+
+
+@dataclass(frozen=True)
+class WidthSpace:
+    """The distinct sub-networks of a backbone: intervals of widths that share one channel tuple.
+
+    Drawing an interval by its length is the same distribution over sub-networks as a uniform width, and
+    bounds how many shapes a compiler, an autotuner or a cache ever sees (90 for ResNet-18, 378 for ResNet-50).
+
+    edges: lower ends of the intervals, ascending; the first is the smallest width.
+    names: one canonical width per interval, the one that ``snap`` returns.
+    """
+
+    edges: tuple[float, ...]
+    names: tuple[float, ...]
+    low: float
+    high: float
+
+    @classmethod
+    def of(
+        cls, plan: Callable[[float], Hashable], base_channels: set[int], low: float = WIDTH_MIN, high: float = WIDTH_MAX, divisor: int = 8
+    ) -> "WidthSpace":
+        """Cut [low, high] wherever ``plan(width)`` changes.
+
+        plan: the channel tuple of a width. base_channels: the full-width channel counts that it rounds.
+        """  # fmt: skip
+        cuts = {low, high}
+        for channels in base_channels:
+            for k in range(1, channels // divisor + 1):
+                cuts.add((k + 0.5) * divisor / channels)  # half up
+                cuts.add(k * divisor / (0.9 * channels))  # the 10 % rule
+        points = sorted(c for c in cuts if low <= c <= high)
+        edges: list[float] = []
+        last = None
+        for left, right in zip(points, points[1:], strict=False):
+            here = plan((left + right) / 2)
+            if here != last:
+                edges.append(left)
+                last = here
+        ends = [*edges[1:], high]
+        names = [round((a + b) / 2, 6) for a, b in zip(edges, ends, strict=True)]
+        names[0], names[-1] = low, high
+        return cls(tuple(edges), tuple(names), low, high)
+
+    def __len__(self) -> int:
+        return len(self.edges)
+
+    def snap(self, width: float) -> float:
+        """The canonical width of the interval that holds ``width``."""
+        check_width(width, self.low, self.high)
+        return self.names[bisect_right(self.edges, width) - 1]
+
+    def draw(self, count: int, low: float, high: float, seed: int, iteration: int) -> list[float]:
+        """``count`` sub-networks, each as if by a uniform width of [low, high]; a pure function of its arguments."""
+        check_width(low, self.low, self.high)
+        check_width(high, low, self.high)
+        uniform = np.random.Generator(np.random.Philox(key=[seed, iteration])).uniform(low, high, count)
+        return [self.snap(float(u)) for u in uniform]
