@@ -1,0 +1,63 @@
+"""Where the weights of an evaluation come from: a universal checkpoint, or its architecture with random weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pretrain.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from pretrain import UniversalNetwork
+
+CHECKPOINT_NAME = "universal.safetensors"
+INITS = ("pretrained", "random")
+
+
+@dataclass
+class Source:
+    """net: a UniversalNetwork. method: the pretraining's name, or ``random``. checkpoint_hash: None for random."""
+
+    net: "UniversalNetwork"
+    method: str
+    checkpoint_hash: str | None
+
+    @property
+    def is_random(self) -> bool:
+        return self.method == "random"
+
+    @property
+    def backbone(self) -> str:
+        """The backbone's name, e.g. ``resnet18``."""
+        return self.net.metadata["backbone"]["name"]
+
+    @property
+    def pretraining(self) -> dict | None:
+        """What the checkpoint says of its training (its whole metadata); None for random weights."""
+        return None if self.is_random else dict(self.net.metadata)
+
+
+def find_checkpoint(path: Path | None, runs: Path = Path("runs")) -> Path:
+    """``path`` (a file, or a run folder that holds one), or the newest ``runs/**/universal.safetensors`` if None."""
+    if path is not None:
+        path = Path(path)
+        candidate = path / CHECKPOINT_NAME if path.is_dir() else path
+        if candidate.is_file():
+            return candidate
+        valid = [str(found) for found in Path(runs).rglob(CHECKPOINT_NAME)]
+        raise UserError(f"no universal checkpoint at {candidate}{nearest(str(candidate), valid) if valid else ''}")
+    found = list(Path(runs).rglob(CHECKPOINT_NAME))
+    if not found:
+        raise UserError(f"no {CHECKPOINT_NAME} below {runs}/; pretrain first (tools/pretrain.py), or give --checkpoint")
+    return max(found, key=lambda file: (file.stat().st_mtime_ns, str(file)))
+
+
+def load_source(checkpoint: Path, init: str = "pretrained", seed: int = 0) -> Source:
+    """init ``pretrained``: the checkpoint's weights; ``random``: its architecture with weights drawn by ``seed``."""
+    from pretrain import load_universal
+
+    if init not in INITS:
+        raise UserError(f"unknown init '{init}'{nearest(init, INITS)}")
+    net = load_universal(checkpoint)
+    if init == "random":
+        return Source(net.reinitialised(seed), "random", None)
+    return Source(net, net.metadata["method"], net.hash)
