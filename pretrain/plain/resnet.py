@@ -100,6 +100,9 @@ class PlainResNet(nn.Module):
             inputs = channels.outer[i]
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(inputs, num_classes) if num_classes else nn.Identity()
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def _stage(self, i: int, inputs: int) -> nn.Sequential:
         block = BasicBlock if self.depth == 18 else Bottleneck

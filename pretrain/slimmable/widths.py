@@ -52,7 +52,12 @@ class WidthSpace:
 
     @classmethod
     def of(
-        cls, plan: Callable[[float], Hashable], base_channels: set[int], low: float = WIDTH_MIN, high: float = WIDTH_MAX, divisor: int = 8
+        cls,
+        plan: Callable[[float], Hashable],
+        base_channels: set[int],
+        low: float = WIDTH_MIN,
+        high: float = WIDTH_MAX,
+        divisor: int = 8,
     ) -> "WidthSpace":
         """Cut [low, high] wherever ``plan(width)`` changes.
 

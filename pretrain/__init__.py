@@ -1,0 +1,15 @@
+"""Universally slimmable self-supervised pretraining (US3L, CVPR 2023)."""
+
+from pretrain.backbones import create_backbone, list_backbones
+from pretrain.errors import UncalibratedWidthError, UserError
+from pretrain.universal import UniversalNetwork, load_universal
+
+__version__ = "0.1.0"
+__all__ = [
+    "UncalibratedWidthError",
+    "UniversalNetwork",
+    "UserError",
+    "create_backbone",
+    "list_backbones",
+    "load_universal",
+]

@@ -1,0 +1,67 @@
+"""Which statistics a batch norm uses: the batch's own, group by group, those of all processes, or calibrated ones."""
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from pretrain.distributed import all_reduce_sum
+from pretrain.slimmable.ops import SlimBatchNorm
+
+Moments = tuple[Tensor, Tensor]
+
+
+class BatchStatistics:
+    """Normalise every one of ``groups`` equal parts of the batch by its own mean and variance.
+
+    A step's batch holds both views one after the other, so ``groups = 2 * chunks`` normalises each view, and of
+    each view every chunk, separately (docs/method.md, sections 1 and 3).
+    """
+
+    def __init__(self, groups: int = 1):
+        self.groups = groups
+
+    def __call__(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
+        if self.groups == 1:
+            return self.normalise(norm, x)
+        return torch.cat([self.normalise(norm, part) for part in x.chunk(self.groups)])
+
+    def normalise(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
+        weight, bias = norm.affine(x.shape[1])
+        return F.batch_norm(x, None, None, weight, bias, training=True, eps=norm.eps)
+
+
+class SynchronisedStatistics(BatchStatistics):
+    """Batch statistics of all processes together, by a differentiable sum: works with gloo on CPUs as with nccl.
+
+    torch's SyncBatchNorm has no multi-process path on CPUs. Two passes (mean, then squared deviations) instead of
+    E[x^2] - E[x]^2, which cancels in fp32.
+    """
+
+    def normalise(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
+        if not (dist.is_available() and dist.is_initialized()):
+            return super().normalise(norm, x)
+        dims = [0, *range(2, x.dim())]
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        exact = x.double() if x.dtype == torch.float64 else x.float()
+        count = exact.numel() // exact.shape[1] * dist.get_world_size()
+        mean = all_reduce_sum(exact.sum(dims)) / count
+        centred = exact - mean.view(shape)
+        variance = all_reduce_sum(centred.square().sum(dims)) / count
+        y = centred * torch.rsqrt(variance + norm.eps).view(shape)
+        weight, bias = norm.affine(x.shape[1])
+        if weight is not None:
+            y = y * weight.view(shape) + bias.view(shape)
+        return y.to(x.dtype)
+
+
+class FixedStatistics:
+    """Eval mode: normalise by given moments, one (mean, variance) for each batch norm."""
+
+    def __init__(self, moments: dict[SlimBatchNorm, Moments]):
+        self.moments = moments
+
+    def __call__(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
+        mean, variance = self.moments[norm]
+        weight, bias = norm.affine(x.shape[1])
+        return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=norm.eps)

@@ -1,0 +1,56 @@
+"""Stateless slimmable layers: a layer of C channels computes with its first c channels, c given by the call.
+
+Yu et al., "Slimmable neural networks" (ICLR 2019) and "Universally slimmable networks" (ICCV 2019). Nothing here
+remembers a width: input channels are read off the input, output channels are an argument.
+"""
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SlimConv2d(nn.Conv2d):
+    """``conv(x, c)``: [B, c_in, H, W] -> [B, c, H', W'] with the weight ``W[:c, :c_in]``; no bias."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1):
+        super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+
+    def forward(self, x: Tensor, out_channels: int) -> Tensor:
+        weight = self.weight[:out_channels, : x.shape[1]]
+        return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation)
+
+
+class SlimLinear(nn.Linear):
+    """``linear(x)``: [B, c_in] -> [B, out_features] with the weight ``W[:, :c_in]``; the output keeps its full size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight[:, : x.shape[1]], self.bias)
+
+
+class SlimBatchNorm(nn.Module):
+    """Batch norm whose affine parameters are shared by all widths (prefix slice) and that keeps no statistics.
+
+    Which statistics normalise is an argument, because they differ per width and per use: those of the batch in
+    training (``BatchStatistics``), calibrated ones in eval mode (``FixedStatistics``).
+    """
+
+    def __init__(self, channels: int, affine: bool = True, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+
+    def affine(self, channels: int) -> tuple[Tensor | None, Tensor | None]:
+        """The first ``channels`` of weight and bias; (None, None) without affine parameters."""
+        return (None, None) if self.weight is None else (self.weight[:channels], self.bias[:channels])
+
+    def forward(self, x: Tensor, statistics: "Statistics") -> Tensor:
+        return statistics(self, x)
+
+
+class Statistics(Protocol):
+    """Normalises [B, C, ...] for a batch norm: the one decision that training, eval and calibration take apart."""
+
+    def __call__(self, norm: SlimBatchNorm, x: Tensor) -> Tensor: ...

@@ -1,0 +1,112 @@
+"""Slimmable ResNet-18 and ResNet-50. Parameter names are torchvision's, so that extraction is a prefix slice.
+
+He et al. (CVPR 2016), stride on the 3x3 convolution; widths as in US3L (CVPR 2023), section 3.1.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from pretrain.plain.resnet import BLOCKS, PlainResNet, ResNetChannels, projects
+from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, Statistics
+from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, check_width, round_channels
+
+
+class SlimShortcut(nn.Sequential):
+    """1x1 convolution and batch norm; torchvision's ``downsample.0`` and ``downsample.1``."""
+
+    def __init__(self, inputs: int, outer: int, stride: int):
+        super().__init__(SlimConv2d(inputs, outer, 1, stride), SlimBatchNorm(outer))
+
+    def forward(self, x: Tensor, outer: int, statistics: Statistics) -> Tensor:
+        return self[1](self[0](x, outer), statistics)
+
+
+class SlimBasicBlock(nn.Module):
+    def __init__(self, inputs: int, inner: int, outer: int, stride: int, project: bool):
+        super().__init__()
+        self.conv1, self.bn1 = SlimConv2d(inputs, inner, 3, stride), SlimBatchNorm(inner)
+        self.conv2, self.bn2 = SlimConv2d(inner, outer, 3), SlimBatchNorm(outer)
+        self.downsample = SlimShortcut(inputs, outer, stride) if project else None
+
+    def forward(self, x: Tensor, inner: int, outer: int, statistics: Statistics) -> Tensor:
+        y = torch.relu_(self.bn1(self.conv1(x, inner), statistics))
+        y = self.bn2(self.conv2(y, outer), statistics)
+        return torch.relu_(y + (x if self.downsample is None else self.downsample(x, outer, statistics)))
+
+
+class SlimBottleneck(nn.Module):
+    def __init__(self, inputs: int, inner: int, outer: int, stride: int, project: bool):
+        super().__init__()
+        self.conv1, self.bn1 = SlimConv2d(inputs, inner, 1), SlimBatchNorm(inner)
+        self.conv2, self.bn2 = SlimConv2d(inner, inner, 3, stride), SlimBatchNorm(inner)
+        self.conv3, self.bn3 = SlimConv2d(inner, outer, 1), SlimBatchNorm(outer)
+        self.downsample = SlimShortcut(inputs, outer, stride) if project else None
+
+    def forward(self, x: Tensor, inner: int, outer: int, statistics: Statistics) -> Tensor:
+        y = torch.relu_(self.bn1(self.conv1(x, inner), statistics))
+        y = torch.relu_(self.bn2(self.conv2(y, inner), statistics))
+        y = self.bn3(self.conv3(y, outer), statistics)
+        return torch.relu_(y + (x if self.downsample is None else self.downsample(x, outer, statistics)))
+
+
+class SlimResNet(nn.Module):
+    """``backbone(x, width, statistics)``: [B, 3, H, W] -> [B, c(w)] pooled features.
+
+    depth: 18 or 50. stem: ``imagenet`` (7x7/2, max pooling; strides 4 to 32) or ``cifar`` (3x3/1; strides 1 to 8).
+    base_channels: channels of the stem at width 1; the standard networks have 64.
+    """
+
+    def __init__(self, depth: int, stem: str = "imagenet", base_channels: int = 64):
+        super().__init__()
+        self.depth, self.stem, self.base_channels = depth, stem, base_channels
+        full = self.channels(WIDTH_MAX)
+        self.conv1 = SlimConv2d(3, full.stem, 7, 2) if stem == "imagenet" else SlimConv2d(3, full.stem, 3)
+        self.bn1 = SlimBatchNorm(full.stem)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem == "imagenet" else nn.Identity()
+        block = SlimBasicBlock if depth == 18 else SlimBottleneck
+        inputs = full.stem
+        for i, blocks in enumerate(BLOCKS[depth]):
+            inner, outer, stride = full.inner[i], full.outer[i], 1 if i == 0 else 2
+            first = block(inputs, inner, outer, stride, projects(depth, i))
+            rest = [block(outer, inner, outer, 1, False) for _ in range(blocks - 1)]
+            self.add_module(f"layer{i + 1}", nn.ModuleList([first, *rest]))
+            inputs = outer
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    @property
+    def arguments(self) -> dict:
+        """What ``create_backbone`` needs to build this again."""
+        return {"name": f"resnet{self.depth}", "stem": self.stem, "base_channels": self.base_channels}
+
+    def channels(self, width: float) -> ResNetChannels:
+        """The channels of every layer at ``width``; each layer rounds by itself."""
+        inner = [self.base_channels * 2**i for i in range(4)]
+        outer = [c if self.depth == 18 else 4 * c for c in inner]
+        return ResNetChannels(
+            stem=round_channels(self.base_channels, width),
+            inner=tuple(round_channels(c, width) for c in inner),
+            outer=tuple(round_channels(c, width) for c in outer),
+        )
+
+    def width_space(self, low: float = WIDTH_MIN, high: float = WIDTH_MAX) -> WidthSpace:
+        """The distinct sub-networks with widths in [low, high]."""
+        base = {self.base_channels * 2**i for i in range(4 if self.depth == 18 else 6)}
+        return WidthSpace.of(self.channels, base, low, high)
+
+    def features(self, width: float) -> int:
+        """Number of pooled features at ``width``."""
+        return self.channels(width).outer[-1]
+
+    def forward(self, x: Tensor, width: float | ResNetChannels, statistics: Statistics) -> Tensor:
+        channels = self.channels(check_width(width, 0.0)) if isinstance(width, int | float) else width
+        x = self.maxpool(torch.relu_(self.bn1(self.conv1(x, channels.stem), statistics)))
+        for i, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4)):
+            for block in stage:
+                x = block(x, channels.inner[i], channels.outer[i], statistics)
+        return torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1)
+
+    def plain(self, channels: ResNetChannels) -> PlainResNet:
+        """An ordinary network of these channels with fresh weights, the target of extraction."""
+        return PlainResNet(self.depth, channels, self.stem)

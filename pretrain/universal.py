@@ -1,0 +1,187 @@
+"""The universal checkpoint: one file from which a plain backbone of any calibrated width is cut out.
+
+A safetensors file, so that loading one from a stranger runs no code:
+
+    backbone.<parameter>                               weights at full width, torchvision's names
+    statistics.<channel key>/<batch norm>.mean|.var    calibrated statistics of a width
+    metadata["us3l"]                                   sorted JSON, see ``FORMAT``
+
+Everything sits under one metadata key because several are written in an order that changes from run to run.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pretrain.backbones import create_backbone
+from pretrain.errors import UncalibratedWidthError, UserError
+from pretrain.plain.cost import Cost, cost
+from pretrain.slimmable.calibrate import LayerMoments, batch_norms, calibrate
+from pretrain.slimmable.extract import extract
+from pretrain.slimmable.norms import FixedStatistics
+from pretrain.slimmable.widths import check_width
+
+FORMAT = 1
+KEY = "us3l"
+
+
+class UniversalNetwork(nn.Module):
+    """A pretrained slimmable backbone with the statistics of its calibrated widths.
+
+    metadata: what the file records (method, backbone, data, epochs, mean, std, channel_order, width_range, seed …);
+    ``mean`` and ``std`` normalise RGB images scaled to [0, 1].
+
+    Example::
+
+        net = load_universal("runs/demo/pretrain/universal.safetensors")
+        features = net(images, width=0.5)      # [B, 3, H, W] -> [B, c(0.5)]
+        plain = net.extract(0.5)               # an ordinary ResNet
+    """
+
+    def __init__(self, backbone: nn.Module, metadata: dict, statistics: dict[str, LayerMoments] | None = None):
+        super().__init__()
+        self.backbone, self.metadata = backbone.eval(), metadata
+        self.statistics = statistics or {}
+
+    @property
+    def width_range(self) -> tuple[float, float]:
+        low, high = self.metadata["width_range"]
+        return low, high
+
+    @property
+    def calibrated_widths(self) -> list[float]:
+        """Widths with statistics, widest first; a width that rounds to the same channels needs none of its own."""
+        return sorted(self.metadata["calibration"]["widths"], reverse=True)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the backbone's weights."""
+        return weights_hash(self.backbone.state_dict())
+
+    def moments(self, width: float) -> LayerMoments:
+        """Statistics of ``width``; UncalibratedWidthError names the widths that have them."""
+        key = self.backbone.channels(check_width(width, *self.width_range)).key
+        if key not in self.statistics:
+            known = ", ".join(f"{w:g}" for w in self.calibrated_widths) or "none"
+            raise UncalibratedWidthError(f"width {width:g} is not calibrated; calibrated widths: {known}")
+        return self.statistics[key]
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, width: float) -> Tensor:
+        """Normalised images [B, 3, H, W] -> pooled features [B, c(width)]."""
+        moments, norms = self.moments(width), batch_norms(self.backbone)
+        fixed = {norms[name]: tuple(t.to(images.device) for t in pair) for name, pair in moments.items()}
+        return self.backbone(images, width, FixedStatistics(fixed))
+
+    def calibrate(self, loader: Iterable[Tensor], widths: list[float], **settings) -> None:
+        """Estimate the statistics of ``widths`` from one pass over ``loader`` (normalised images [B, 3, H, W]).
+
+        Replaces statistics that these widths had. settings: recorded in the metadata beside the widths.
+        """
+        for width in widths:
+            check_width(width, *self.width_range)
+        device = next(self.backbone.parameters()).device
+        found = calibrate(self.backbone, (images.to(device) for images in loader), widths)
+        self.statistics.update({k: {n: (m.cpu(), v.cpu()) for n, (m, v) in s.items()} for k, s in found.items()})
+        record = self.metadata["calibration"]
+        known = [w for w in record["widths"] if w not in widths]
+        self.metadata["calibration"] = {**record, **settings, "widths": sorted([*known, *widths], reverse=True)}
+
+    def extract(self, width: float) -> nn.Module:
+        """A plain module of this width, in eval mode, with torchvision's names and ``fc = Identity``."""
+        moments = self.moments(width)
+        return extract(self.backbone, self.backbone.channels(width), moments)
+
+    def cost(self, width: float, image_size: int = 224, num_classes: int = 0) -> Cost:
+        """Parameters and multiply-accumulates of the plain backbone; with ``num_classes`` its classifier's too."""
+        return backbone_cost(self.backbone, check_width(width, *self.width_range), image_size, num_classes)
+
+    def reinitialised(self, seed: int) -> "UniversalNetwork":
+        """The same architecture with random weights and nothing calibrated: the comparison row of every table."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            backbone = create_backbone(**self.metadata["backbone"])
+        calibration = {**self.metadata["calibration"], "widths": []}
+        return UniversalNetwork(backbone, {**self.metadata, "method": "random", "calibration": calibration})
+
+    def save(self, path: str | Path) -> Path:
+        """Write the checkpoint atomically; the same network gives the same bytes."""
+        tensors = {f"backbone.{name}": t.detach().cpu().contiguous() for name, t in self.backbone.state_dict().items()}
+        for key, layers in self.statistics.items():
+            for name, (mean, variance) in layers.items():
+                tensors[f"statistics.{key}/{name}.mean"] = mean.contiguous()
+                tensors[f"statistics.{key}/{name}.var"] = variance.contiguous()
+        header = {**self.metadata, "format": FORMAT, "weights_sha256": self.hash}
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        save_file(tensors, partial, {KEY: json.dumps(header, sort_keys=True)})
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        return path
+
+
+def backbone_cost(backbone: nn.Module, width: float, image_size: int = 224, num_classes: int = 0) -> Cost:
+    """Cost of the plain network of ``width``; with ``num_classes`` a linear classifier is added."""
+    with torch.device("meta"):
+        plain = backbone.plain(backbone.channels(width))
+        if num_classes:
+            plain.fc = nn.Linear(backbone.features(width), num_classes)
+    return cost(plain, image_size)
+
+
+def weights_hash(state: dict[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and bytes of a state dict, in sorted order."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_universal(path: str | Path) -> UniversalNetwork:
+    """Read a universal checkpoint.
+
+    Errors: UserError if the file is missing, is no universal checkpoint, is damaged, or if its weights are not those
+    that its statistics were calibrated for.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no such file: {path}; expected a universal checkpoint (universal.safetensors)")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            header = (file.metadata() or {}).get(KEY)
+        tensors = load_file(path) if header else {}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path} is no universal checkpoint: {error}") from None
+    if not header:
+        raise UserError(f"{path} is no universal checkpoint: a safetensors file without the key '{KEY}'")
+    metadata = json.loads(header)
+    if metadata.pop("format") != FORMAT:
+        raise UserError(f"{path} has another format version than {FORMAT}; expected a checkpoint of this version")
+    expected = metadata.pop("weights_sha256")
+    state = {name.removeprefix("backbone."): t for name, t in tensors.items() if name.startswith("backbone.")}
+    if weights_hash(state) != expected:
+        raise UserError(f"{path}: the weights are not those that the statistics were calibrated for; calibrate anew")
+    backbone = create_backbone(**metadata["backbone"])
+    backbone.load_state_dict(state)
+    return UniversalNetwork(backbone, metadata, _statistics(tensors))
+
+
+def _statistics(tensors: dict[str, Tensor]) -> dict[str, LayerMoments]:
+    """``statistics.<key>/<layer>.mean|.var`` back to key -> layer -> (mean, variance)."""
+    found: dict[str, LayerMoments] = {}
+    for name, mean in tensors.items():
+        if name.startswith("statistics.") and name.endswith(".mean"):
+            key, layer = name.removeprefix("statistics.").removesuffix(".mean").split("/")
+            found.setdefault(key, {})[layer] = (mean, tensors[f"{name.removesuffix('.mean')}.var"])
+    return found
