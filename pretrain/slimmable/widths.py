@@ -7,9 +7,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-import numpy as np
-
 from pretrain.errors import UserError
+from pretrain.randomness import generator
 
 WIDTH_MIN, WIDTH_MAX = 0.25, 1.0
 
@@ -93,5 +92,5 @@ class WidthSpace:
         """``count`` sub-networks, each as if by a uniform width of [low, high]; a pure function of its arguments."""
         check_width(low, self.low, self.high)
         check_width(high, low, self.high)
-        uniform = np.random.Generator(np.random.Philox(key=[seed, iteration])).uniform(low, high, count)
+        uniform = generator("widths", seed, iteration).uniform(low, high, count)
         return [self.snap(float(u)) for u in uniform]

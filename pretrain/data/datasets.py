@@ -1,0 +1,122 @@
+"""Labelled image data sets: the embedded digits, image folders, CIFAR. An item is (uint8 tensor [3, H, W], label)."""
+
+from pathlib import Path
+
+import torch
+import torchvision
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms.v2 import functional as V
+
+from pretrain.data.digits import digits
+from pretrain.errors import UserError, nearest
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
+SPLITS = {"train": ("train",), "test": ("test", "val")}
+CIFAR = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}
+NAMES = ("digits", "folder", "imagenet", *CIFAR)
+
+
+class TensorImages(Dataset):
+    """Images that lie in memory."""
+
+    def __init__(self, images: Tensor, labels: Tensor, classes: list[str]):
+        self.images, self.labels, self.classes = images, labels, classes
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images[index], int(self.labels[index])
+
+
+class FolderImages(Dataset):
+    """``folder/<class>/**/*.jpg``; classes are the sorted sub-folders, files are sorted, so every machine agrees."""
+
+    def __init__(self, folder: Path):
+        self.classes = sorted(p.name for p in folder.iterdir() if p.is_dir())
+        self.files = [
+            (path, label)
+            for label, name in enumerate(self.classes)
+            for path in sorted((folder / name).rglob("*"))
+            if path.suffix.lower() in EXTENSIONS
+        ]
+        if not self.files:
+            raise UserError(f"no images below {folder}; expected {folder}/<class>/*.jpg or .png")
+        self.labels = torch.tensor([label for _, label in self.files])
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        path, label = self.files[index]
+        try:
+            with Image.open(path) as image:
+                return V.pil_to_tensor(image.convert("RGB")), label
+        except (UnidentifiedImageError, OSError) as error:
+            raise UserError(f"cannot read the image {path}: {error}") from None
+
+
+class FirstPerClass(Dataset):
+    """The first ``count`` images of each class of a data set, in its order."""
+
+    def __init__(self, source: Dataset, count: int):
+        self.source, self.classes = source, source.classes
+        taken = [(source.labels == c).nonzero().flatten()[:count] for c in range(len(source.classes))]
+        self.indices = torch.cat(taken).sort().values.tolist()
+        self.labels = source.labels[self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.source[self.indices[index]]
+
+
+def image_dataset(
+    name: str,
+    root: str | Path | None = None,
+    split: str = "train",
+    image_size: int = 32,
+    images_per_class: int | None = None,
+) -> Dataset:
+    """A map-style data set of (uint8 [3, H, W], label) with ``.classes`` (names) and ``.labels`` [N].
+
+    name: ``digits`` (embedded; the only one whose images are made at ``image_size``), ``folder`` and ``imagenet``
+    (root/{train,test|val}/<class>/*), ``cifar10`` and ``cifar100`` (torchvision's files, or folders like those).
+    split: ``train`` or ``test``. images_per_class: only the first so many of each class.
+    Errors: UserError for an unknown name, a missing root, a folder without images.
+    """  # fmt: skip
+    if name not in NAMES:
+        raise UserError(f"unknown data set '{name}'{nearest(name, NAMES)}")
+    dataset = _whole(name, root, split, image_size)
+    return dataset if images_per_class is None else FirstPerClass(dataset, images_per_class)
+
+
+def _whole(name: str, root: str | Path | None, split: str, image_size: int) -> Dataset:
+    if name == "digits":
+        return TensorImages(*digits(split, image_size), [str(d) for d in range(10)])
+    if root is None:
+        raise UserError(f"the data set '{name}' needs its folder; expected data.root=FOLDER (or --data FOLDER)")
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"no such folder: {root}; expected the root of the data set '{name}'")
+    folder = next((root / s for s in SPLITS[split] if (root / s).is_dir()), None)
+    if folder is not None:
+        return FolderImages(folder)
+    if name in CIFAR:
+        return _cifar(CIFAR[name], root, split)
+    raise UserError(
+        f"no '{' or '.join(SPLITS[split])}' folder in {root}; expected {root}/{split}/<class>/*.jpg or .png"
+    )
+
+
+def _cifar(kind: type, root: Path, split: str) -> TensorImages:
+    try:
+        source = kind(root, train=split == "train", download=False)
+    except RuntimeError as error:
+        raise UserError(
+            f"no {kind.__name__} in {root}: {error}; expected torchvision's layout, or train/ and test/"
+        ) from None
+    return TensorImages(torch.from_numpy(source.data).permute(0, 3, 1, 2), torch.tensor(source.targets), source.classes)

@@ -1,0 +1,64 @@
+"""Augmented views. Every view is a pure function of (seed, epoch, sample index, view), whoever computes it and when.
+
+So a run does not depend on the number of loader workers, and a resumed run continues inside an epoch with the views
+that the interrupted one would have seen. torchvision's transforms draw from torch's global generator; it is seeded
+for each sample and put back afterwards.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
+
+INTERPOLATIONS = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
+
+
+@dataclass(frozen=True)
+class Views:
+    """Parameters of the augmentation, in the order of application; probabilities of 0 leave a step out.
+
+    crop_scale, crop_ratio: area share and aspect ratio of RandomResizedCrop. rotation: degrees to either side.
+    jitter: brightness, contrast, saturation, hue. blur_sigma: of the Gaussian, in pixels.
+    """
+
+    crop_scale: tuple[float, float] = (0.2, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: str = "bilinear"
+    rotation: float = 0.0
+    flip: float = 0.5
+    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1)
+    jitter_p: float = 0.8
+    grayscale: float = 0.2
+    blur: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+
+    def transform(self, image_size: int) -> v2.Compose:
+        """uint8 [3, H, W] -> uint8 [3, image_size, image_size]."""
+        mode = INTERPOLATIONS[self.interpolation]
+        kernel = max(3, image_size // 10 // 2 * 2 + 1)
+        crop = v2.RandomResizedCrop(image_size, self.crop_scale, self.crop_ratio, mode, antialias=True)
+        steps = [
+            (self.rotation > 0, v2.RandomRotation(self.rotation, InterpolationMode.BILINEAR)),
+            (True, crop),
+            (self.flip > 0, v2.RandomHorizontalFlip(self.flip)),
+            (self.jitter_p > 0, v2.RandomApply([v2.ColorJitter(*self.jitter)], self.jitter_p)),
+            (self.grayscale > 0, v2.RandomGrayscale(self.grayscale)),
+            (self.blur > 0, v2.RandomApply([v2.GaussianBlur(kernel, self.blur_sigma)], self.blur)),
+        ]
+        return v2.Compose([step for used, step in steps if used])
+
+
+def seeded(transform: v2.Transform, image: Tensor, seed: int) -> Tensor:
+    """``transform(image)`` with the global generator seeded for it and restored afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return transform(image)
+
+
+def normalise(images: Tensor, mean: list[float], std: list[float], dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 RGB [B, 3, H, W] -> (images / 255 - mean) / std."""
+    shape = (1, 3, 1, 1)
+    offset = torch.tensor(mean, dtype=dtype, device=images.device).view(shape)
+    scale = torch.tensor(std, dtype=dtype, device=images.device).view(shape)
+    return (images.to(dtype) / 255 - offset) / scale

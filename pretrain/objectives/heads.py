@@ -1,0 +1,43 @@
+"""The heads that only training needs: projector, predictor h and auxiliary distillation head g.
+
+US3L (CVPR 2023), sections 3.1 and 3.3. Only the projector's first linear shrinks (its input is the backbone's c(w)
+features); everything after it keeps its full size. Batch norms take their statistics from the call, as the backbone's do.
+"""
+
+from torch import Tensor, nn
+
+from pretrain.slimmable.ops import SlimBatchNorm, SlimLinear, Statistics
+
+
+class Head(nn.Module):
+    """Linear layers, each but the last followed by batch norm and ReLU. [B, c] -> [B, sizes[-1]].
+
+    sizes: features from input to output. hidden_bias: whether the linears before a norm have a bias.
+    final_norm: end in a batch norm without affine parameters (SimSiam without a momentum encoder).
+    """
+
+    def __init__(self, sizes: list[int], hidden_bias: bool = True, final_norm: bool = False):
+        super().__init__()
+        last = len(sizes) - 2
+        self.linears = nn.ModuleList(
+            SlimLinear(i, o, bias=hidden_bias or n == last)
+            for n, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False))
+        )
+        self.norms = nn.ModuleList(SlimBatchNorm(size) for size in sizes[1:-1])
+        self.final_norm = SlimBatchNorm(sizes[-1], affine=False) if final_norm else None
+
+    def forward(self, x: Tensor, statistics: Statistics) -> Tensor:
+        for linear, norm in zip(self.linears, self.norms, strict=False):
+            x = norm(linear(x), statistics).relu_()
+        x = self.linears[-1](x)
+        return x if self.final_norm is None else self.final_norm(x, statistics)
+
+
+def projector(features: int, hidden: int = 2048, outputs: int = 256, final_norm: bool = False) -> Head:
+    """Linear-BN-ReLU-Linear-BN-ReLU-Linear from the backbone's features at full width."""
+    return Head([features, hidden, hidden, outputs], final_norm=final_norm)
+
+
+def predictor(features: int, hidden: int = 2048) -> Head:
+    """Linear(no bias)-BN-ReLU-Linear that keeps the size: the form of h and of g."""
+    return Head([features, hidden, features], hidden_bias=False)

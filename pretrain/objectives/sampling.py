@@ -1,0 +1,60 @@
+"""Which widths run in an iteration: sandwich rule and dynamic sampling.
+
+Yu and Huang, "Universally slimmable networks" (ICCV 2019): the sandwich rule runs the largest, the smallest and random
+widths. US3L (CVPR 2023), section 3.4, adds dynamic sampling: training starts with the largest network alone and lowers
+the smallest width in stages.
+"""
+
+from dataclasses import dataclass
+
+from pretrain.slimmable.widths import WidthSpace
+
+STAGES = 4
+
+
+def stage(iteration: int, iterations: int) -> int:
+    """p = floor(4 t / T), 0 to 3: four stages of equal length up to rounding."""
+    return STAGES * iteration // iterations
+
+
+@dataclass(frozen=True)
+class WidthSampler:
+    """The widths of every iteration, a pure function of (seed, iteration), the same in every process.
+
+    space: the backbone's distinct sub-networks. iterations: T. dynamic, sandwich: the two strategies.
+    networks: s, how many networks run in an iteration (of stage p > 0 with ``dynamic``); by default 4, with
+    ``dynamic`` 3.
+    """
+
+    space: WidthSpace
+    iterations: int
+    seed: int
+    dynamic: bool = True
+    sandwich: bool = True
+    networks: int | None = None
+
+    def smallest(self, iteration: int) -> float:
+        """R_min: w_min throughout, with dynamic sampling w_max - (w_max - w_min) p / 3."""
+        low, high = self.space.low, self.space.high
+        if not self.dynamic:
+            return low
+        p = stage(iteration, self.iterations)
+        return low if p == STAGES - 1 else high - (high - low) * p / (STAGES - 1)
+
+    def count(self, iteration: int) -> int:
+        """s at ``iteration``: 1 in stage 0 of dynamic sampling, else ``networks``."""
+        if self.dynamic and stage(iteration, self.iterations) == 0:
+            return 1
+        return self.networks or (3 if self.dynamic else 4)
+
+    def widths(self, iteration: int) -> list[float]:
+        """The widths of ``iteration``; the first is the base network's, the others are the sub-networks'.
+
+        With the sandwich rule: w_max, R_min and s - 2 drawn from [R_min, w_max]. Without: all s drawn, largest first.
+        """
+        low, high, count = self.smallest(iteration), self.space.high, self.count(iteration)
+        if count == 1 and low == high:
+            return [high]
+        if not self.sandwich:
+            return sorted(self.space.draw(count, low, high, self.seed, iteration), reverse=True)
+        return [high, low, *self.space.draw(count - 2, low, high, self.seed, iteration)][:count]
