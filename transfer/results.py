@@ -11,6 +11,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+import pretrain
 from pretrain.errors import UserError
 
 SCHEMA_VERSION = 1
@@ -65,7 +66,7 @@ def settings_hash(settings: dict) -> str:
 
 
 def read_results(folder: Path) -> list[dict]:
-    """Every ``result.json`` below ``folder``, validated, the oldest first. UserError if there is none or one is damaged."""
+    """Every ``result.json`` below ``folder``, validated, oldest first; UserError if there is none or one is damaged."""
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; expected one that holds {FILE_NAME} files")
@@ -110,7 +111,7 @@ def versions() -> dict[str, str | None]:
         "torch": _version("torch"),
         "torchvision": _version("torchvision"),
         "detectron2": _version("detectron2"),
-        "project": _version("us3l"),
+        "project": pretrain.__version__,
     }
 
 

@@ -1,0 +1,98 @@
+"""The images of an evaluation: decoded once, then seen through the views of linear evaluation.
+
+Views (docs/method.md, section 5, "Linear evaluation"): small images are trained on with RandomResizedCrop(scale
+0.8 to 1) and a flip and tested on after a resize by 36/32 and a centre crop; large ones (more than 64 px) with scale
+0.08 to 1 and a resize by 256/224. All resizing is bicubic.
+"""
+
+from collections.abc import Callable, Iterator
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import InterpolationMode, v2
+
+from pretrain.data.views import Views, seeded
+from pretrain.errors import UserError
+from pretrain.randomness import generator, torch_seed
+
+SMALL = 64  # px, the largest image that is treated as CIFAR's are
+IN_MEMORY = 2**30  # bytes of decoded images that are kept
+
+
+def train_views(image_size: int) -> Views:
+    """The augmentation of linear evaluation."""
+    scale = (0.8 if image_size <= SMALL else 0.08, 1.0)
+    return Views(crop_scale=scale, interpolation="bicubic", flip=0.5, jitter_p=0, grayscale=0)
+
+
+def test_view(image_size: int) -> v2.Compose:
+    """uint8 [3, h, w] -> uint8 [3, image_size, image_size]: resize the shorter side, crop the centre."""
+    resized = round(image_size * (36 / 32 if image_size <= SMALL else 256 / 224))
+    return v2.Compose([v2.Resize(resized, InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(image_size)])
+
+
+class Images(Dataset):
+    """A data set of (uint8 [3, h, w], label), kept in memory once decoded, if all of it is small."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset, self.classes = dataset, list(dataset.classes)
+        if not len(dataset):
+            raise UserError("the data set has no images")
+        self._kept: dict[int, tuple[Tensor, int]] | None = {}
+        if len(dataset) * self[0][0].numel() > IN_MEMORY:
+            self._kept = None
+
+    @property
+    def in_memory(self) -> bool:
+        return self._kept is not None
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if self._kept is not None and index in self._kept:
+            return self._kept[index]
+        item = self.dataset[index]
+        if self._kept is not None:
+            self._kept[index] = item
+        return item
+
+
+class Viewed(Dataset):
+    """Each image as ``view(image, index)`` shows it, (uint8 [3, S, S], label)."""
+
+    def __init__(self, images: Images, view: Callable[[Tensor, int], Tensor]):
+        self.images, self.view = images, view
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image, label = self.images[index]
+        return self.view(image, index), label
+
+
+def augmented(images: Images, image_size: int, seed: int, epoch: int) -> Viewed:
+    """Training views that depend on (seed, epoch, index) alone, not on who computes them."""
+    transform = train_views(image_size).transform(image_size)
+    return Viewed(images, lambda image, i: seeded(transform, image, torch_seed("views", seed, epoch, i)))
+
+
+def plain(images: Images, image_size: int) -> Viewed:
+    """Images as they are tested on."""
+    transform = test_view(image_size)
+    return Viewed(images, lambda image, _: transform(image))
+
+
+def batches(
+    dataset: Viewed, batch: int, order: list[int] | None = None, workers: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(uint8 [B, 3, S, S], int64 [B]) in the given order of indices. Images in memory need no worker processes."""
+    workers = 0 if dataset.images.in_memory else workers
+    order = range(len(dataset)) if order is None else order
+    return iter(DataLoader(dataset, batch_size=batch, sampler=order, num_workers=workers))
+
+
+def shuffled(count: int, seed: int, epoch: int) -> list[int]:
+    """The order of an epoch: a permutation that depends on (seed, epoch) alone."""
+    return generator("order", seed, epoch).permutation(count).tolist()
