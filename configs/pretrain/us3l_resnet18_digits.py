@@ -1,0 +1,15 @@
+"""The embedded default, for demonstrations: ResNet-18 (ImageNet stem) on scikit-learn's digits at 32 px."""
+
+_base_ = ["_base_/us3l.py"]
+
+backbone = dict(name="resnet18", stem="imagenet")
+data = dict(
+    name="digits",
+    image_size=32,
+    mean=(0.305, 0.305, 0.305),
+    std=(0.375, 0.375, 0.375),
+    # a digit mirrored is another sign, and colour says nothing: shift, scale, tilt and contrast instead
+    views=dict(crop_scale=(0.5, 1.0), rotation=15.0, flip=0.0, jitter=(0.4, 0.4, 0.0, 0.0), grayscale=0.0),
+)
+training = dict(epochs=30, batch_size=128, log_interval=11, checkpoint_interval=66)
+calibration = dict(batch_size=128, batches=11, views=dict(crop_scale=(0.8, 1.0), flip=0.0, jitter_p=0.0, grayscale=0.0))

@@ -1,0 +1,222 @@
+"""The resolved settings of a pretraining run: small dataclasses, read from mmengine's python configs.
+
+mmengine accepts any key silently; here an unknown key or a wrong type is an error that names the nearest valid one.
+"""
+
+import ast
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from pretrain.data.views import Views
+from pretrain.errors import UserError, nearest
+from pretrain.objectives.us3l import Objective
+from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN
+
+LINEAR_EVALUATION_VIEWS = Views(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
+MACHINE_KEYS = ("data.root", "data.workers", "training.log_interval", "training.threads")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Arguments of ``create_backbone``."""
+
+    name: str = "resnet18"
+    stem: str = "imagenet"
+    base_channels: int = 64
+
+
+@dataclass(frozen=True)
+class Data:
+    """name, root, images_per_class: see ``image_dataset``. mean, std: of RGB images scaled to [0, 1]. workers: loader processes."""
+
+    name: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    root: str | None = None
+    image_size: int = 32
+    images_per_class: int | None = None
+    workers: int = 0
+    views: Views = field(default_factory=Views)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """See ``WidthSampler``."""
+
+    dynamic: bool = True
+    sandwich: bool = True
+    networks: int | None = None
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """SGD. lr is that of a batch of ``lr_batch`` images and scales linearly with the batch. alpha, groups: group regularisation."""
+
+    lr: float = 0.5
+    lr_batch: int = 512
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    groups: int = 8
+    alpha: float = 0.05
+
+
+@dataclass(frozen=True)
+class Training:
+    """batch_size and chunks count over all processes; chunks defaults to one per process.
+
+    iterations: instead of ``epochs``. precision: ``auto`` is bf16 where the device is good at it, else fp32.
+    threads: of torch, per process; by default torch's own choice at the start. Intervals are in iterations.
+    """
+
+    epochs: int = 400
+    iterations: int | None = None
+    batch_size: int = 512
+    chunks: int | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    threads: int | None = None
+    seed: int = 0
+    log_interval: int = 10
+    checkpoint_interval: int = 500
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Widths whose statistics the universal checkpoint holds, from ``batches`` batches of linear evaluation's training views."""
+
+    widths: tuple[float, ...] = (1.0, 0.9, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25)
+    batch_size: int = 512
+    batches: int = 20
+    views: Views = LINEAR_EVALUATION_VIEWS
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    data: Data
+    method: str = "us3l"
+    width_range: tuple[float, float] = (WIDTH_MIN, WIDTH_MAX)
+    backbone: Backbone = field(default_factory=Backbone)
+    objective: Objective = field(default_factory=Objective)
+    sampling: Sampling = field(default_factory=Sampling)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    training: Training = field(default_factory=Training)
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def as_dict(self) -> dict:
+        """Plain values, as ``config.json`` and checkpoints hold them."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what determines the result: everything but the machine's paths, workers and threads."""
+        return hashlib.sha256(json.dumps(_without_machine(self.as_dict()), sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: str | Path, overrides: list[str]) -> PretrainConfig:
+    """Read a python config and apply ``key=value`` overrides, e.g. ``training.epochs=20``.
+
+    Errors: UserError for a missing file, an unknown key, a value of the wrong type, or settings that contradict.
+    """
+    from mmengine.config import Config
+
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no such config: {path}{nearest(path.stem, [p.stem for p in path.parent.glob('*.py')])}")
+    try:
+        values = Config.fromfile(path, lazy_import=False).to_dict()
+    except (SyntaxError, NameError, TypeError, KeyError, FileNotFoundError) as error:
+        raise UserError(f"{path} is no valid config: {error}") from None
+    for override in overrides:
+        _override(values, override)
+    return validate(values)
+
+
+def validate(values: dict) -> PretrainConfig:
+    """A PretrainConfig from nested dictionaries; UserError names the first bad key."""
+    from pydantic import TypeAdapter, ValidationError
+
+    _check_keys(PretrainConfig, values, "")
+    try:
+        config = TypeAdapter(PretrainConfig).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{key}: {first['msg']}, got {str(first['input'])[:60]!r}") from None
+    _check_values(config)
+    return config
+
+
+def _override(values: dict, text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"'{text}' is no override; expected key=value, e.g. training.epochs=20")
+    try:
+        parsed = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        parsed = value
+    *path, last = key.split(".")
+    for part in path:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise UserError(f"the config key '{key}' goes below '{part}', which is a single value")
+    values[last] = parsed
+
+
+def _check_keys(kind: type, values: Any, prefix: str) -> None:
+    if not isinstance(values, dict):
+        raise UserError(f"the config key '{prefix[:-1]}' takes keys of its own, got {values!r}")
+    hints = get_type_hints(kind)
+    for key, value in values.items():
+        if key not in hints:
+            raise UserError(f"unknown config key '{prefix}{key}'{nearest(key, hints)}")
+        if dataclasses.is_dataclass(hints[key]):
+            _check_keys(hints[key], value, f"{prefix}{key}.")
+
+
+def _check_values(config: PretrainConfig) -> None:
+    """What types can't say: checked before anything is built."""
+    low, high = config.width_range
+    if not WIDTH_MIN <= low <= high <= WIDTH_MAX:
+        raise UserError(f"width_range {low:g} to {high:g}; expected a range within {WIDTH_MIN:g} to {WIDTH_MAX:g}")
+    for width in config.calibration.widths:
+        if not low <= width <= high:
+            raise UserError(f"calibration.widths: {width:g} is outside the range {low:g} to {high:g}")
+    config.objective.check()
+    if config.objective.temperature <= 0:
+        raise UserError(f"objective.temperature is {config.objective.temperature:g}; expected a number above 0")
+    positive = {
+        "training.epochs": config.training.epochs, "training.batch_size": config.training.batch_size,
+        "training.log_interval": config.training.log_interval, "data.image_size": config.data.image_size,
+        "training.checkpoint_interval": config.training.checkpoint_interval, "optimizer.groups": config.optimizer.groups,
+        "calibration.batches": config.calibration.batches, "calibration.batch_size": config.calibration.batch_size,
+    }  # fmt: skip
+    for key, value in positive.items():
+        if value < 1:
+            raise UserError(f"{key} is {value}; expected a number from 1")
+    chunks, batch = config.training.chunks or 1, config.training.batch_size
+    if batch % chunks or batch // chunks < 2:
+        raise UserError(f"a batch of {batch} in {chunks} chunks; expected equal chunks of at least 2 images")
+
+
+def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
+    """Keys, dotted, in which two configs differ so that a resumed run would not be the same run."""
+    old, new = (_without_machine(old), _without_machine(new)) if not prefix else (old, new)
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def _without_machine(values: dict) -> dict:
+    values = json.loads(json.dumps(values))
+    for key in MACHINE_KEYS:
+        section, name = key.split(".")
+        values.get(section, {}).pop(name, None)
+    return values
