@@ -90,6 +90,10 @@ class Environment:
         """Whether a module can be imported."""
         return self.ask(f"from importlib.util import find_spec; print(find_spec({module!r}) is not None)") == "True"
 
+    def site_packages(self) -> Path:
+        """Where its packages are."""
+        return Path(self.ask("import sysconfig; print(sysconfig.get_path('purelib'))"))
+
     def pip(self, what: str, *arguments: str | Path, cwd: Path | None = None) -> None:
         """Run ``pip install`` silently; its output goes to the log, and its end to the terminal if it fails."""
         command = [self.python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *arguments]
@@ -161,8 +165,7 @@ def install_detectron2(
         )
     strip_detectron2(folder)
     # Last, because it is what makes detectron2 importable: an interrupted installation starts anew.
-    site = Path(environment.ask("import sysconfig; print(sysconfig.get_path('purelib'))"))
-    (site / "us3l_detectron2.pth").write_text(f"{folder}\n", encoding="utf-8")
+    (environment.site_packages() / "us3l_detectron2.pth").write_text(f"{folder}\n", encoding="utf-8")
     if not environment.has("detectron2"):
         raise SetupError(f"detectron2 was unpacked to {folder} but cannot be imported; see {environment.log}")
 
@@ -215,17 +218,24 @@ def say(line: str) -> None:
     print(f"setup: {line}", flush=True)
 
 
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message: str):
+        raise SetupError(f"{message} (see --help)")
+
+
 def main(argv: list[str]) -> int:
     """Read the options and set up; 2 for what the user can mend without a network, 1 for a failed step."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         epilog="example:\n  python3 tools/setup_environment.py --extras detection dev",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--extras", nargs="*", default=["detection", "dev"], help="extras of setup.cfg to install")
-    arguments = parser.parse_args(argv)
     try:
         check_python(sys.version_info)
+        arguments = parser.parse_args(argv)
         extras = wanted_extras(ROOT, arguments.extras, os.environ.get("US3L_REQUIRE", ""))
     except SetupError as error:
         print(f"error: {error}", file=sys.stderr)
