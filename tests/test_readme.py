@@ -1,0 +1,162 @@
+"""Every shell command in README.md runs.
+
+A command is a line of a fenced ```bash block; a line that ends in a backslash goes on in the next, ``#`` starts a
+comment. The commands run in their order, with bash, in a copy of the repository made of links, so that what one writes
+(``runs/``, ``datasets/``) is there for the next and the repository stays clean. ``.venv`` there is the environment that
+runs the tests.
+
+Each command is looked up in ``HOW_TO_RUN``: the first pattern that fits (``re.fullmatch``) says what to run in its
+place, in the syntax of ``re.Match.expand``: ``\\g<0>`` is the whole command, ``\\1`` the first group. So
+
+    (r"make (demo|test)", r"make --dry-run \\1"),                      # too long: only see that make knows how
+    (r"(.*/tools/pretrain.py .*)", r"\\1 epochs=1 batch_size=8"),      # tiny overrides
+    (r".*/tools/launch.py .*", r"\\g<0> --dry-run"),
+
+A command that fits no pattern fails the test, as does a pattern that no command needs: add or remove its line here. A
+pattern with a third element, ``requires=...``, runs its command only where that requirement (tests/requirements.py) is
+met.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.requirements import missing, required_names
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+class How(NamedTuple):
+    """How a command of the README runs here: commands that fit ``pattern`` become ``instead``."""
+
+    pattern: str
+    instead: str
+    requires: str | None = None
+
+
+HOW_TO_RUN = [
+    How(r"git clone \S+ us3l && cd us3l", r"git --version"),
+    How(r"make (demo|test|lint|env)", r"make --dry-run \1"),
+    How(r"sudo make system-deps", r"make --dry-run system-deps"),
+]
+
+
+def commands(markdown: str) -> list[str]:
+    """The shell commands of a text's bash blocks, in order."""
+    found = []
+    for block in re.findall(r"^```bash\n(.*?)^```", markdown, flags=re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            command = re.sub(r"(^|\s)#.*", "", line)
+            if command.strip():
+                found.append(" ".join(command.split()))
+    return found
+
+
+def how(command: str, table: list[How]) -> tuple[str, How] | None:
+    """What to run for a command and the entry that says so; None if no entry fits."""
+    for entry in table:
+        match = re.fullmatch(entry.pattern, command)
+        if match:
+            return match.expand(entry.instead), entry
+    return None
+
+
+@pytest.fixture
+def copy(tmp_path, repository):
+    """A folder with links to what is in the repository, without what tools write there."""
+    for path in repository.iterdir():
+        if path.name not in (".git", ".venv", "runs", "datasets", "build"):
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    return tmp_path
+
+
+def run(command: str, folder: Path) -> str | None:
+    """Run a command; None if it succeeded, else what it printed last."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    return None if done.returncode == 0 else f"exit code {done.returncode}:\n{done.stdout[-3000:]}"
+
+
+def test_every_command_has_a_line_in_the_table():
+    unknown = [command for command in commands(README.read_text(encoding="utf-8")) if how(command, HOW_TO_RUN) is None]
+    assert not unknown, f"say in HOW_TO_RUN how to run: {unknown}"
+
+
+def test_every_line_of_the_table_is_needed():
+    found = [how(command, HOW_TO_RUN) for command in commands(README.read_text(encoding="utf-8"))]
+    used = [answer[1] for answer in found if answer]
+    assert not [entry.pattern for entry in HOW_TO_RUN if entry not in used]
+
+
+def test_every_command_runs(copy):
+    failures, skipped = [], []
+    for command in commands(README.read_text(encoding="utf-8")):
+        instead, entry = how(command, HOW_TO_RUN) or ("false", How(command, "false"))
+        if entry.requires and entry.requires not in required_names() and missing(entry.requires):
+            skipped.append(f"{command} (needs {entry.requires}: {missing(entry.requires)})")
+            continue
+        failure = run(instead, copy)
+        if failure:
+            failures.append(f"{command}\n  ran as: {instead}\n  {failure}")
+    assert not failures, "\n".join(failures)
+    if skipped:
+        pytest.skip(f"all other commands ran; skipped {'; '.join(skipped)}")
+
+
+class TestTheMechanism:
+    TEXT = """
+Text with `make nothing` inside.
+
+```bash
+make demo          # eight minutes
+
+# a comment alone
+tools/x.py CONFIG \\
+    --width 0.5    # half
+```
+```python
+import pretrain
+```
+```bash
+make test
+```
+"""
+
+    def test_commands_are_the_lines_of_the_bash_blocks(self):
+        assert commands(self.TEXT) == ["make demo", "tools/x.py CONFIG --width 0.5", "make test"]
+
+    def test_the_first_pattern_that_fits_a_whole_command_says_what_runs(self):
+        table = [How(r"make (demo|test)", r"make --dry-run \1"), How(r"make .*", "false")]
+        assert how("make demo", table) == ("make --dry-run demo", table[0])
+        assert how("make demo EXTRAS=slurm", table)[0] == "false"
+
+    def test_groups_and_the_whole_command_can_be_used(self):
+        assert how("tools/x.py A --width 0.5", [How(r"(\S+) .*", r"\g<0> --dry-run; \1 --help")])[0] == (
+            "tools/x.py A --width 0.5 --dry-run; tools/x.py --help"
+        )
+
+    def test_a_command_without_an_entry_is_seen(self):
+        assert how("rm -rf runs", HOW_TO_RUN) is None
+
+    def test_a_failing_command_is_told_with_its_output(self, tmp_path):
+        assert run("echo fine", tmp_path) is None
+        assert "exit code 3:\nbroken" in run("echo broken; exit 3", tmp_path)
+
+    def test_later_commands_see_what_earlier_ones_wrote_and_the_repository_does_not(self, copy, repository):
+        assert run("mkdir -p runs/readme && touch runs/readme/x", copy) is None
+        assert run("test -e runs/readme/x && test -e setup.cfg && .venv/bin/python -c 'import torch'", copy) is None
+        assert not (repository / "runs" / "readme").exists()
