@@ -14,6 +14,7 @@ from transfer.results import FILE_NAME, Result, result_folder
 from transfer.source import INITS, find_checkpoint, load_source
 
 TARGETS = {"digits": "scikit-learn's digits, embedded", "folder": "DATA/{train,test or val}/<class>/ of images"}
+EXAMPLE = "--widths 1.0 0.75 0.5 0.25 --protocol fast"
 WIDTHS = [1.0, 0.75, 0.5, 0.25]
 
 

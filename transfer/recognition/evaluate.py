@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pretrain.cli import default_device
 from pretrain.data.datasets import image_dataset
 from pretrain.data.loader import CalibrationBatches
-from pretrain.data.views import normalise
+from pretrain.data.views import Views, normalise
 from pretrain.errors import UserError
 from transfer.recognition.features import extract_features, extract_widths
 from transfer.recognition.images import Images, augmented, batches, plain, shuffled, train_views
@@ -34,6 +34,7 @@ class Evaluation:
     modules: dict[float, nn.Module]
     train: Images
     test: Images
+    train_views: Views
     mean: list[float]
     std: list[float]
     settings: Settings
@@ -51,7 +52,7 @@ class Evaluation:
     def augmented_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised training views and labels of an epoch, in a new order."""
         settings = self.settings
-        view = augmented(self.train, settings.image_size, settings.seed, epoch)
+        view = augmented(self.train, self.train_views, settings.image_size, settings.seed, epoch)
         order = shuffled(len(self.train), settings.seed, epoch)
         for images, labels in batches(view, settings.sgd.batch, order, settings.workers):
             yield normalise(images.to(self.device), self.mean, self.std), labels.to(self.device)
@@ -86,14 +87,16 @@ def evaluate(
     settings = dataclasses.replace(settings, image_size=settings.image_size or meta["data"]["image_size"])
     widths = sorted(set(widths), reverse=True)
     train, test = load_splits(dataset, root, settings.image_size)
-    source.net.to(device)
-    if calibrate or source.is_random:
-        source.net.calibrate(calibration_images(train, settings, meta), widths)
-    modules = extract_widths(source, widths, device)
+    views = train_views(dataset, settings.image_size, meta)
     name = name or (Path(root).resolve().name if root else dataset)
+    source.net.to(device)
     results = []
     with Progress(disable=not progress) as bar:
-        shared = Evaluation(modules, train, test, meta["mean"], meta["std"], settings, device, bar)
+        if calibrate or source.is_random:
+            loader = calibration_images(train, views, settings, meta)
+            source.net.calibrate(bar.track(loader, description="calibration"), widths)
+        modules = extract_widths(source, widths, device)
+        shared = Evaluation(modules, train, test, views, meta["mean"], meta["std"], settings, device, bar)
         for task, width, metrics, seconds, details in PROTOCOL[settings.protocol](shared):
             result = make_result(source, name, task, width, metrics, seconds, details, settings)
             result.write(result_folder(output, name, task, width, source.method))
@@ -112,11 +115,13 @@ def load_splits(dataset: str, root: Path | None, image_size: int) -> tuple[Image
     return train, test
 
 
-def calibration_images(train: Images, settings: Settings, metadata: dict) -> CalibrationBatches:
-    """Training images in the training views of linear evaluation, as calibration after pretraining uses."""
+def calibration_images(train: Images, views: Views, settings: Settings, metadata: dict) -> CalibrationBatches:
+    """Training images as calibration after pretraining sees them, as many in a batch and as many batches."""
+    recorded = metadata["calibration"]
+    size = settings.calibration_batch or recorded.get("batch_size", 128)
+    count = settings.calibration_batches or recorded.get("batches", 16)
     return CalibrationBatches(
-        train, train_views(settings.image_size), settings.image_size, settings.calibration_batch,
-        settings.calibration_batches, settings.seed, metadata["mean"], metadata["std"],
+        train, views, settings.image_size, size, count, settings.seed, metadata["mean"], metadata["std"]
     )  # fmt: skip
 
 

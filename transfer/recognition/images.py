@@ -19,10 +19,16 @@ SMALL = 64  # px, the largest image that is treated as CIFAR's are
 IN_MEMORY = 2**30  # bytes of decoded images that are kept
 
 
-def train_views(image_size: int) -> Views:
-    """The augmentation of linear evaluation."""
+def train_views(dataset: str, image_size: int, metadata: dict) -> Views:
+    """The augmentation of linear evaluation: the checkpoint's own on the data of its pretraining, else the usual.
+
+    A checkpoint records the views that it was calibrated with (mirrored digits, for one, are no digits).
+    """
+    recorded = metadata["calibration"].get("views")
+    if recorded and metadata["data"]["name"] == dataset:
+        return Views(**{key: tuple(v) if isinstance(v, list) else v for key, v in recorded.items()})
     scale = (0.8 if image_size <= SMALL else 0.08, 1.0)
-    return Views(crop_scale=scale, interpolation="bicubic", flip=0.5, jitter_p=0, grayscale=0)
+    return Views(crop_scale=scale, interpolation="bicubic", flip=0.5, jitter_p=0.0, grayscale=0.0)
 
 
 def test_view(image_size: int) -> v2.Compose:
@@ -72,9 +78,9 @@ class Viewed(Dataset):
         return self.view(image, index), label
 
 
-def augmented(images: Images, image_size: int, seed: int, epoch: int) -> Viewed:
+def augmented(images: Images, views: Views, image_size: int, seed: int, epoch: int) -> Viewed:
     """Training views that depend on (seed, epoch, index) alone, not on who computes them."""
-    transform = train_views(image_size).transform(image_size)
+    transform = views.transform(image_size)
     return Viewed(images, lambda image, i: seeded(transform, image, torch_seed("views", seed, epoch, i)))
 
 

@@ -17,8 +17,8 @@ class Settings:
     """Protocol ``fast``: kNN and a linear probe; ``knn``: the first alone; ``paper``: docs/method.md, section 5.
 
     image_size: px, None for pretraining's. batch: images a step; epochs: passes of the linear head; None for the
-    protocol's own. neighbours: None for 20, or 200 on large sets. calibration_*: what widths without statistics
-    see. Overridden by name on the command line.
+    protocol's own. neighbours: None for 20, or 200 on large sets. calibration_*: how much widths
+    without statistics see, None for as much as the checkpoint's own saw. Overridden by name on the command line.
     """
 
     protocol: str = "fast"
@@ -32,8 +32,8 @@ class Settings:
     neighbours: int | None = None
     temperature: float = 0.07
     learning_rate: float = SgdSettings.learning_rate
-    calibration_batch: int = 128
-    calibration_batches: int = 16
+    calibration_batch: int | None = None
+    calibration_batches: int | None = None
     workers: int = min(4, os.cpu_count() or 1)
 
     def __post_init__(self):

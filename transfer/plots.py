@@ -1,0 +1,111 @@
+"""Accuracy and average precision against multiply-accumulates: one panel a metric, one line a method."""
+
+import math
+from pathlib import Path
+
+from transfer.tables.widths import CAPTIONS, Series, series
+
+COLOURS = ("#0b6aa2", "#c8501e", "#2f8f4e", "#8a4fb0", "#a3831a")
+RANDOM = {"color": "#7a7a7a", "linestyle": (0, (4, 2)), "marker": "s", "markersize": 4.5}
+TASKS = {"linear": "linear", "knn": "kNN", "detection": "detection"}
+COLUMNS = 4
+
+
+def plot(records: list[dict], folder: Path, name: str = "accuracy_against_macs") -> list[Path]:
+    """Draw ``records`` (transfer.results.read_results) into folder/<name>.png and .svg; returns both paths.
+
+    The same records give the same SVG bytes.
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels: dict[tuple[str, ...], list[Series]] = {}
+    for line in series(records):
+        if line.figures:
+            panels.setdefault(line.key[:3], []).append(line)
+    labels = legend_labels([line for lines in panels.values() for line in lines])
+    styles = line_styles(list(dict.fromkeys(labels.values())))
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    style = {"svg.hashsalt": name, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+    with rc_context(style):
+        figure = Figure(figsize=(3.4 * columns + 0.2, 3.1 * rows + 0.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns, squeeze=False).flatten()
+        for axis, (panel, lines) in zip(axes, panels.items()):
+            draw_panel(axis, panel, lines, labels, styles)
+        for axis in axes[len(panels) :]:
+            axis.remove()
+        drawn = {label: line for axis in axes[: len(panels)] for line, label in zip(*axis.get_legend_handles_labels())}
+        figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=4, frameon=False)
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+        figure.savefig(paths[0], dpi=160, metadata={"Software": None})
+        figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+def draw_panel(axis, panel: tuple[str, ...], lines: list[Series], labels: dict[tuple, str], styles: dict) -> None:
+    """One metric: MACs on a logarithmic axis with a tick at each width that was evaluated."""
+    task, dataset, metric = panel
+    ticks: dict[int, float] = {}
+    for line in lines:
+        widths = sorted(line.figures)
+        x = [line.macs[width] for width in widths]
+        y = [line.figures[width].mean for width in widths]
+        error = [line.figures[width].deviation or 0.0 for width in widths]
+        label = labels[line.key]
+        bars = error if any(error) else None
+        axis.errorbar(x, y, yerr=bars, capsize=2.5, linewidth=1.8, label=label, **styles[label])
+        ticks.update(zip(x, widths))
+    axis.set_title(f"{dataset}: {TASKS[task]}", fontsize=10.5)
+    axis.set_ylabel(CAPTIONS.get(metric, metric).removesuffix(" %") + " (%)")
+    axis.set_xlabel("MACs of the backbone (width)")
+    axis.set_xscale("log")
+    axis.minorticks_off()
+    if len({key[3] for key in (line.key for line in lines)}) == 1:
+        shown = spaced(list(ticks))
+        axis.set_xticks(shown, [f"{si(macs)}\n{ticks[macs]:g}×" for macs in shown], fontsize=9)
+    axis.margins(x=0.12, y=0.12)
+    axis.grid(axis="y", color="#e4e4e4", linewidth=0.8)
+    axis.set_axisbelow(True)
+
+
+def spaced(ticks: list[int], gap: float = 0.14) -> list[int]:
+    """Ticks, largest first, without those nearer to the last than ``gap`` of the logarithmic axis."""
+    ordered = sorted(ticks, reverse=True)
+    reach = gap * math.log(ordered[0] / ordered[-1])
+    kept = ordered[:1]
+    for tick in ordered[1:]:
+        if math.log(kept[-1] / tick) >= reach:
+            kept.append(tick)
+    return kept
+
+
+def legend_labels(lines: list[Series]) -> dict[tuple[str, ...], str]:
+    """A name for each line by its key: the method, with what else tells it apart."""
+    backbones = {line.key[3] for line in lines}
+    names = {}
+    for line in lines:
+        backbone, method, *rest = line.key[3:]
+        method = "random weights" if method == "random" else f"{method} pretrained"
+        parts = [method, *((backbone,) if len(backbones) > 1 else ()), *(part for part in rest if part)]
+        names[line.key] = ", ".join(parts)
+    return names
+
+
+def line_styles(labels: list[str]) -> dict[str, dict]:
+    """Random weights are grey and dashed, pretrained ones in colours."""
+    pretrained = [label for label in labels if not label.startswith("random")]
+    found = {label: RANDOM for label in labels if label.startswith("random")}
+    for i, label in enumerate(pretrained):
+        found[label] = {"color": COLOURS[i % len(COLOURS)], "marker": "o", "markersize": 5.5}
+    return found
+
+
+def si(count: float) -> str:
+    """``37 M``, ``2.8 M``, ``4.1 G``."""
+    value, unit = (count / 1e9, "G") if count >= 1e9 else (count / 1e6, "M")
+    return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
