@@ -3,7 +3,7 @@
 #   EXTRAS="mmdet"      extras of setup.cfg to install beside `detection` and `dev`
 #   TESTS=tests/tools   what `make test` runs
 #   JOBS=1              how many tests run at once
-#   US3L_DATA, US3L_REQUIRE, US3L_WHEELS: see docs of tests/requirements.py and tools/setup_environment.py
+#   US3L_DATA, US3L_REQUIRE, US3L_WHEELS: explained in tests/requirements.py and tools/setup_environment.py
 
 PYTHON ?= python3
 EXTRAS ?=
@@ -16,9 +16,10 @@ BIN = .venv/bin
 demo: env
 	$(BIN)/python tools/demo.py
 
-# One thread per test process: two tests at once fill two cores better than one test with two threads.
+# One thread per test process: two tests at once fill two cores better than one test with two threads. Each worker gets
+# its files in one piece, so that what a file sets up is mostly set up once, and takes from the other when it is done.
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
 
 lint: env
 	$(BIN)/ruff check .
