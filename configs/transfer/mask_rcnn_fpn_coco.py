@@ -1,7 +1,7 @@
 """Mask R-CNN with a feature pyramid on COCO 2017, 90k iterations of 16 images (docs/method.md, section 5, "Detection").
 
-He et al., "Mask R-CNN" (ICCV 2017), with detectron2's own classes and defaults. What differs from its model zoo: no frozen
-stages, batch norms that train in backbone, pyramid and heads, and images in RGB order.
+He et al., "Mask R-CNN" (ICCV 2017), with detectron2's own classes and defaults. What differs from its model zoo: no
+frozen stages, batch norms that train in backbone, pyramid and heads, and images in RGB order.
 """
 
 import torch

@@ -1,15 +1,16 @@
 """Mask R-CNN on digit scenes of 128 pixels, small and short enough for two CPU cores: about a minute.
 
-The recipe of mask_rcnn_fpn_coco.py with a narrower pyramid and heads, few proposals, and one cosine over 200 iterations.
+The recipe of mask_rcnn_fpn_coco.py with a narrower pyramid and heads, few proposals, and AdamW with one cosine.
 """
 
+from detectron2 import model_zoo
 from detectron2.config import LazyCall as L
 from detectron2.solver import WarmupParamScheduler
 from fvcore.common.param_scheduler import CosineParamScheduler
 
 from transfer.detection.resolution import scale_to
 
-from .mask_rcnn_fpn_coco import dataloader, lr_multiplier, model, optimizer, train
+from .mask_rcnn_fpn_coco import dataloader, model, train
 
 scale_to(model, dataloader, 128)
 
@@ -22,7 +23,9 @@ model.proposal_generator.post_nms_topk = [50, 30]
 model.proposal_generator.batch_size_per_image = 64
 model.roi_heads.batch_size_per_image = 32
 model.roi_heads.box_head.input_shape.channels = channels
+model.roi_heads.box_head.conv_dims = [channels]
 model.roi_heads.box_head.fc_dims = [256]
+model.roi_heads.box_pooler.sampling_ratio = model.roi_heads.mask_pooler.sampling_ratio = 1
 model.roi_heads.box_predictor.input_shape.channels = 256
 model.roi_heads.mask_head.input_shape.channels = channels
 model.roi_heads.mask_head.conv_dims = [channels, channels]
@@ -31,9 +34,12 @@ dataloader.train.mapper.augmentations = dataloader.train.mapper.augmentations[:1
 dataloader.train.mapper.augmentations[0].short_edge_length = [128]
 dataloader.train.total_batch_size = 4
 dataloader.train.aspect_ratio_grouping = False
+dataloader.test.batch_size = 10
 dataloader.train.num_workers = dataloader.test.num_workers = 0
 
-optimizer.lr = 0.02
+optimizer = model_zoo.get_config("common/optim.py").AdamW
+optimizer.lr = 1e-3
+optimizer.weight_decay = 0.05
 lr_multiplier = L(WarmupParamScheduler)(
     scheduler=L(CosineParamScheduler)(start_value=1.0, end_value=0.01),
     warmup_length=0.1, warmup_method="linear", warmup_factor=0.05,
