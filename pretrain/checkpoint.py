@@ -44,8 +44,11 @@ def load_checkpoint(path: Path, device: torch.device) -> dict:
 
 
 def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _replace(path: Path, write) -> None:

@@ -1,0 +1,38 @@
+"""Small networks and settings that many tests of pretraining share."""
+
+import torch
+
+from pretrain.backbones import create_backbone
+from pretrain.config import PretrainConfig, validate
+from pretrain.universal import UniversalNetwork
+
+
+def tiny_config(**changes) -> PretrainConfig:
+    """A run of seconds: ResNet-18 of an eighth of the channels on 40 digits; sections are merged with ``changes``."""
+    values = {
+        "backbone": {"base_channels": 8},
+        "data": {"name": "digits", "mean": (0.3,) * 3, "std": (0.4,) * 3, "images_per_class": 4},
+        "objective": {"hidden": 16, "outputs": 8},
+        "training": {"iterations": 9, "batch_size": 8, "log_interval": 3, "checkpoint_interval": 2, "threads": 1},
+        "calibration": {"widths": (1.0, 0.5), "batch_size": 8, "batches": 2},
+    }
+    for section, value in changes.items():
+        values[section] = {**values.get(section, {}), **value} if isinstance(value, dict) else value
+    return validate(values)
+
+
+def universal(name: str = "resnet18", stem: str = "imagenet", widths: tuple[float, ...] = (1.0, 0.5), **options):
+    """A random universal network, calibrated at ``widths`` on random images, its norms away from their initial values."""
+    backbone = create_backbone(name, stem, **options)
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    metadata = {
+        "method": "us3l", "backbone": backbone.arguments, "width_range": [0.25, 1.0], "seed": 0, "epochs": 1, "iterations": 1,
+        "data": {"name": "digits", "images": 10, "image_size": 32}, "mean": [0.5] * 3, "std": [0.5] * 3, "channel_order": "RGB",
+        "calibration": {"widths": []},
+    }  # fmt: skip
+    net = UniversalNetwork(backbone, metadata)
+    net.calibrate([torch.randn(4, 3, 32, 32)], list(widths))
+    return net

@@ -1,0 +1,70 @@
+"""Rounding, distinct sub-networks, and the draw among them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretrain.backbones import create_backbone
+from pretrain.errors import UserError
+from pretrain.slimmable.widths import round_channels
+
+
+@given(st.integers(1, 4096), st.floats(0.25, 1.0))
+def test_rounded_channels_are_the_nearest_multiple_of_8_that_loses_at_most_a_tenth(channels, width):
+    exact, rounded = channels * width, round_channels(channels, width)
+    assert rounded % 8 == 0 and rounded >= 8
+    assert rounded >= 0.9 * exact
+    nearest = max(8, 8 * int(np.floor(exact / 8 + 0.5)))
+    assert rounded == (nearest if nearest >= 0.9 * exact else nearest + 8)
+
+
+def test_channels_of_resnet50_at_0_9_are_those_of_the_method():
+    channels = create_backbone("resnet50").channels(0.9)
+    assert channels.stem == 56
+    assert channels.outer == (232, 464, 920, 1840)
+
+
+@pytest.mark.parametrize(("name", "count"), [("resnet18", 90), ("resnet50", 378)])
+def test_the_number_of_distinct_subnetworks(name, count):
+    backbone = create_backbone(name)
+    space = backbone.width_space()
+    assert len(space) == count
+    assert len({backbone.channels(w) for w in np.linspace(0.25, 1, 20001)}) == count
+
+
+@given(st.floats(0.25, 1.0))
+def test_a_snapped_width_has_the_same_channels(width):
+    backbone = create_backbone("resnet50", base_channels=16)
+    assert backbone.channels(backbone.width_space().snap(width)) == backbone.channels(width)
+
+
+def test_the_draw_has_the_distribution_of_a_uniform_width():
+    backbone = create_backbone("resnet18", base_channels=16)
+    low, high, count = 0.5, 1.0, 20000
+    drawn = backbone.width_space().draw(count, low, high, seed=1, iteration=7)
+    uniform = np.linspace(low, high, 200001)
+    for channels in {backbone.channels(w) for w in uniform[::100]}:
+        expected = np.mean([backbone.channels(w) == channels for w in uniform[::50]])
+        got = np.mean([backbone.channels(w) == channels for w in drawn])
+        assert got == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / count) + 1e-3)
+
+
+def test_the_draw_is_a_function_of_seed_and_iteration():
+    space = create_backbone("resnet18").width_space()
+    assert space.draw(3, 0.25, 1, 5, 9) == space.draw(3, 0.25, 1, 5, 9)
+    assert space.draw(3, 0.25, 1, 5, 9) != space.draw(3, 0.25, 1, 5, 10)
+    assert space.draw(3, 0.25, 1, 5, 9) != space.draw(3, 0.25, 1, 6, 9)
+
+
+def test_the_draw_stays_in_its_range():
+    backbone = create_backbone("resnet18")
+    lowest = backbone.channels(0.75)
+    for iteration in range(200):
+        for width in backbone.width_space().draw(2, 0.75, 1.0, 0, iteration):
+            assert backbone.channels(width).outer >= lowest.outer
+
+
+def test_a_width_outside_the_range_is_refused():
+    with pytest.raises(UserError, match="width 0.2 is outside the range 0.25 to 1"):
+        create_backbone("resnet18").width_space().snap(0.2)

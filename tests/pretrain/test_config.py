@@ -1,0 +1,69 @@
+"""Configs: inheritance and overrides reach the dataclasses; what doesn't fit is named."""
+
+import json
+
+import pytest
+
+from pretrain.config import differences, load_config
+from pretrain.errors import UserError
+from tests.pretrain.helpers import tiny_config
+
+NAMES = ["us3l_resnet18_digits", "us3l_resnet18_cifar10", "us3l_resnet18_cifar100", "us3l_resnet50_imagenet"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_named_configs_are_the_whole_method(repository, name):
+    config = load_config(repository / f"configs/pretrain/{name}.py", [])
+    assert config.method == "us3l"
+    objective = config.objective
+    assert (objective.base, objective.distill, objective.aux_head) == ("infonce", "mse", True)
+    assert objective.momentum_base and objective.momentum_sub and objective.momentum == 0.99
+    assert config.sampling.dynamic and config.sampling.sandwich
+    assert (config.optimizer.groups, config.optimizer.alpha, config.optimizer.weight_decay) == (8, 0.05, 1e-4)
+    assert {1.0, 0.75, 0.5, 0.25} <= set(config.calibration.widths)
+
+
+def test_configs_inherit(repository):
+    ten, hundred = (load_config(repository / f"configs/pretrain/us3l_resnet18_{n}.py", []) for n in ("cifar10", "cifar100"))
+    assert differences(ten.as_dict(), hundred.as_dict()) == ["data.name"]
+    assert (ten.optimizer.lr, ten.training.batch_size, ten.training.chunks, ten.training.epochs) == (0.5, 512, 4, 400)
+
+
+def test_overrides(repository):
+    overrides = ["training.epochs=3", "data.root=/some/where", "data.views.flip=0", "calibration.widths=[1,0.5]"]
+    config = load_config(repository / "configs/pretrain/us3l_resnet18_cifar10.py", overrides)
+    assert config.training.epochs == 3 and config.data.root == "/some/where" and config.data.views.flip == 0.0
+    assert config.calibration.widths == (1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epoch=3", "unknown config key 'training.epoch'; did you mean 'epochs'"),
+        ("optimiser.lr=1", "unknown config key 'optimiser'; did you mean 'optimizer'"),
+        ("training.epochs=many", "training.epochs: .*integer.*'many'"),
+        ("training.epochs=0", "training.epochs is 0; expected a number from 1"),
+        ("objective.base=nce", "objective.base: .*'infonce' or 'mse'.*'nce'"),
+        ("objective.temperature=0", "temperature is 0; expected a number above 0"),
+        ("calibration.widths=[2.0]", "calibration.widths: 2 is outside the range 0.25 to 1"),
+        ("width_range=[0.1,1]", "width_range 0.1 to 1; expected a range within 0.25 to 1"),
+        ("training.chunks=300", "a batch of 512 in 300 chunks"),
+        ("training.epochs", "is no override; expected key=value"),
+        ("training=3", "'training' takes keys of its own"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(repository, override, message):
+    with pytest.raises(UserError, match=message):
+        load_config(repository / "configs/pretrain/us3l_resnet18_cifar10.py", [override])
+
+
+def test_a_missing_config_names_the_nearest(repository):
+    with pytest.raises(UserError, match="no such config: .*; did you mean 'us3l_resnet18_cifar10'"):
+        load_config(repository / "configs/pretrain/us3l_resnet18_cifar1.py", [])
+
+
+def test_the_hash_is_that_of_what_determines_the_result():
+    base = tiny_config()
+    assert base.hash == tiny_config(data={"workers": 2, "root": "/elsewhere"}, training={"threads": 2}).hash
+    assert base.hash != tiny_config(training={"seed": 1}).hash
+    assert json.dumps(base.as_dict())
