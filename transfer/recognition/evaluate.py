@@ -86,13 +86,16 @@ def evaluate(
     meta = source.net.metadata
     settings = dataclasses.replace(settings, image_size=settings.image_size or meta["data"]["image_size"])
     widths = sorted(set(widths), reverse=True)
+    calibrate = calibrate or source.is_random
+    if not calibrate:
+        extract_widths(source, widths, device)  # a width that cannot be had is said before any image is read
     train, test = load_splits(dataset, root, settings.image_size)
     views = train_views(dataset, settings.image_size, meta)
     name = name or (Path(root).resolve().name if root else dataset)
     source.net.to(device)
     results = []
     with Progress(disable=not progress) as bar:
-        if calibrate or source.is_random:
+        if calibrate:
             loader = calibration_images(train, views, settings, meta)
             source.net.calibrate(bar.track(loader, description="calibration"), widths)
         modules = extract_widths(source, widths, device)

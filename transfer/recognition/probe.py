@@ -6,6 +6,7 @@ matrix product. The choice uses a validation split of the training images, never
 head is then trained again on all of the training images.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -51,17 +52,14 @@ def train_probe(features: Tensor, labels: Tensor, classes: int, settings: ProbeS
     mean, std = features.mean(0), features.std(0, correction=0).clamp_min(1e-6)
     features = (features - mean) / std
     train, validation = split(labels, settings.validation, seed)
-    rates, decays = torch.cartesian_prod(
-        torch.tensor(settings.learning_rates), torch.tensor(settings.weight_decays)
-    ).T.to(features.device)  # fmt: skip
+    grid = list(itertools.product(settings.learning_rates, settings.weight_decays))
+    rates, decays = features.new_tensor(grid).T
     weight, bias = train_heads(features[train], labels[train], classes, rates, decays, settings, seed)
     correct = heads_top1(features[validation], labels[validation], weight, bias)
     best = int(correct.argmax())  # the first of equals: the smaller learning rate and weight decay
     chosen = slice(best, best + 1)
     weight, bias = train_heads(features, labels, classes, rates[chosen], decays[chosen], settings, seed)
-    return Probe(
-        weight[:, 0], bias[0], mean, std, float(rates[best]), float(decays[best]), float(correct[best])
-    )  # fmt: skip
+    return Probe(weight[:, 0], bias[0], mean, std, *grid[best], float(correct[best]))
 
 
 def heads_top1(features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, chunk: int = 1024) -> Tensor:

@@ -1,0 +1,44 @@
+"""A small universal network and a result, for every test of a transfer."""
+
+import pytest
+import torch
+
+from pretrain import UniversalNetwork, create_backbone
+from transfer.results import Result
+from transfer.source import Source
+
+
+@pytest.fixture
+def network():
+    """ResNet-18 of a quarter of the channels for images of 16 px, calibrated on noise at widths 1 and 0.5."""
+    backbone = {"name": "resnet18", "stem": "cifar", "base_channels": 16}
+    metadata = {
+        "method": "us3l", "backbone": backbone, "width_range": [0.25, 1.0], "seed": 3, "epochs": 2.0, "iterations": 10,
+        "data": {"name": "noise", "images": 64, "image_size": 16}, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25],
+        "channel_order": "RGB", "calibration": {"widths": [], "batch_size": 16, "batches": 2, "seed": 3},
+    }  # fmt: skip
+    torch.manual_seed(0)
+    net = UniversalNetwork(create_backbone(**backbone), metadata)
+    net.calibrate([torch.randn(16, 3, 16, 16)], [1.0, 0.5])
+    return net
+
+
+@pytest.fixture
+def source(network):
+    """The network as if read from a checkpoint."""
+    return Source(network, "us3l", network.hash)
+
+
+@pytest.fixture
+def make_result():
+    """A valid Result with some fields changed."""
+
+    def make(**changes) -> Result:
+        fields = {
+            "task": "linear", "dataset": "digits", "method": "us3l", "backbone": "resnet18", "width": 0.5, "seed": 0,
+            "metrics": {"top1": 91.25, "top5": None}, "params": 2_799_000, "macs": 9_900_000, "checkpoint": "a" * 64,
+            "config": "b" * 64, "seconds": 1.5, "details": {"pretraining": {"seed": 0}},
+        }  # fmt: skip
+        return Result(**{**fields, **changes})
+
+    return make

@@ -1,0 +1,72 @@
+"""``tools/transfer.py digits`` and ``folder``."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pretrain.cli import Parser
+from pretrain.errors import UncalibratedWidthError, UserError
+from transfer.recognition import command
+from transfer.results import read_results
+
+
+def run(target: str, *argv: str) -> None:
+    parser = Parser("recognition", command.EXAMPLE)
+    command.add_arguments(parser)
+    args = parser.parse_args(argv)
+    args.target = target
+    command.main(args)
+
+
+@pytest.fixture
+def checkpoint(network, tmp_path):
+    return network.save(tmp_path / "run" / "universal.safetensors")
+
+
+def test_results_go_beside_the_checkpoint_and_their_paths_are_printed(checkpoint, image_folder, capsys):
+    run(
+        "folder",
+        "--checkpoint",
+        str(checkpoint),
+        "--data",
+        str(image_folder),
+        "--widths",
+        "1",
+        "0.5",
+        "--protocol",
+        "knn",
+    )
+    output = checkpoint.parent / "transfer"
+    assert [record["width"] for record in read_results(output)] == [1.0, 0.5]
+    printed = capsys.readouterr().out
+    assert str(checkpoint) in printed.splitlines()[0]
+    assert printed.rstrip().endswith(str(output / "photos" / "knn" / "width_0.5" / "result.json"))
+
+
+def test_random_weights_and_overrides(checkpoint, image_folder, tmp_path):
+    run(
+        "folder", "neighbours=2", "--checkpoint", str(checkpoint), "--data", str(image_folder), "--init", "random",
+        "--width", "0.25", "--protocol", "knn", "--output", str(tmp_path / "out"), "--name", "photographs",
+    )  # fmt: skip
+    [record] = read_results(tmp_path / "out")
+    assert (record["method"], record["dataset"], record["details"]["neighbours"]) == ("random", "photographs", 2)
+
+
+def test_an_uncalibrated_width_is_refused_before_any_image_is_read(checkpoint, tmp_path):
+    with pytest.raises(UncalibratedWidthError, match=r"width 0\.7 is not calibrated; calibrated widths: 1, 0\.5"):
+        run("folder", "--checkpoint", str(checkpoint), "--data", str(tmp_path / "absent"), "--width", "0.7")
+
+
+def test_a_folder_must_be_named(checkpoint):
+    with pytest.raises(UserError, match="needs --data"):
+        run("folder", "--checkpoint", str(checkpoint))
+
+
+def test_digits_by_the_tool_itself(checkpoint, repository, tmp_path):
+    tool = [sys.executable, repository / "tools" / "transfer.py", "digits", "--checkpoint", checkpoint]
+    options = ["--width", "0.5", "--batch", "512", "epochs=1", "--output", "out"]
+    done = subprocess.run([*tool, *options], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    accuracies = {record["task"]: record["metrics"]["top1"] for record in read_results(tmp_path / "out" / "digits")}
+    assert set(accuracies) == {"linear", "knn"} and min(accuracies.values()) > 30, "chance is 10 %"

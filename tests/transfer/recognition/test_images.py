@@ -1,0 +1,87 @@
+"""Images are decoded once, and their views depend on (seed, epoch, index) alone."""
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from pretrain.errors import UserError
+from transfer.recognition import images as module
+from transfer.recognition.images import Images, augmented, batches, plain, shuffled, train_views
+
+NOWHERE = {"data": {"name": "elsewhere"}, "calibration": {}}
+
+
+class Counted(Dataset):
+    """Images of 24 x 20 px that count how often each was decoded."""
+
+    classes = ("a", "b")
+
+    def __init__(self, count: int = 6):
+        self.decoded = [0] * count
+        self.pixels = torch.randint(256, (count, 3, 24, 20), generator=torch.Generator().manual_seed(0)).byte()
+
+    def __len__(self):
+        return len(self.decoded)
+
+    def __getitem__(self, index):
+        self.decoded[index] += 1
+        return self.pixels[index], index % 2
+
+
+def test_small_sets_are_decoded_once_and_large_ones_are_not_kept(monkeypatch):
+    source = Counted()
+    kept = Images(source)
+    for _ in range(3):
+        labels = torch.cat([y for _, y in batches(plain(kept, 16), 4)])
+    assert source.decoded == [1] * 6 and labels.tolist() == [0, 1] * 3
+    monkeypatch.setattr(module, "IN_MEMORY", 6 * 3 * 24 * 20 - 1)
+    assert not Images(source).in_memory
+
+
+def test_training_views_are_a_pure_function_of_seed_epoch_and_index():
+    found, views = Images(Counted()), train_views("x", 16, NOWHERE)
+    state = torch.random.get_rng_state()
+    first = [augmented(found, views, 16, 1, 2)[i][0] for i in (0, 1, 2)]
+    backwards = [augmented(found, views, 16, 1, 2)[i][0] for i in (2, 1, 0)][::-1]
+    assert all(torch.equal(a, b) for a, b in zip(first, backwards))
+    assert torch.equal(state, torch.random.get_rng_state()), "the global generator is left alone"
+    assert not torch.equal(first[0], augmented(found, views, 16, 1, 3)[0][0])
+    assert first[0].shape == (3, 16, 16) and first[0].dtype == torch.uint8
+
+
+def test_worker_processes_give_the_same_batches(monkeypatch):
+    monkeypatch.setattr(module, "IN_MEMORY", 0)
+    found, views = Images(Counted()), train_views("x", 16, NOWHERE)
+    runs = [list(batches(augmented(found, views, 16, 0, 0), 4, [5, 0, 3, 1, 2, 4], workers)) for workers in (0, 2)]
+    for (x, y), (other_x, other_y) in zip(*runs):
+        assert torch.equal(x, other_x) and torch.equal(y, other_y)
+
+
+@pytest.mark.parametrize(("size", "resized"), [(32, 36), (64, 72), (224, 256)])
+def test_the_test_view_is_the_centre_of_the_resized_image(size, resized):
+    image = torch.zeros(3, resized, resized + 20, dtype=torch.uint8)
+    image[:, resized // 2 - 2 : resized // 2 + 2, resized // 2 + 8 : resized // 2 + 12] = 255
+    view = module.test_view(size)(image)
+    assert view.shape == (3, size, size)
+    assert view[0, size // 2 - 2 : size // 2 + 2, size // 2 - 2 : size // 2 + 2].min() == 255
+    assert view.float().sum() == 255 * 3 * 16
+
+
+def test_views_are_the_checkpoints_own_on_its_own_data_only():
+    recorded = {"crop_scale": [0.7, 1.0], "interpolation": "bilinear", "flip": 0.0, "jitter_p": 0.0, "grayscale": 0.0}
+    metadata = {"data": {"name": "digits"}, "calibration": {"views": recorded}}
+    own = train_views("digits", 32, metadata)
+    assert own.flip == 0 and own.crop_scale == (0.7, 1.0)
+    usual = train_views("folder", 32, metadata)
+    assert usual.flip == 0.5 and usual.crop_scale == (0.8, 1.0) and usual.interpolation == "bicubic"
+    assert train_views("folder", 224, metadata).crop_scale == (0.08, 1.0)
+
+
+def test_epochs_have_orders_of_their_own():
+    assert sorted(shuffled(50, 0, 0)) == list(range(50))
+    assert shuffled(50, 0, 0) == shuffled(50, 0, 0) != shuffled(50, 0, 1) != shuffled(50, 1, 0)
+
+
+def test_an_empty_set_is_refused():
+    with pytest.raises(UserError, match="no images"):
+        Images(Counted(0))

@@ -1,0 +1,42 @@
+"""Settings of recognition: overridden by name, refused in one line."""
+
+import pytest
+
+from pretrain.errors import UserError
+from transfer.recognition.settings import Settings, override
+
+
+def test_overrides_reach_the_protocols():
+    settings = override(Settings(), ["learning_rates=0.1,0.2", "neighbours=7", "epochs=3", "temperature=1"])
+    assert settings.probe.learning_rates == (0.1, 0.2) and settings.probe.iterations(1000) == round(3 * 1000 / 256)
+    assert (settings.neighbours, settings.temperature) == (7, 1)
+    assert override(Settings(), ["weight_decays=0.1"]).weight_decays == (0.1,)
+    paper = override(Settings(protocol="paper", batch=64), ["learning_rate=5"]).sgd
+    assert (paper.learning_rate, paper.batch, paper.epochs) == (5, 64, 100)
+
+
+def test_a_small_set_is_trained_on_for_at_least_500_steps():
+    assert Settings().probe.iterations(1437) == 500
+    assert Settings().probe.iterations(50_000) == round(20 * 50_000 / 256)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("neighbors=7", "did you mean 'neighbours'"),
+        ("neighbours", "expected key=value"),
+        ("neighbours=seven", "expected a number"),
+        ("neighbours=0", "positive whole number"),
+        ("learning_rates=fast", "expected numbers"),
+        ("protocol=fats", "did you mean 'fast'"),
+        ("validation=0.9", r"share of the images in \(0, 0.5\]"),
+    ],
+)
+def test_a_wrong_override_is_one_line(text, said):
+    with pytest.raises(UserError, match=said) as raised:
+        override(Settings(), [text])
+    assert "\n" not in str(raised.value)
+
+
+def test_workers_do_not_count_as_a_setting_of_the_figures():
+    assert Settings(workers=0).recorded() == Settings(workers=3).recorded()

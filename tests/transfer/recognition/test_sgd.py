@@ -1,0 +1,69 @@
+"""The paper's linear evaluation: its schedule, and one head a width that no other width disturbs."""
+
+import pytest
+import torch
+from torch import nn
+
+from transfer.recognition.sgd import SgdSettings, train_heads_sgd
+
+
+class Frozen(nn.Module):
+    """Stands in for a plain backbone: a fixed random projection to ``size`` features."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        projection = torch.randn(12, size, generator=torch.Generator().manual_seed(size), dtype=torch.float64)
+        self.projection = nn.Parameter(projection)
+        self.channels = type("Channels", (), {"outer": (size,)})
+
+    def forward(self, x):
+        return x.flatten(1) @ self.projection
+
+
+X = torch.randn(20, 3, 2, 2, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+Y = (X.mean((1, 2, 3)) > 0).long()
+
+
+def two_batches(epoch):
+    yield from ((X[:10], Y[:10]), (X[10:], Y[10:]))
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_the_schedule_is_a_tenth_after_60_and_80_percent():
+    module, settings = Frozen(4), SgdSettings(learning_rate=0.5, epochs=10)
+    [head] = train_heads_sgd({1.0: module}, two_batches, 2, settings, seed=0).values()
+    start = train_heads_sgd({1.0: module}, two_batches, 2, SgdSettings(epochs=0), seed=0)[1.0]
+    values = [start.weight.detach().clone(), start.bias.detach().clone()]
+    velocity = [torch.zeros_like(v) for v in values]
+    for epoch in range(10):
+        rate = 0.5 if epoch < 6 else 0.05 if epoch < 8 else 0.005
+        for x, y in two_batches(epoch):
+            features = module(x).detach()
+            residual = (features @ values[0].T + values[1]).softmax(1) - nn.functional.one_hot(y, 2)
+            for v, p, g in zip(velocity, values, (residual.T @ features / len(x), residual.mean(0))):
+                v.mul_(0.9).add_(g)
+                p.sub_(rate * v)
+    torch.testing.assert_close(head.weight.detach(), values[0], rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(head.bias.detach(), values[1], rtol=1e-9, atol=1e-11)
+
+
+def test_widths_share_batches_but_not_heads():
+    modules = {1.0: Frozen(8), 0.5: Frozen(4)}
+    settings = SgdSettings(learning_rate=0.1, epochs=3)
+    together = train_heads_sgd(modules, two_batches, 2, settings, seed=0)
+    for width, module in modules.items():
+        alone = train_heads_sgd({width: module}, two_batches, 2, settings, seed=0)[width]
+        torch.testing.assert_close(together[width].weight, alone.weight)
+        assert module.projection.grad is None, "backbones are frozen"
+
+
+def test_every_step_is_reported():
+    losses = []
+    train_heads_sgd({1.0: Frozen(4)}, two_batches, 2, SgdSettings(epochs=3), seed=0, tick=losses.append)
+    assert len(losses) == 6 and all(loss > 0 for loss in losses)

@@ -1,0 +1,122 @@
+"""Tables 1 to 9 and Figure 3: the paper's layout, each result in the one row that it belongs to."""
+
+import itertools
+from dataclasses import asdict
+
+import pytest
+
+from pretrain.errors import UserError
+from transfer.tables import build, build_all
+from transfer.tables.facts import PRETRAINING
+from transfer.tables.paper import DETECTION, LAYOUTS, criteria, read_csv
+from transfer.tables.table import MISSING
+
+YES = {"yes": True, "no": False}
+
+
+@pytest.fixture
+def record_of(make_result):
+    """A result with the facts that are wanted, 55.5 in each metric."""
+
+    def make(wanted: dict[str, str], **changes) -> dict:
+        pretraining: dict = {"epochs": 800.0 if wanted.get("long") == "yes" else 400.0, "seed": 0}
+        if "group_reg" in wanted:
+            pretraining["optimizer"] = {"alpha": 0.05 if wanted["group_reg"] == "yes" else 0.0}
+        for name, path in PRETRAINING.items():
+            if wanted.get(name):
+                section = pretraining
+                for key in path[:-1]:
+                    section = section.setdefault(key, {})
+                section[path[-1]] = YES.get(wanted[name], wanted[name])
+        metrics = {metric: 55.5 for metric in ("top1", *DETECTION.values())}
+        fields = {name: wanted[name] for name in ("task", "dataset", "method", "backbone") if name in wanted}
+        fields["width"] = float(wanted.get("width", 1.0))
+        return asdict(make_result(**{**fields, "metrics": metrics, "details": {"pretraining": pretraining}, **changes}))
+
+    return make
+
+
+def filled(table) -> list[int]:
+    """The rows that hold a figure of ours."""
+    return [i for i, (_, cells) in enumerate(table.rows) if any(cell.ours != MISSING for cell in cells)]
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_each_row_takes_its_own_results_and_no_others(name, record_of):
+    layout, rows = LAYOUTS[name], read_csv(f"table{name}")
+    for i, row in enumerate(rows):
+        wanted = criteria(name, layout, row)
+        if layout.across == "dataset":
+            wanted["dataset"] = "flowers"
+        table = build(name, [record_of(wanted)])
+        assert filled(table) == [i], f"row {row}"
+        figures = [cell.ours for cell in table.rows[i][1] if cell.ours != MISSING]
+        assert figures == ["55.5"] * (6 if layout.across == "metric" else 1)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layout_and_figures_of_the_paper(name):
+    rows, table = read_csv(f"table{name}"), build(name, [], with_paper=True)
+    assert sorted([*table.labels, *table.columns]) == sorted(rows[0])
+    for row, (labels, cells) in zip(rows, table.rows, strict=True):
+        assert labels == [row[label] for label in table.labels]
+        assert [cell.paper for cell in cells] == [row[column] for column in table.columns]
+        assert all(cell.ours == MISSING for cell in cells)
+
+
+def test_known_cells_of_the_paper():
+    def cell(name: str, column: str, **labels) -> str:
+        table = build(name, [], with_paper=True)
+        [cells] = [c for row, c in table.rows if labels.items() <= dict(zip(table.labels, row)).items()]
+        return cells[table.columns.index(column)].paper
+
+    assert cell("2", "0.25", backbone="resnet18", method="us3l") == "60.4"
+    assert cell("5", "AP_mk", width="1.0", method="us3l") == "33.6"
+    assert cell("6", "pets", width="0.5", method="byol") == "75.0"
+    assert cell("7", "1.0", case="13") == "67.7"
+    assert cell("8", "0.3", backbone="resnet50", dynamic_sampling="yes", group_reg="yes") == "67.7"
+
+
+def test_an_ablation_called_us3l_is_not_us3l_itself(record_of):
+    row = next(r for r in read_csv("table2") if r["method"] == "us3l")
+    wanted = criteria("2", LAYOUTS["2"], row)
+    assert filled(build("2", [record_of(wanted)]))
+    for ablated in ("dynamic_sampling", "group_reg"):
+        assert not filled(build("2", [record_of({**wanted, ablated: "no"})]))
+
+
+def test_a_network_pretrained_elsewhere_fills_no_cell(record_of):
+    row = read_csv("table2")[0]
+    wanted = criteria("2", LAYOUTS["2"], row)
+    assert not filled(build("2", [record_of({**wanted, "pretrained_on": "digits"})]))
+
+
+def test_seeds_are_averaged_in_a_cell(record_of):
+    wanted = criteria("4", LAYOUTS["4"], read_csv("table4")[0])
+    records = [record_of(wanted, seed=seed, metrics={"top1": 50.0 + seed}) for seed in (0, 2)]
+    assert build("4", records).rows[0][1][0].ours == "51.0 ± 1.4"
+
+
+def test_figure_3_shows_how_far_us3l_is_ahead(record_of):
+    records = []
+    for method, (width, ap50) in itertools.product(("byol", "us3l"), (("0.5", 70.0), ("0.25", 60.0))):
+        wanted = {
+            "task": "detection", "dataset": "voc", "backbone": "resnet50", "pretrained_on": "imagenet",
+            "sandwich": "yes", "dynamic_sampling": "yes", "group_reg": "yes", "width": width, "method": method,
+        }  # fmt: skip
+        records.append(record_of(wanted, metrics={"box/AP50": ap50 + (2.5 if method == "us3l" else 0)}))
+    table = build("figure3", records, with_paper=True)
+    assert [[str(cell) for cell in cells] for _, cells in table.rows] == [
+        [MISSING] * 4,
+        [MISSING] * 4,
+        [MISSING, "70.0", "72.5", "+2.5 (+2.6)"],
+        [MISSING, "60.0", "62.5", "+2.5 (+18.5)"],
+    ]
+
+
+def test_names_of_tables(record_of):
+    assert [table.name for table in build_all("all", [record_of({})])] == ["widths", *"123456789", "figure3"]
+    with pytest.raises(UserError, match="unknown table 'figur3'; did you mean 'figure3'"):
+        build_all("figur3", [])
+    with pytest.raises(UserError, match="no figures of the paper"):
+        build_all("widths", [], with_paper=True)
