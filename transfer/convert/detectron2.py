@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from pretrain.errors import UserError
-from pretrain.plain.resnet import BLOCKS, PlainResNet
+from pretrain.plain.resnet import BLOCKS, PlainResNet, projects
 from transfer.convert.files import replacing
 from transfer.detection.installed import require_detectron2, without_deprecations
 
@@ -28,7 +28,7 @@ def write(plain: PlainResNet, output: Path, metadata: dict) -> list[Path]:
     Errors: UserError for a CIFAR stem; RuntimeError, before anything is replaced, if the features of res2 to res5 that
     detectron2 computes from the files differ from ``plain.stages``.
     """
-    check_stem(plain)
+    check_sayable(plain)
     require_detectron2()
     config, weights = output / f"{NAME}.py", output / f"{NAME}.pth"
     state = backbone_state(plain)
@@ -44,13 +44,26 @@ def write(plain: PlainResNet, output: Path, metadata: dict) -> list[Path]:
     return paths
 
 
-def check_stem(plain: PlainResNet) -> None:
-    """UserError unless the stages have the strides 4, 8, 16, 32 that detectron2's stem and pyramid are made for."""
+def check_sayable(plain: PlainResNet) -> None:
+    """UserError unless detectron2's classes can build ``plain``.
+
+    The stages must have the strides 4, 8, 16, 32 of detectron2's stem and pyramid, and the first block of each a
+    projection exactly where the channels change, which is where detectron2 puts one: true of every width of ResNet-18
+    and 50 in [0.25, 1], but not of one so narrow that neighbouring stages round to the same channels.
+    """
     if plain.stem != "imagenet":
         raise UserError(
             f"a {plain.stem} stem has strides 1, 2, 4, 8, but detection needs 4, 8, 16, 32; "
             "expected a backbone that was pretrained with stem = 'imagenet'"
         )
+    inputs = plain.channels.stem
+    for stage, outer in enumerate(plain.channels.outer):
+        if (inputs != outer) != projects(plain.depth, stage):
+            raise UserError(
+                f"stage {stage + 1} has {inputs} channels in and {outer} out, which detectron2 cannot say "
+                "with this backbone's projections; expected a wider one"
+            )
+        inputs = outer
 
 
 def backbone_state(plain: PlainResNet) -> dict[str, torch.Tensor]:

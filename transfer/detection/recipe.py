@@ -56,12 +56,12 @@ def resolve(settings: Settings, backbone: Path, data: CocoData, names: dict[str,
     loaders.evaluator.output_dir = str(output / "inference")
     if settings.device:
         train.device = settings.device
-    if settings.image_size:
+    if settings.image_size is not None:
         scale_to(config.model, loaders, positive(settings.image_size, "--image-size"))
-    if settings.batch:
+    if settings.batch is not None:
         config.optimizer.lr *= positive(settings.batch, "--batch") / loaders.train.total_batch_size
         loaders.train.total_batch_size = settings.batch
-    if settings.iterations:
+    if settings.iterations is not None:
         train.max_iter = positive(settings.iterations, "--iterations")
     apply_overrides(config, list(settings.overrides))
     if loaders.train.total_batch_size % settings.num_gpus:

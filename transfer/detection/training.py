@@ -85,7 +85,8 @@ def train(config, model: nn.Module, title: str, resume: bool) -> None:
         trainer.train(start, config.train.max_iter)
     except FloatingPointError as error:
         last = checkpointer.get_checkpoint_file() or "none"
-        raise NonFiniteLossError(f"{title}: {str(error).splitlines()[0]} Last good checkpoint: {last}") from None
+        reason = str(error).splitlines()[0].rstrip(".!")
+        raise NonFiniteLossError(f"{title}, iteration {trainer.iter}: {reason}; last good checkpoint: {last}") from None
 
 
 def ddp_options(config) -> dict:
@@ -139,7 +140,7 @@ def detector_cost(config, model: nn.Module) -> Cost:
 
     Convolutions and linear layers, as for the backbone. The heads' share depends on what the detector finds.
     """
-    inputs = next(iter(instantiate(config.dataloader.test)))
+    inputs = next(iter(instantiate(config.dataloader.test)))[:1]
     training = model.training
     model.eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():

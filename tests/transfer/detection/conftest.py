@@ -1,0 +1,33 @@
+"""Small digit scenes and a tiny universal network: a detection test takes seconds."""
+
+import pytest
+import torch
+
+from tests.pretrain.helpers import universal
+from tests.requirements import demand
+from transfer.detection.recipe import DIGITS, Settings
+from transfer.detection.scenes import SceneSettings, make_scenes
+from transfer.source import Source
+
+SMALL = SceneSettings(train=6, val=3, size=64, seed=1)
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """A folder of 6 training and 3 validation scenes of 64 pixels."""
+    demand("detection")
+    return make_scenes(tmp_path_factory.mktemp("data") / "scenes", SMALL)
+
+
+@pytest.fixture(scope="session")
+def source():
+    """A calibrated ResNet-18 of half the channels."""
+    torch.manual_seed(0)
+    net = universal(base_channels=32)
+    return Source(net, "us3l", net.hash)
+
+
+@pytest.fixture
+def settings(scenes):
+    """Two iterations of two images at 64 pixels."""
+    return Settings(recipe=DIGITS, data=scenes, iterations=2, image_size=64, batch=2, device="cpu")

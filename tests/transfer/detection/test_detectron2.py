@@ -1,0 +1,144 @@
+"""From a universal network to result.json through detectron2."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pretrain.errors import NonFiniteLossError, UncalibratedWidthError, UserError
+from pretrain.plain.cost import cost
+from tests.requirements import requires
+from transfer.detection.datasets import read_coco, registered
+from transfer.detection.detectron2 import detect, plain_backbone
+from transfer.results import read_results
+from transfer.source import Source
+
+pytestmark = requires("detection")
+
+
+@pytest.fixture
+def random(source):
+    return Source(source.net.reinitialised(0), "random", None)
+
+
+def iterations(folder):
+    """The iteration of each line of metrics.json that has a loss."""
+    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    return [line["iteration"] for line in lines if "total_loss" in line]
+
+
+def test_a_width_becomes_a_result(source, settings, tmp_path):
+    record = detect(source, 0.5, settings, tmp_path, "digit_scenes")
+    folder = tmp_path / "digit_scenes/detection/width_0.5"
+    assert read_results(tmp_path) == [record] and (folder / "result.json").is_file()
+    assert (record["task"], record["dataset"], record["method"], record["width"]) == (
+        "detection",
+        "digit_scenes",
+        "us3l",
+        0.5,
+    )
+    assert record["checkpoint"] == source.net.hash and record["backbone"] == "resnet18"
+    expected = cost(source.net.extract(0.5), 64)
+    assert (record["params"], record["macs"]) == (expected.params, expected.macs)
+    detector = record["details"]["detector"]
+    assert detector["params"] > record["params"] and detector["macs"] > record["macs"]
+    assert {"box/AP", "box/AP50", "box/AP75", "mask/AP", "mask/AP50", "mask/AP75"} <= set(record["metrics"])
+    assert set(record["details"]["per_class_AP"]["box"]) <= set("0123456789")
+    left = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "log.txt", "metrics.json", "model_final.pth", "backbone", "inference"} <= left
+    assert any(name.startswith("events.out.tfevents") for name in left) and iterations(folder) == [1]
+
+
+def test_training_starts_from_the_extracted_weights(source, settings, tmp_path):
+    """A learning rate of zero leaves what was loaded."""
+    detect(source, 0.5, replace(settings, overrides=("optimizer.lr=0",)), tmp_path)
+    state = torch.load(tmp_path / "coco/detection/width_0.5/model_final.pth", weights_only=True)["model"]
+    plain = source.net.extract(0.5)
+    assert torch.equal(state["backbone.bottom_up.stem.conv1.weight"], plain.conv1.weight)
+    assert torch.equal(state["backbone.bottom_up.res5.1.conv2.weight"], plain.layer4[1].conv2.weight)
+
+
+def test_random_weights_are_drawn_by_the_seed_and_marked(source, random, settings, tmp_path):
+    record = detect(random, 0.25, settings, tmp_path)  # no calibration needed
+    assert (record["method"], record["checkpoint"], record["details"]["pretraining"]) == ("random", None, None)
+    assert (tmp_path / "coco/detection/width_0.25_random/result.json").is_file()
+    one, again, other = (plain_backbone(random, 0.5, seed).conv1.weight for seed in (0, 0, 1))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+    assert not torch.equal(one, plain_backbone(source, 0.5, 0).conv1.weight)
+
+
+def test_a_resumed_training_goes_on_and_eval_only_repeats_the_evaluation(source, settings, tmp_path):
+    folder = tmp_path / "coco/detection/width_0.5"
+    settings = replace(settings, overrides=("train.log_period=1",))
+    detect(source, 0.5, settings, tmp_path)
+    resumed = detect(source, 0.5, replace(settings, iterations=4, resume=True), tmp_path)
+    assert iterations(folder)[-1] == 3 and "Starting training from iteration 2" in (folder / "log.txt").read_text()
+    again = detect(source, 0.5, replace(settings, iterations=4, eval_only=True), tmp_path)
+    assert again["metrics"] == resumed["metrics"]
+    fresh = detect(source, 0.5, settings, tmp_path)  # without --resume it starts anew
+    assert iterations(folder) == [0, 1] and fresh["details"]["iterations"] == 2
+
+
+def test_the_same_seed_gives_the_same_weights(source, settings, tmp_path):
+    states = []
+    for name in ("a", "b"):
+        detect(source, 0.5, replace(settings, iterations=1), tmp_path / name)
+        states.append(
+            torch.load(tmp_path / name / "coco/detection/width_0.5/model_final.pth", weights_only=True)["model"]
+        )
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_two_processes_share_a_batch(source, settings, tmp_path):
+    record = detect(source, 0.5, replace(settings, num_gpus=2), tmp_path)
+    assert record["details"]["processes"] == 2 and record["details"]["batch"] == 2
+    assert record["metrics"]["box/AP"] is not None
+
+
+def test_a_perfect_detector_has_an_average_precision_of_100(source, settings, tmp_path, monkeypatch):
+    """Through loader, evaluator and result: a model that answers with the annotations."""
+    from detectron2.data import DatasetCatalog
+    from detectron2.structures import Boxes, BoxMode, Instances
+    from pycocotools import mask as coco_mask
+
+    from transfer.detection import training
+
+    class Perfect(torch.nn.Module):
+        def forward(self, inputs):
+            return [{"instances": self.answer(x)} for x in inputs]
+
+        def answer(self, x):
+            annotations = truth[x["image_id"]]
+            boxes = [BoxMode.convert(a["bbox"], BoxMode.XYWH_ABS, BoxMode.XYXY_ABS) for a in annotations]
+            masks = [coco_mask.decode(a["segmentation"]).astype(bool) for a in annotations]
+            return Instances(
+                (x["height"], x["width"]), pred_boxes=Boxes(torch.tensor(boxes)), scores=torch.ones(len(boxes)),
+                pred_classes=torch.tensor([a["category_id"] for a in annotations]),
+                pred_masks=torch.stack([torch.from_numpy(m) for m in masks]),
+            )  # fmt: skip
+
+    evaluate = training.evaluate
+    monkeypatch.setattr(training, "evaluate", lambda config, model: evaluate(config, Perfect()))
+    data = read_coco(settings.data)
+    with registered(data) as names:
+        truth = {x["image_id"]: x["annotations"] for x in DatasetCatalog.get(names["val"])}
+    metrics = detect(source, 0.5, settings, tmp_path)["metrics"]
+    for name in ("box/AP", "box/AP50", "box/AP75", "mask/AP", "mask/AP50", "mask/AP75"):
+        assert metrics[name] == pytest.approx(100.0)
+    assert metrics["box/APl"] is None  # a canvas of 64 pixels has no object of 96
+
+
+def test_mistakes_are_found_before_anything_trains(source, settings, tmp_path):
+    with pytest.raises(UncalibratedWidthError, match="calibrated widths"):
+        detect(source, 0.3, settings, tmp_path)
+    with pytest.raises(UserError, match="--eval-only, but .* holds no checkpoint"):
+        detect(source, 0.5, replace(settings, eval_only=True), tmp_path)
+    assert not list(tmp_path.rglob("model_*.pth"))
+
+
+def test_a_diverged_training_names_the_step(source, settings, tmp_path):
+    with pytest.raises(
+        NonFiniteLossError, match="resnet18 x 0.5 us3l, iteration [1-4]: .*; last good checkpoint: none"
+    ):
+        detect(source, 0.5, replace(settings, iterations=5, overrides=("optimizer.lr=1e30",)), tmp_path)
