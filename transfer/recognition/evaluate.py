@@ -95,6 +95,8 @@ def evaluate(
     source.net.to(device)
     results = []
     with Progress(disable=not progress) as bar:
+        if calibrate or settings.protocol == "paper":  # what looks at an image more than once
+            train.decode(lambda indices: bar.track(indices, description="images"))
         if calibrate:
             loader = calibration_images(train, views, settings, meta)
             source.net.calibrate(bar.track(loader, description="calibration"), widths)

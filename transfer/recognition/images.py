@@ -5,7 +5,7 @@ Views (docs/method.md, section 5, "Linear evaluation"): small images are trained
 0.08 to 1 and a resize by 256/224. All resizing is bicubic.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -17,6 +17,7 @@ from pretrain.randomness import generator, torch_seed
 
 SMALL = 64  # px, the largest image that is treated as CIFAR's are
 IN_MEMORY = 2**30  # bytes of decoded images that are kept
+FEW = 2**25  # bytes of images for which starting worker processes takes longer than they save
 
 
 def train_views(dataset: str, image_size: int, metadata: dict) -> Views:
@@ -38,30 +39,25 @@ def test_view(image_size: int) -> v2.Compose:
 
 
 class Images(Dataset):
-    """A data set of (uint8 [3, h, w], label), kept in memory once decoded, if all of it is small."""
+    """A data set of (uint8 [3, h, w], label) that can be kept in memory once decoded."""
 
     def __init__(self, dataset: Dataset):
         self.dataset, self.classes = dataset, list(dataset.classes)
         if not len(dataset):
             raise UserError("the data set has no images")
-        self._kept: dict[int, tuple[Tensor, int]] | None = {}
-        if len(dataset) * self[0][0].numel() > IN_MEMORY:
-            self._kept = None
+        self.bytes = len(dataset) * dataset[0][0].numel()  # if all are as large as the first
+        self._kept: list[tuple[Tensor, int]] | None = None
 
-    @property
-    def in_memory(self) -> bool:
-        return self._kept is not None
+    def decode(self, track: Callable[[range], Iterable[int]] = iter) -> None:
+        """Decode everything now and keep it, if it takes no more than ``IN_MEMORY``. track: shows the progress."""
+        if self.bytes <= IN_MEMORY:
+            self._kept = [self.dataset[i] for i in track(range(len(self)))]
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        if self._kept is not None and index in self._kept:
-            return self._kept[index]
-        item = self.dataset[index]
-        if self._kept is not None:
-            self._kept[index] = item
-        return item
+        return self.dataset[index] if self._kept is None else self._kept[index]
 
 
 class Viewed(Dataset):
@@ -93,8 +89,8 @@ def plain(images: Images, image_size: int) -> Viewed:
 def batches(
     dataset: Viewed, batch: int, order: list[int] | None = None, workers: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(uint8 [B, 3, S, S], int64 [B]) in the given order of indices. Images in memory need no worker processes."""
-    workers = 0 if dataset.images.in_memory else workers
+    """(uint8 [B, 3, S, S], int64 [B]) in the given order of indices. Little data needs no worker processes."""
+    workers = 0 if dataset.images.bytes <= FEW else workers
     order = range(len(dataset)) if order is None else order
     return iter(DataLoader(dataset, batch_size=batch, sampler=order, num_workers=workers))
 
