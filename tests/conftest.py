@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same examples in every run, and no deadline: how long one takes depends on what else the machine does.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 pytest_plugins = ["pytester", "tests.requirements", "tests.alone"]
 
