@@ -18,6 +18,10 @@ from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN
 
 LINEAR_EVALUATION_VIEWS = Views(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
 MACHINE_KEYS = ("data.root", "data.workers", "training.log_interval", "training.threads")
+POSITIVE_KEYS = (
+    "training.epochs", "training.batch_size", "training.log_interval", "training.checkpoint_interval",
+    "data.image_size", "optimizer.groups", "calibration.batches", "calibration.batch_size",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Data:
-    """name, root, images_per_class: see ``image_dataset``. mean, std: of RGB images scaled to [0, 1]. workers: loader processes."""
+    """name, root, images_per_class: see ``image_dataset``. mean, std: of RGB images in [0, 1]. workers: loader processes."""
 
     name: str
     mean: tuple[float, float, float]
@@ -54,7 +58,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """SGD. lr is that of a batch of ``lr_batch`` images and scales linearly with the batch. alpha, groups: group regularisation."""
+    """SGD. lr: of a batch of ``lr_batch`` images, scales linearly with the batch. alpha, groups: group regularisation."""
 
     lr: float = 0.5
     lr_batch: int = 512
@@ -85,7 +89,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Widths whose statistics the universal checkpoint holds, from ``batches`` batches of linear evaluation's training views."""
+    """Widths of the universal checkpoint, and the ``batches`` of linear evaluation's training views behind them."""
 
     widths: tuple[float, ...] = (1.0, 0.9, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25)
     batch_size: int = 512
@@ -187,13 +191,9 @@ def _check_values(config: PretrainConfig) -> None:
     config.objective.check()
     if config.objective.temperature <= 0:
         raise UserError(f"objective.temperature is {config.objective.temperature:g}; expected a number above 0")
-    positive = {
-        "training.epochs": config.training.epochs, "training.batch_size": config.training.batch_size,
-        "training.log_interval": config.training.log_interval, "data.image_size": config.data.image_size,
-        "training.checkpoint_interval": config.training.checkpoint_interval, "optimizer.groups": config.optimizer.groups,
-        "calibration.batches": config.calibration.batches, "calibration.batch_size": config.calibration.batch_size,
-    }  # fmt: skip
-    for key, value in positive.items():
+    for key in POSITIVE_KEYS:
+        section, name = key.split(".")
+        value = getattr(getattr(config, section), name)
         if value < 1:
             raise UserError(f"{key} is {value}; expected a number from 1")
     chunks, batch = config.training.chunks or 1, config.training.batch_size

@@ -79,10 +79,10 @@ def all_gather(x: Tensor) -> Tensor:
     return _AllGather.apply(x) if dist.is_available() and dist.is_initialized() else x
 
 
-def any_process(flag: bool, world: World) -> bool:
-    """Whether ``flag`` holds in any process; the same answer everywhere."""
+def mean_over_processes(values: Tensor, world: World) -> Tensor:
+    """``values`` averaged over all processes; what is not finite in one is not finite in all."""
     if world.size == 1:
-        return flag
-    value = torch.tensor([float(flag)], device=world.device)
-    dist.all_reduce(value, dist.ReduceOp.MAX)
-    return bool(value.item())
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / world.size

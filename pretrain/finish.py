@@ -13,13 +13,12 @@ from pretrain.config import PretrainConfig
 from pretrain.data.loader import CalibrationBatches
 from pretrain.distributed import World
 from pretrain.universal import UniversalNetwork
-
-VERSION = "0.1.0"
+from pretrain.version import __version__
 
 
 def metadata(config: PretrainConfig, images: int, iterations: int) -> dict:
     """What the universal checkpoint says of itself; nothing that differs between two equal runs."""
-    data, training, calibration = config.data, config.training, config.calibration
+    data, training = config.data, config.training
     return {
         "method": config.method,
         "backbone": vars(config.backbone),
@@ -35,7 +34,7 @@ def metadata(config: PretrainConfig, images: int, iterations: int) -> dict:
         "calibration": {"widths": [], "views": config.as_dict()["calibration"]["views"], "seed": training.seed},
         "config": config.hash,
         "versions": {
-            "us3l": VERSION, "torch": torch.__version__, "torchvision": torchvision.__version__,
+            "us3l": __version__, "torch": torch.__version__, "torchvision": torchvision.__version__,
             "python": platform.python_version(),
         },
     }  # fmt: skip

@@ -12,8 +12,8 @@ from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d
 def group_strength(channels: int, weight_decay: float, groups: int, alpha: float) -> Tensor:
     """2 lambda_k of every output channel k, float64 [channels] (US3L, Eq. 5).
 
-    lambda_k = lambda (1 - alpha * group(k)), group(k) = min(floor(k / floor(K / G)), G - 1) with k from 0: channels that
-    only wide networks use are regularised less. 2 * lambda = weight_decay.
+    lambda_k = lambda (1 - alpha * group(k)), group(k) = min(floor(k / floor(K / G)), G - 1) with k from 0: channels
+    that only wide networks use are regularised less. 2 * lambda = weight_decay.
     """
     size = max(1, channels // groups)
     group = torch.clamp(torch.arange(channels) // size, max=groups - 1).double()
@@ -23,10 +23,10 @@ def group_strength(channels: int, weight_decay: float, groups: int, alpha: float
 class GroupRegularisation:
     """Adds the gradient of sum_k lambda_k ||w_k||^2 (US3L, Eq. 4), 2 lambda_k w_k, to every gradient.
 
-    Grouped by output channel on the backbone's convolutions and batch norms; plain lambda on everything else. It replaces
+    Grouped by output channel on the backbone's convolutions and batch norms; plain lambda on everything else. Replaces
     weight decay: with alpha = 0 it is bit-equal to SGD's own. Closed form, because a loss term costs 25 times as much.
 
-    model: the module to regularise, parameters without requires_grad left out; ``backbone`` is the part of it that is grouped.
+    model: the module to regularise, parameters without requires_grad left out; backbone: its grouped part.
     """
 
     def __init__(

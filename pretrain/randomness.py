@@ -1,4 +1,4 @@
-"""Everything random in training is a pure function of (seed, epoch, iteration, sample index): no generator state to save."""
+"""Everything random in training is a pure function of (seed, epoch, iteration, sample): no generator state to save."""
 
 import numpy as np
 

@@ -23,7 +23,7 @@ from pretrain.config import PretrainConfig, differences
 from pretrain.data.datasets import image_dataset
 from pretrain.data.loader import IterationBatches, ViewPairs, view_loader
 from pretrain.data.views import normalise
-from pretrain.distributed import World, any_process, join_world
+from pretrain.distributed import World, join_world, mean_over_processes
 from pretrain.errors import NonFiniteLossError, UserError
 from pretrain.finish import write_universal
 from pretrain.metrics import MetricsLog
@@ -48,7 +48,7 @@ class Trainer:
         self.ddp: nn.Module = self.model
         if world.size > 1:
             ids = [world.device.index] if world.device.type == "cuda" else None
-            self.ddp = DistributedDataParallel(self.model, device_ids=ids, broadcast_buffers=False)
+            self.ddp = DistributedDataParallel(self.model, device_ids=ids)
         space = backbone.width_space(*config.width_range)
         self.sampler = WidthSampler(space, iterations, training.seed, **vars(config.sampling))
         self.lr = optimizer.lr * training.batch_size / optimizer.lr_batch
@@ -125,11 +125,10 @@ class Interval:
         self.iterations += 1
         self.terms += [(iteration, term) for term in terms]
 
-    def close(self) -> tuple[dict[str, float], tuple[int, Term] | None]:
-        """Mean of each kind of term and of their sum (``loss``), and the first term that is not finite."""
-        if not self.terms:
-            return {}, None
-        values = torch.stack([term.value for _, term in self.terms]).tolist()
+    def close(self, world: World) -> tuple[dict[str, float], tuple[int, Term] | None]:
+        """Mean of each kind of term and of their sum (``loss``) over iterations and processes; the first term that is
+        not finite in any process."""
+        values = mean_over_processes(torch.stack([term.value for _, term in self.terms]), world).tolist()
         finite = torch.tensor(values).isfinite()
         sums, counts = defaultdict(float), defaultdict(int)
         for (_, term), value in zip(self.terms, values, strict=True):
@@ -190,7 +189,7 @@ def begin(trainer: Trainer, work_dir: Path, resume: bool) -> int:
 
 
 def run(trainer: Trainer, loader, start: int, epoch: int, work_dir: Path) -> None:
-    """Iterations ``start`` to the end, with a line of metrics and a checkpoint at their intervals. epoch: its iterations."""
+    """Iterations ``start`` to the end, with metrics and checkpoints at their intervals. epoch: iterations of one."""
     training, world = trainer.config.training, trainer.world
     log = MetricsLog(work_dir, start) if world.is_main else None
     interval, begun = Interval(), time.perf_counter() - (log.seconds if log else 0.0)
@@ -223,12 +222,10 @@ def run(trainer: Trainer, loader, start: int, epoch: int, work_dir: Path) -> Non
 
 def finite_means(interval: Interval, trainer: Trainer, work_dir: Path) -> dict[str, float]:
     """The interval's mean losses; NonFiniteLossError in every process if a loss of any is not finite."""
-    means, bad = interval.close()
-    if any_process(bad is not None, trainer.world):
-        what = "a loss became non-finite in another process"
-        if bad is not None:
-            iteration, term = bad
-            what = f"the {term.name} loss of width {term.width:g} became {term.value.item()} at iteration {iteration}"
+    means, bad = interval.close(trainer.world)
+    if bad is not None:
+        iteration, term = bad
+        what = f"the {term.name} loss of width {term.width:g} became non-finite at iteration {iteration}"
         raise diverged(trainer, work_dir, what)
     return means
 
@@ -249,5 +246,5 @@ def progress(world: World) -> Progress:
 
 def report(bar: Progress, line: dict, iterations: int) -> None:
     losses = "  ".join(f"{name} {line[name]:.4f}" for name in ("loss", "base", "distill") if name in line)
-    text = f"iteration {line['iteration']}/{iterations}  {losses}  lr {line['lr']:.4f}  {line['images_per_second']:g} images/s"
-    bar.console.print(text, highlight=False)
+    rate = f"lr {line['lr']:.4f}  {line['images_per_second']:g} images/s"
+    bar.console.print(f"iteration {line['iteration']}/{iterations}  {losses}  {rate}", highlight=False, soft_wrap=True)

@@ -31,9 +31,9 @@ class ViewPairs(Dataset):
 class IterationBatches(Sampler[list[Key]]):
     """The samples of iterations ``start`` to ``stop`` for one process.
 
-    An epoch is a permutation of the data drawn from (seed, epoch); iteration t of it is a run of ``batch_size`` samples, the last
-    incomplete one is dropped. Process r of W takes the r-th of W equal parts of each batch, so W processes see what
-    one with ``chunks = W`` sees. The stream never restarts, so a resumed run just begins at another ``start``.
+    An epoch is a permutation of the data drawn from (seed, epoch), cut into batches without the incomplete last one.
+    Process r of W takes the r-th of W equal parts of each batch, so W processes see what one with ``chunks = W`` sees.
+    The stream never restarts, so a resumed run just begins at another ``start``.
     """
 
     def __init__(self, samples: int, batch_size: int, seed: int, start: int, stop: int, rank: int = 0, size: int = 1):
@@ -78,7 +78,7 @@ def _one_thread(_: int) -> None:
 
 
 class CalibrationBatches:
-    """Normalised training images [B, 3, S, S] of linear evaluation, for ``calibrate``: an iterable that repeats exactly.
+    """Normalised training images [B, 3, S, S] of linear evaluation for ``calibrate``; every pass gives the same.
 
     views: linear evaluation's training views (docs/method.md, section 5). count: number of batches, at most one epoch.
     Processes take turns: rank r of W reads batches r, r + W, …

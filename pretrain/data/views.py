@@ -56,8 +56,9 @@ def seeded(transform: v2.Transform, image: Tensor, seed: int) -> Tensor:
         return transform(image)
 
 
-def normalise(images: Tensor, mean: list[float], std: list[float], dtype: torch.dtype = torch.float32) -> Tensor:
-    """uint8 RGB [B, 3, H, W] -> (images / 255 - mean) / std."""
+def normalise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
+    """uint8 RGB [B, 3, H, W] -> (images / 255 - mean) / std, in torch's default number format."""
+    dtype = torch.get_default_dtype()
     shape = (1, 3, 1, 1)
     offset = torch.tensor(mean, dtype=dtype, device=images.device).view(shape)
     scale = torch.tensor(std, dtype=dtype, device=images.device).view(shape)

@@ -1,7 +1,7 @@
 """The heads that only training needs: projector, predictor h and auxiliary distillation head g.
 
 US3L (CVPR 2023), sections 3.1 and 3.3. Only the projector's first linear shrinks (its input is the backbone's c(w)
-features); everything after it keeps its full size. Batch norms take their statistics from the call, as the backbone's do.
+features); everything after it keeps its full size. Batch norms take their statistics from the call, as in the backbone.
 """
 
 from torch import Tensor, nn

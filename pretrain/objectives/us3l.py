@@ -31,7 +31,7 @@ class Objective:
     """The loss design (Table 7).
 
     base, distill: loss of the largest network and of the sub-networks; distill ``none`` gives each width the base loss
-    on targets of its own width. aux_head: g. momentum_base, momentum_sub: whether the base and the sub-networks take the
+    on targets of its own width. aux_head: g. momentum_base, momentum_sub: whether the base, the sub-networks take the
     momentum encoder's projections as targets, else the base network's own of this step.
     student: what of a sub-network meets the target without g: ``auto`` is h(z) with base MSE and z with base InfoNCE,
     ``z`` is Eq. 6 to the letter. outputs: projection size, by default 256 for InfoNCE and 2048 for MSE.
@@ -145,7 +145,7 @@ class US3L(nn.Module):
         return head(backbone(x, WIDTH_MAX, statistics), statistics)
 
     def _base(self, z: Tensor, target: Tensor | None, statistics: BatchStatistics) -> Tensor:
-        """Without a momentum target: MSE against z's own detached projections, InfoNCE with gradient through both views."""
+        """Without a momentum target: MSE against z itself, detached; InfoNCE with gradient through both views."""
         if self.predictor is None:
             return per_chunk(self.base_loss, z, z if target is None else target, self.chunks)
         own = z.detach() if target is None else target

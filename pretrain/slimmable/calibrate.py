@@ -31,7 +31,7 @@ def batch_norms(backbone: nn.Module) -> dict[str, SlimBatchNorm]:
 
 
 class PooledStatistics(BatchStatistics):
-    """Normalises by the batch and adds up what it sees: per batch norm a float64 [3, c] of count, sum, sum of squares."""
+    """Normalises by the batch and adds up what each norm sees: float64 [3, c] of count, sum, sum of squares."""
 
     def __init__(self):
         super().__init__()

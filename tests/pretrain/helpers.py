@@ -22,16 +22,16 @@ def tiny_config(**changes) -> PretrainConfig:
 
 
 def universal(name: str = "resnet18", stem: str = "imagenet", widths: tuple[float, ...] = (1.0, 0.5), **options):
-    """A random universal network, calibrated at ``widths`` on random images, its norms away from their initial values."""
+    """A random universal network, its norms away from their initial values, calibrated on random images."""
     backbone = create_backbone(name, stem, **options)
     with torch.no_grad():
         for parameter in backbone.parameters():
             if parameter.dim() == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
     metadata = {
-        "method": "us3l", "backbone": backbone.arguments, "width_range": [0.25, 1.0], "seed": 0, "epochs": 1, "iterations": 1,
-        "data": {"name": "digits", "images": 10, "image_size": 32}, "mean": [0.5] * 3, "std": [0.5] * 3, "channel_order": "RGB",
-        "calibration": {"widths": []},
+        "method": "us3l", "backbone": backbone.arguments, "width_range": [0.25, 1.0], "seed": 0,
+        "epochs": 1, "iterations": 1, "data": {"name": "digits", "images": 10, "image_size": 32},
+        "mean": [0.5] * 3, "std": [0.5] * 3, "channel_order": "RGB", "calibration": {"widths": []},
     }  # fmt: skip
     net = UniversalNetwork(backbone, metadata)
     net.calibrate([torch.randn(4, 3, 32, 32)], list(widths))

@@ -24,7 +24,9 @@ def test_the_named_configs_are_the_whole_method(repository, name):
 
 
 def test_configs_inherit(repository):
-    ten, hundred = (load_config(repository / f"configs/pretrain/us3l_resnet18_{n}.py", []) for n in ("cifar10", "cifar100"))
+    ten, hundred = (
+        load_config(repository / f"configs/pretrain/us3l_resnet18_{n}.py", []) for n in ("cifar10", "cifar100")
+    )
     assert differences(ten.as_dict(), hundred.as_dict()) == ["data.name"]
     assert (ten.optimizer.lr, ten.training.batch_size, ten.training.chunks, ten.training.epochs) == (0.5, 512, 4, 400)
 

@@ -44,7 +44,9 @@ def test_metadata_is_sorted_json_under_one_key(net, tmp_path):
 def test_an_uncalibrated_width_is_an_error_that_names_the_calibrated_ones(net):
     images = torch.randn(1, 3, 32, 32)
     for use in (lambda: net(images, width=0.8), lambda: net.extract(0.8)):
-        with pytest.raises(UncalibratedWidthError, match=r"width 0.8 is not calibrated; calibrated widths: 1, 0.5, 0.3"):
+        with pytest.raises(
+            UncalibratedWidthError, match=r"width 0.8 is not calibrated; calibrated widths: 1, 0.5, 0.3"
+        ):
             use()
 
 

@@ -126,7 +126,10 @@ def test_simclr_is_one_nt_xent_over_both_views():
 @pytest.mark.parametrize("loss", [mse, pair_loss("infonce", TAU, gather=False)])
 def test_chunks_are_the_mean_of_separate_losses(loss):
     student, target = rows(12, seed=1), rows(12, seed=2)
-    parts = [loss((student[i : i + 2], student[i + 6 : i + 8]), (target[i : i + 2], target[i + 6 : i + 8])) for i in (0, 2, 4)]
+    parts = [
+        loss((student[i : i + 2], student[i + 6 : i + 8]), (target[i : i + 2], target[i + 6 : i + 8]))
+        for i in (0, 2, 4)
+    ]
     torch.testing.assert_close(per_chunk(loss, student, target, 3), torch.stack(parts).mean())
 
 

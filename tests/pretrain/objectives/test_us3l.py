@@ -16,7 +16,9 @@ WIDTHS = [1.0, 0.25, 0.6]
 
 def model(chunks: int = 1, **settings) -> US3L:
     torch.manual_seed(0)
-    net = US3L(create_backbone("resnet18", base_channels=16), Objective(hidden=16, outputs=8, **settings), chunks).double()
+    net = US3L(
+        create_backbone("resnet18", base_channels=16), Objective(hidden=16, outputs=8, **settings), chunks
+    ).double()
     if net.momentum_encoder is not None:  # a momentum encoder that differs from the network, as in training
         with torch.no_grad():
             for parameter in net.momentum_encoder.parameters():

@@ -1,0 +1,27 @@
+"""Several gloo processes on this machine, for tests of what crosses them."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+
+
+def run_processes(function: Callable, size: int, *args) -> list:
+    """``function(rank, *args)`` in ``size`` processes of one group; what each returned, in rank order."""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(_process, (function, size, Path(folder), args), nprocs=size)
+        return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(size)]
+
+
+def _process(rank: int, function: Callable, size: int, folder: Path, args: tuple) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size))
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=size)
+    try:
+        torch.save(function(rank, *args), folder / f"{rank}.pt")
+    finally:
+        dist.destroy_process_group()

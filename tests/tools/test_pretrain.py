@@ -1,0 +1,44 @@
+"""The command line of pretraining: overrides, one-line errors, exit codes."""
+
+import subprocess
+import sys
+
+import pytest
+
+CONFIG = "configs/pretrain/us3l_resnet18_digits.py"
+TINY = [
+    "training.iterations=2",
+    "training.batch_size=8",
+    "data.images_per_class=4",
+    "backbone.base_channels=8",
+    "calibration.batches=1",
+]
+
+
+def run(repository, *args) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(repository / "tools/pretrain.py"), *map(str, args)]
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True)
+
+
+def test_a_run_ends_with_the_path_of_its_checkpoint(repository, tmp_path):
+    done = run(repository, CONFIG, *TINY, "--work-dir", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"universal checkpoint: {tmp_path}/run/universal.safetensors"
+    assert (tmp_path / "run/universal.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([CONFIG, "training.epoch=1"], "unknown config key 'training.epoch'; did you mean 'epochs'?"),
+        (["configs/pretrain/us3l_resnet18_digit.py"], "no such config"),
+        ([CONFIG, "data.name=folder"], "expected data.root=FOLDER"),
+        ([CONFIG, "--devise", "cpu"], "unrecognized arguments"),
+        ([CONFIG, "training.batch_size=5000"], "a batch of 5000 images from a data set of 1437"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(repository, tmp_path, args, message):
+    done = run(repository, *args, "--work-dir", tmp_path / "run")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1 and message in done.stderr
+    assert not (tmp_path / "run" / "checkpoints").exists()
