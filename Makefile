@@ -11,7 +11,7 @@ TESTS ?= tests
 JOBS ?= 2
 BIN = .venv/bin
 
-.PHONY: demo test lint format env system-deps clean
+.PHONY: demo test lint env system-deps clean
 
 demo: env
 	$(BIN)/python tools/demo.py

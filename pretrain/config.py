@@ -35,7 +35,7 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Data:
-    """name, root, images_per_class: see ``image_dataset``. mean, std: of RGB images in [0, 1]. workers: loader processes."""
+    """name, root, images_per_class: see ``image_dataset``. mean, std: of images in [0, 1]. workers: of the loader."""
 
     name: str
     mean: tuple[float, float, float]
@@ -58,7 +58,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """SGD. lr: of a batch of ``lr_batch`` images, scales linearly with the batch. alpha, groups: group regularisation."""
+    """SGD. lr: for a batch of ``lr_batch`` images, scaled linearly. alpha, groups: of the group regularisation."""
 
     lr: float = 0.5
     lr_batch: int = 512

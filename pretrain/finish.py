@@ -18,10 +18,11 @@ from pretrain.version import __version__
 
 def metadata(config: PretrainConfig, images: int, iterations: int) -> dict:
     """What the universal checkpoint says of itself; nothing that differs between two equal runs."""
-    data, training = config.data, config.training
+    data, training, values = config.data, config.training, config.as_dict()
     return {
         "method": config.method,
-        "backbone": vars(config.backbone),
+        "backbone": values["backbone"],
+        **{section: values[section] for section in ("objective", "sampling", "optimizer")},
         "width_range": list(config.width_range),
         "seed": training.seed,
         "epochs": round(iterations * training.batch_size / images, 3),
@@ -31,7 +32,7 @@ def metadata(config: PretrainConfig, images: int, iterations: int) -> dict:
         "mean": list(data.mean),
         "std": list(data.std),
         "channel_order": "RGB",
-        "calibration": {"widths": [], "views": config.as_dict()["calibration"]["views"], "seed": training.seed},
+        "calibration": {"widths": [], "views": values["calibration"]["views"], "seed": training.seed},
         "config": config.hash,
         "versions": {
             "us3l": __version__, "torch": torch.__version__, "torchvision": torchvision.__version__,

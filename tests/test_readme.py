@@ -39,10 +39,42 @@ class How(NamedTuple):
     requires: str | None = None
 
 
+TINY = (
+    "backbone.base_channels=8 training.iterations=4 training.batch_size=8 objective.hidden=16 "
+    "calibration.widths=[1.0,0.75,0.5,0.25] calibration.batches=1 calibration.batch_size=8"
+)
+IMAGES = (
+    'mkdir -p datasets && .venv/bin/python -c "'
+    "from pathlib import Path; from torchvision.utils import save_image; from pretrain.data.digits import digits\n"
+    "for split in ('train', 'test'):\n"
+    "    images, labels = digits(split)\n"
+    "    for i in range(24):\n"
+    "        folder = Path('datasets/cifar10', split, f'{labels[i] % 2}')\n"
+    "        folder.mkdir(parents=True, exist_ok=True)\n"
+    "        save_image(images[i] / 255, folder / f'{i}.png')\""
+)
+SCENES = (
+    'test -d datasets/coco || .venv/bin/python -c "from pathlib import Path; '
+    "from transfer.detection.scenes import *; "
+    "make_scenes(Path('datasets/coco'), SceneSettings(train=4, val=2, size=64))\""
+)
+CIFAR = "runs/us3l_resnet18_cifar10/universal.safetensors"
+SHORT = "--checkpoint runs/us3l_resnet50_imagenet --iterations 1 --image-size 64 --batch 2 --device cpu"
+
 HOW_TO_RUN = [
     How(r"git clone \S+ us3l && cd us3l", r"git --version"),
-    How(r"make (demo|test|lint|env)", r"make --dry-run \1"),
-    How(r"sudo make system-deps", r"make --dry-run system-deps"),
+    How(r"make (demo|test)", r"make --dry-run \1"),
+    # one tiny image folder and one tiny run stand for the data sets and the runs of a GPU machine
+    How(r"(\S+ tools/pretrain.py .*_cifar10.py data.root=\S+)", rf"{IMAGES} && \1 {TINY} data.workers=0"),
+    How(
+        r"\S+torchrun --nproc-per-node 8 (tools/pretrain.py .*_imagenet.py) data.root=\S+ --resume",
+        rf".venv/bin/python -m torch.distributed.run --nproc-per-node 2 \1 --resume --device cpu "
+        rf"data.root=datasets/cifar10 data.image_size=64 data.workers=0 {TINY}",
+    ),
+    How(r"(.* tools/transfer.py folder .*)", rf"\1 --epochs 2 --checkpoint {CIFAR}"),
+    How(r"(.* tools/transfer.py coco .*) --num-gpus 8( --init random)?", rf"{SCENES} && \1\2 {SHORT}", "detection"),
+    How(r"(.* tools/convert.py .*)", r"\1", "detection"),
+    How(r"(.* tools/tables.py .*)", r"\1"),
 ]
 
 

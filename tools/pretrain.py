@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pretrain import cli  # noqa: E402
+from pretrain import cli
 
 
 def main(argv: list[str]) -> None:

@@ -81,7 +81,8 @@ class CalibrationBatches:
     """Normalised training images [B, 3, S, S] of linear evaluation for ``calibrate``; every pass gives the same.
 
     views: linear evaluation's training views (docs/method.md, section 5). count: number of batches, at most one epoch.
-    Processes take turns: rank r of W reads batches r, r + W, …
+    Processes take turns: rank r of W reads batches r, r + W, … With fewer batches than processes each reads all of
+    them, which leaves pooled moments as they are.
     """
 
     def __init__(
@@ -91,7 +92,8 @@ class CalibrationBatches:
         self.source, self.transform, self.seed = source, views.transform(image_size), seed
         self.batch_size = min(batch_size, len(source))
         self.count = min(count, len(source) // self.batch_size)
-        self.mean, self.std, self.rank, self.size = mean, std, rank, size
+        self.mean, self.std = mean, std
+        self.rank, self.size = (rank, size) if self.count >= size else (0, 1)
 
     def __len__(self) -> int:
         return len(range(self.rank, self.count, self.size))

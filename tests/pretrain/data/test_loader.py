@@ -61,3 +61,4 @@ def test_calibration_batches_repeat_exactly_and_are_dealt_out_to_processes():
     dealt = [list(batches(r, 2)) for r in (0, 1)]
     assert [len(d) for d in dealt] == [2, 1]
     assert torch.equal(dealt[1][0], whole[1]) and torch.equal(dealt[0][1], whole[2])
+    assert all(len(list(batches(r, 5))) == 3 for r in range(5))
