@@ -17,10 +17,11 @@ OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
 
 def overview() -> str:
-    lines = [f"  {name:10}{text}" for name, text in {**recognition.TARGETS, **detection.TARGETS}.items()]
-    return "\n".join(
-        ("usage: transfer.py TARGET [options], listed by transfer.py TARGET --help", "", "targets:", *lines)
-    )
+    targets = {**recognition.TARGETS, **detection.TARGETS}
+    lines = [f"  {name:10}{text}" for name, text in targets.items()]
+    examples = [f"  tools/transfer.py {name} {COMMANDS[name].EXAMPLE}" for name in targets]
+    usage = "usage: transfer.py TARGET [options], listed by transfer.py TARGET --help"
+    return "\n".join((usage, "", "targets:", *lines, "", "examples:", *examples))
 
 
 def main(argv: list[str]) -> None:
@@ -29,7 +30,7 @@ def main(argv: list[str]) -> None:
         return
     target, *rest = argv
     if target not in COMMANDS:
-        raise UserError(f"unknown target '{target}'{nearest(target, COMMANDS)}")
+        raise UserError(f"unknown target '{target}'; expected it first{nearest(target, COMMANDS)}")
     command = COMMANDS[target]
     parser = cli.Parser(f"{target}: {command.TARGETS[target]}", f"tools/transfer.py {target} {command.EXAMPLE}")
     command.add_arguments(parser)
