@@ -18,7 +18,7 @@ def list_backbones() -> list[str]:
 
 
 def create_backbone(name: str, stem: str = "imagenet", **options) -> nn.Module:
-    """A slimmable backbone: ``backbone(x, width, statistics)`` gives [B, c(width)] pooled features.
+    """A slimmable backbone: ``backbone(x, width)`` gives [B, c(width)] pooled features.
 
     stem: ``imagenet`` or ``cifar``. Errors: UserError for an unknown name or stem, naming the nearest.
 

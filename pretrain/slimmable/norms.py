@@ -3,9 +3,10 @@
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from pretrain.distributed import all_reduce_sum
+from pretrain.errors import UncalibratedWidthError
 from pretrain.slimmable.ops import SlimBatchNorm
 
 Moments = tuple[Tensor, Tensor]
@@ -29,6 +30,15 @@ class BatchStatistics:
     def normalise(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
         weight, bias = norm.affine(x.shape[1])
         return F.batch_norm(x, None, None, weight, bias, training=True, eps=norm.eps)
+
+
+def batch_statistics(backbone: nn.Module, width: object) -> BatchStatistics:
+    """What a backbone uses that was given no statistics: the batch's, but in eval mode never a silent wrong answer."""
+    if not backbone.training:
+        raise UncalibratedWidthError(
+            f"a backbone in eval mode has no statistics for width {width}; calibrate it (UniversalNetwork.calibrate)"
+        )
+    return BatchStatistics()
 
 
 class SynchronisedStatistics(BatchStatistics):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.plain.resnet import BLOCKS, PlainResNet, ResNetChannels, projects
+from pretrain.slimmable.norms import batch_statistics
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, Statistics
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, check_width, round_channels
 
@@ -50,7 +51,9 @@ class SlimBottleneck(nn.Module):
 
 
 class SlimResNet(nn.Module):
-    """``backbone(x, width, statistics)``: [B, 3, H, W] -> [B, c(w)] pooled features.
+    """``backbone(x, width)``: [B, 3, H, W] -> [B, c(w)] pooled features, normalised by the batch's own statistics.
+
+    It keeps no statistics, so in eval mode they must be given, as ``UniversalNetwork`` does: UncalibratedWidthError.
 
     depth: 18 or 50. stem: ``imagenet`` (7x7/2, max pooling; strides 4 to 32) or ``cifar`` (3x3/1; strides 1 to 8).
     base_channels: channels of the stem at width 1; the standard networks have 64.
@@ -99,8 +102,10 @@ class SlimResNet(nn.Module):
         """Number of pooled features at ``width``."""
         return self.channels(width).outer[-1]
 
-    def forward(self, x: Tensor, width: float | ResNetChannels, statistics: Statistics) -> Tensor:
-        channels = self.channels(check_width(width, 0.0)) if isinstance(width, int | float) else width
+    def forward(self, x: Tensor, width: float | ResNetChannels, statistics: Statistics | None = None) -> Tensor:
+        if statistics is None:
+            statistics = batch_statistics(self, width)
+        channels = self.channels(check_width(width)) if isinstance(width, int | float) else width
         x = self.maxpool(torch.relu_(self.bn1(self.conv1(x, channels.stem), statistics)))
         for i, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4)):
             for block in stage:

@@ -6,7 +6,7 @@ import torch
 import torchvision
 
 from pretrain.backbones import STEMS, create_backbone, list_backbones
-from pretrain.errors import UserError
+from pretrain.errors import UncalibratedWidthError, UserError
 from pretrain.slimmable.norms import BatchStatistics
 from pretrain.universal import backbone_cost
 from tests.pretrain.helpers import universal
@@ -101,6 +101,16 @@ def test_a_channel_tuple_stands_for_a_width():
     images = torch.randn(2, 3, 32, 32)
     by_width = backbone(images, 0.6, BatchStatistics())
     assert torch.equal(by_width, backbone(images, backbone.channels(0.6), BatchStatistics()))
+
+
+def test_a_backbone_alone_normalises_by_its_batch_and_refuses_eval_mode():
+    backbone = create_backbone("resnet18", base_channels=16)
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(backbone(images, 0.6), backbone(images, 0.6, BatchStatistics()))
+    with pytest.raises(UncalibratedWidthError, match=r"no statistics for width 0.6"):
+        backbone.eval()(images, 0.6)
+    with pytest.raises(UserError, match=r"width 1.2 is outside the range 0.25 to 1"):
+        backbone.train()(images, 1.2)
 
 
 def test_unknown_names_are_refused_with_the_nearest():
