@@ -1,4 +1,4 @@
-"""US3L, ResNet-18 (CIFAR stem) on CIFAR-10: 400 epochs of batch 512 as 4 processes of 128; docs/method.md, section 5."""
+"""US3L, ResNet-18 with the CIFAR stem on CIFAR-10: 400 epochs of batch 512 (docs/method.md, section 5)."""
 
 _base_ = ["_base_/us3l.py"]
 
