@@ -27,7 +27,8 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
     try:
         main(sys.argv[1:])
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # a loader's worker process wraps the message in its traceback: the last line is the message
+        print(f"error: {str(error).strip().rsplit('UserError: ', 1)[-1]}", file=sys.stderr)
         sys.exit(2)
     except NonFiniteLossError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -49,3 +50,10 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def checked_device(device: str | None) -> str:
+    """``device``, or the default for None. UserError for a device that is not there."""
+    if device in (None, "cpu", default_device()):
+        return device or default_device()
+    raise UserError(f"no device '{device}' here; expected {' or '.join(sorted({'cpu', default_device()}))}")

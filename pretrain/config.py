@@ -19,7 +19,8 @@ from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN
 LINEAR_EVALUATION_VIEWS = Views(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
 MACHINE_KEYS = ("data.root", "data.workers", "training.log_interval", "training.threads")
 POSITIVE_KEYS = (
-    "training.epochs", "training.batch_size", "training.log_interval", "training.checkpoint_interval",
+    "training.epochs", "training.iterations", "training.batch_size", "training.log_interval",
+    "training.checkpoint_interval", "sampling.networks", "optimizer.lr_batch",
     "data.image_size", "optimizer.groups", "calibration.batches", "calibration.batch_size",
 )  # fmt: skip
 
@@ -131,7 +132,7 @@ def load_config(path: str | Path, overrides: list[str]) -> PretrainConfig:
         raise UserError(f"no such config: {path}{nearest(path.stem, [p.stem for p in path.parent.glob('*.py')])}")
     try:
         values = Config.fromfile(path, lazy_import=False).to_dict()
-    except (SyntaxError, NameError, TypeError, KeyError, FileNotFoundError) as error:
+    except (SyntaxError, NameError, TypeError, KeyError, OSError) as error:
         raise UserError(f"{path} is no valid config: {error}") from None
     for override in overrides:
         _override(values, override)
@@ -143,6 +144,10 @@ def validate(values: dict) -> PretrainConfig:
     from pydantic import TypeAdapter, ValidationError
 
     _check_keys(PretrainConfig, values, "")
+    calibration = values.get("calibration", {})
+    if "views" in calibration:  # given in part, the rest is linear evaluation's, not pretraining's
+        views = dataclasses.asdict(LINEAR_EVALUATION_VIEWS) | calibration["views"]
+        values = {**values, "calibration": {**calibration, "views": views}}
     try:
         config = TypeAdapter(PretrainConfig).validate_python(values)
     except ValidationError as error:
@@ -194,8 +199,12 @@ def _check_values(config: PretrainConfig) -> None:
     for key in POSITIVE_KEYS:
         section, name = key.split(".")
         value = getattr(getattr(config, section), name)
-        if value < 1:
+        if value is not None and value < 1:
             raise UserError(f"{key} is {value}; expected a number from 1")
+    if min(config.data.std) <= 0:
+        raise UserError(f"data.std is {config.data.std}; expected three numbers above 0")
+    if config.optimizer.lr <= 0:
+        raise UserError(f"optimizer.lr is {config.optimizer.lr:g}; expected a number above 0")
     chunks, batch = config.training.chunks or 1, config.training.batch_size
     if batch % chunks or batch // chunks < 2:
         raise UserError(f"a batch of {batch} in {chunks} chunks; expected equal chunks of at least 2 images")

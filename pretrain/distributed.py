@@ -7,6 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pretrain.errors import UserError
+
 
 @dataclass(frozen=True)
 class World:
@@ -25,10 +27,14 @@ def join_world(device: str) -> World:
     """Join the group that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe; alone without them.
 
     nccl on GPUs (one per process, LOCAL_RANK), gloo on CPUs. A group that exists already is used as it is.
+    Errors: UserError for more processes than GPUs.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     if device == "cuda":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        local, present = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+        if local >= present:
+            raise UserError(f"process {local} of this machine needs a GPU of its own, but torch sees {present}")
+        torch.cuda.set_device(local)
         device = f"cuda:{torch.cuda.current_device()}"
     if size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
@@ -86,3 +92,12 @@ def mean_over_processes(values: Tensor, world: World) -> Tensor:
     total = values.clone()
     dist.all_reduce(total)
     return total / world.size
+
+
+def same_in_all(value: int, world: World) -> bool:
+    """Whether all processes hold the same ``value``."""
+    if world.size == 1:
+        return True
+    ends = torch.tensor([value, -value], device=world.device)
+    dist.all_reduce(ends, dist.ReduceOp.MAX)
+    return bool(ends[0] == -ends[1])

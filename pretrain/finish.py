@@ -2,22 +2,24 @@
 
 import platform
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 import torchvision
-from torch import nn
 from torch.utils.data import Dataset
 
-from pretrain.config import PretrainConfig
 from pretrain.data.loader import CalibrationBatches
-from pretrain.distributed import World
 from pretrain.universal import UniversalNetwork
 from pretrain.version import __version__
 
+if TYPE_CHECKING:
+    from pretrain.train import Trainer
 
-def metadata(config: PretrainConfig, images: int, iterations: int) -> dict:
+
+def metadata(trainer: "Trainer", images: int) -> dict:
     """What the universal checkpoint says of itself; nothing that differs between two equal runs."""
+    config = trainer.config
     data, training, values = config.data, config.training, config.as_dict()
     return {
         "method": config.method,
@@ -25,9 +27,10 @@ def metadata(config: PretrainConfig, images: int, iterations: int) -> dict:
         **{section: values[section] for section in ("objective", "sampling", "optimizer")},
         "width_range": list(config.width_range),
         "seed": training.seed,
-        "epochs": round(iterations * training.batch_size / images, 3),
-        "iterations": iterations,
+        "epochs": round(trainer.iterations / max(1, images // training.batch_size), 3),
+        "iterations": trainer.iterations,
         "batch_size": training.batch_size,
+        "precision": trainer.precision,
         "data": {"name": data.name, "images": images, "image_size": data.image_size},
         "mean": list(data.mean),
         "std": list(data.std),
@@ -41,11 +44,10 @@ def metadata(config: PretrainConfig, images: int, iterations: int) -> dict:
     }  # fmt: skip
 
 
-def write_universal(
-    config: PretrainConfig, backbone: nn.Module, source: Dataset, iterations: int, world: World, work_dir: Path
-) -> Path:
+def write_universal(trainer: "Trainer", source: Dataset, work_dir: Path) -> Path:
     """Calibrate on linear evaluation's training views of the pretraining images and write ``universal.safetensors``."""
-    net = UniversalNetwork(backbone, metadata(config, len(source), iterations))
+    config, world = trainer.config, trainer.world
+    net = UniversalNetwork(trainer.model.backbone, metadata(trainer, len(source)))
     settings, data = config.calibration, config.data
     batches = CalibrationBatches(
         source, settings.views, data.image_size, settings.batch_size, settings.batches, config.training.seed,

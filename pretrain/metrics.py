@@ -17,7 +17,7 @@ class MetricsLog:
         kept = [line for line in _lines(self.path) if line["iteration"] <= iteration]
         self.seconds = kept[-1]["seconds"] if kept else 0.0
         self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        self.writer = SummaryWriter(str(folder), purge_step=iteration)
+        self.writer = SummaryWriter(str(folder), purge_step=iteration + 1)
 
     def write(self, line: dict) -> None:
         """line: ``iteration``, ``seconds`` and named numbers."""

@@ -6,6 +6,7 @@ batches and validation during training.
 """
 
 import json
+import os
 import time
 import warnings
 from collections import defaultdict
@@ -23,7 +24,7 @@ from pretrain.config import PretrainConfig, differences
 from pretrain.data.datasets import image_dataset
 from pretrain.data.loader import IterationBatches, ViewPairs, view_loader
 from pretrain.data.views import normalise
-from pretrain.distributed import World, join_world, mean_over_processes
+from pretrain.distributed import World, join_world, mean_over_processes, same_in_all
 from pretrain.errors import NonFiniteLossError, UserError
 from pretrain.finish import write_universal
 from pretrain.metrics import MetricsLog
@@ -44,7 +45,8 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(torch_seed("weights", training.seed))
             backbone = create_backbone(**vars(config.backbone))
-            self.model = US3L(backbone, config.objective, local_chunks(config, world)).to(world.device)
+            chunks = local_chunks(config, world)
+            self.model = US3L(backbone, config.objective, chunks, config.width_range[1]).to(world.device)
         self.ddp: nn.Module = self.model
         if world.size > 1:
             ids = [world.device.index] if world.device.type == "cuda" else None
@@ -85,6 +87,7 @@ class Trainer:
             "iterations": self.iterations,
             "threads": torch.get_num_threads(),
             "world_size": self.world.size,
+            "precision": self.precision,
         }
 
     def load(self, state: dict) -> None:
@@ -93,7 +96,8 @@ class Trainer:
         if other or state["iterations"] != self.iterations:
             what = other[0] if other else "the number of iterations"
             raise UserError(f"the checkpoint belongs to another run: {what} differs; use another --work-dir")
-        for name, now in (("threads", torch.get_num_threads()), ("world_size", self.world.size)):
+        arithmetic = {"threads": torch.get_num_threads(), "world_size": self.world.size, "precision": self.precision}
+        for name, now in arithmetic.items():
             if state[name] != now:
                 warnings.warn(f"resumed with {name} {now} instead of {state[name]}: other bytes", stacklevel=2)
         self.model.load_state_dict(state["model"])
@@ -148,6 +152,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
     if world.device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS may sum in another order
         torch.use_deterministic_algorithms(True, warn_only=True)
     data, training = config.data, config.training
     source = image_dataset(data.name, data.root, "train", data.image_size, data.images_per_class)
@@ -160,7 +165,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     )
     pairs = ViewPairs(source, data.views, data.image_size, training.seed)
     run(trainer, view_loader(pairs, batches, data.workers), start, epoch, work_dir)
-    return write_universal(config, trainer.model.backbone, source, iterations, world, work_dir)
+    return write_universal(trainer, source, work_dir)
 
 
 def begin(trainer: Trainer, work_dir: Path, resume: bool) -> int:
@@ -173,6 +178,8 @@ def begin(trainer: Trainer, work_dir: Path, resume: bool) -> int:
         state = load_checkpoint(newest, trainer.world.device)
         trainer.load(state)
         start = state["iteration"]
+    if not same_in_all(start, trainer.world):
+        raise UserError(f"processes found different checkpoints in {folder}; expected one folder that all of them see")
     if trainer.world.is_main:
         work_dir.mkdir(parents=True, exist_ok=True)
         (work_dir / "config.json").write_text(json.dumps(trainer.config.as_dict(), indent=2) + "\n")

@@ -49,6 +49,7 @@ class UniversalNetwork(nn.Module):
         super().__init__()
         self.backbone, self.metadata = backbone.eval(), metadata
         self.statistics = statistics or {}
+        self.calibrated_hash = self.hash if self.statistics else None
 
     @property
     def width_range(self) -> tuple[float, float]:
@@ -89,6 +90,8 @@ class UniversalNetwork(nn.Module):
             check_width(width, *self.width_range)
         device = next(self.backbone.parameters()).device
         found = calibrate(self.backbone, (images.to(device) for images in loader), widths)
+        self._check_fresh()
+        self.calibrated_hash = self.hash
         self.statistics.update({k: {n: (m.cpu(), v.cpu()) for n, (m, v) in s.items()} for k, s in found.items()})
         record = self.metadata["calibration"]
         known = [w for w in record["widths"] if w not in widths]
@@ -97,6 +100,7 @@ class UniversalNetwork(nn.Module):
     def extract(self, width: float) -> nn.Module:
         """A plain module of this width, in eval mode, with torchvision's names and ``fc = Identity``."""
         moments = self.moments(width)
+        self._check_fresh()
         return extract(self.backbone, self.backbone.channels(width), moments)
 
     def cost(self, width: float, image_size: int = 224, num_classes: int = 0) -> Cost:
@@ -111,8 +115,19 @@ class UniversalNetwork(nn.Module):
         calibration = {**self.metadata["calibration"], "widths": []}
         return UniversalNetwork(backbone, {**self.metadata, "method": "random", "calibration": calibration})
 
+    def _check_fresh(self) -> None:
+        """UncalibratedWidthError if the weights have changed since the statistics were estimated."""
+        if self.statistics and self.hash != self.calibrated_hash:
+            raise UncalibratedWidthError(
+                "the weights have changed since calibration; clear ``statistics`` and calibrate"
+            )
+
     def save(self, path: str | Path) -> Path:
-        """Write the checkpoint atomically; the same network gives the same bytes."""
+        """Write the checkpoint atomically; the same network gives the same bytes.
+
+        Errors: UncalibratedWidthError if the weights have changed since calibration.
+        """
+        self._check_fresh()
         tensors = {f"backbone.{name}": t.detach().cpu().contiguous() for name, t in self.backbone.state_dict().items()}
         for key, layers in self.statistics.items():
             for name, (mean, variance) in layers.items():
@@ -166,9 +181,9 @@ def load_universal(path: str | Path) -> UniversalNetwork:
     if not header:
         raise UserError(f"{path} is no universal checkpoint: a safetensors file without the key '{KEY}'")
     metadata = json.loads(header)
-    if metadata.pop("format") != FORMAT:
-        raise UserError(f"{path} has another format version than {FORMAT}; expected a checkpoint of this version")
-    expected = metadata.pop("weights_sha256")
+    version, expected = metadata.pop("format", None), metadata.pop("weights_sha256", None)
+    if version != FORMAT:
+        raise UserError(f"{path} is no universal checkpoint of format {FORMAT}: its format is {version}")
     state = {name.removeprefix("backbone."): t for name, t in tensors.items() if name.startswith("backbone.")}
     if weights_hash(state) != expected:
         raise UserError(f"{path}: the weights are not those that the statistics were calibrated for; calibrate anew")

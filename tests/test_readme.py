@@ -58,11 +58,9 @@ SCENES = (
     "from transfer.detection.scenes import *; "
     "make_scenes(Path('datasets/coco'), SceneSettings(train=4, val=2, size=64))\""
 )
-CIFAR = "runs/us3l_resnet18_cifar10/universal.safetensors"
 SHORT = "--checkpoint runs/us3l_resnet50_imagenet --iterations 1 --image-size 64 --batch 2 --device cpu"
 
 HOW_TO_RUN = [
-    How(r"git clone \S+ us3l && cd us3l", r"git --version"),
     How(r"make (demo|test)", r"make --dry-run \1"),
     # one tiny image folder and one tiny run stand for the data sets and the runs of a GPU machine
     How(r"(\S+ tools/pretrain.py .*_cifar10.py data.root=\S+)", rf"{IMAGES} && \1 {TINY} data.workers=0"),
@@ -71,7 +69,7 @@ HOW_TO_RUN = [
         rf".venv/bin/python -m torch.distributed.run --nproc-per-node 2 \1 --resume --device cpu "
         rf"data.root=datasets/cifar10 data.image_size=64 data.workers=0 {TINY}",
     ),
-    How(r"(.* tools/transfer.py folder .*)", rf"\1 --epochs 2 --checkpoint {CIFAR}"),
+    How(r"(.* tools/transfer.py folder .*)", r"\1 --epochs 2"),
     How(r"(.* tools/transfer.py coco .*) --num-gpus 8( --init random)?", rf"{SCENES} && \1\2 {SHORT}", "detection"),
     How(r"(.* tools/convert.py .*)", r"\1", "detection"),
     How(r"(.* tools/tables.py .*)", r"\1"),

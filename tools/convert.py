@@ -6,9 +6,10 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pretrain import cli, load_universal
+from pretrain import cli
 from pretrain.errors import UserError
 from transfer.convert import TARGETS, convert
+from transfer.source import find_checkpoint, load_source
 
 
 def main(argv: list[str]) -> None:
@@ -16,7 +17,12 @@ def main(argv: list[str]) -> None:
         "Cut plain backbones out of a universal checkpoint and write them for another program.",
         "tools/convert.py runs/demo/pretrain/universal.safetensors --width 0.5 --to detectron2 --output narrow",
     )
-    parser.add_argument("checkpoint", type=Path, metavar="UNIVERSAL", help="a universal.safetensors file")
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        metavar="UNIVERSAL",
+        help="a universal.safetensors file, or the run folder that holds one",
+    )
     cli.widths_argument(parser, None)
     parser.add_argument("--to", required=True, choices=TARGETS, help="the program to write for")
     parser.add_argument(
@@ -27,10 +33,13 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if not arguments.widths:
         raise UserError("no width given; expected --width with one or more numbers, e.g. --width 0.5")
-    net = load_universal(arguments.checkpoint)
+    checkpoint = find_checkpoint(arguments.checkpoint)
+    source = load_source(checkpoint)
+    source.check_widths(arguments.widths)
+    net = source.net
     backbone, output = net.metadata["backbone"]["name"], arguments.output
     for width in arguments.widths:
-        folder = output or arguments.checkpoint.parent / "converted" / arguments.to
+        folder = output or checkpoint.parent / "converted" / arguments.to
         if output is None or len(arguments.widths) > 1:
             folder = folder / f"width_{width:g}"
         print(f"{backbone} at width {width:g} -> {arguments.to}", flush=True)

@@ -25,9 +25,7 @@ def main(argv: list[str]) -> None:
     from pretrain.train import pretrain
 
     work_dir = args.work_dir or Path("runs") / args.config.stem
-    path = pretrain(
-        load_config(args.config, args.overrides), work_dir, args.resume, args.device or cli.default_device()
-    )
+    path = pretrain(load_config(args.config, args.overrides), work_dir, args.resume, cli.checked_device(args.device))
     print(f"universal checkpoint: {path}")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pretrain.errors import UserError, nearest
+from pretrain.slimmable.widths import check_width
 
 if TYPE_CHECKING:
     from pretrain import UniversalNetwork
@@ -29,6 +30,13 @@ class Source:
     def backbone(self) -> str:
         """The backbone's name, e.g. ``resnet18``."""
         return self.net.metadata["backbone"]["name"]
+
+    def check_widths(self, widths: list[float]) -> None:
+        """UserError for a width outside the range; UncalibratedWidthError for one without statistics, if pretrained."""
+        for width in widths:
+            check_width(width, *self.net.width_range)
+            if not self.is_random:
+                self.net.moments(width)
 
     @property
     def pretraining(self) -> dict | None:

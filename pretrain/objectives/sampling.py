@@ -51,10 +51,11 @@ class WidthSampler:
         """The widths of ``iteration``; the first is the base network's, the others are the sub-networks'.
 
         With the sandwich rule: w_max, R_min and s - 2 drawn from [R_min, w_max]. Without: all s drawn, largest first.
+        Where R_min is w_max, in stage 0 or a run of one width, w_max alone.
         """
         low, high, count = self.smallest(iteration), self.space.high, self.count(iteration)
-        if count == 1 and low == high:
+        if low == high:
             return [high]
         if not self.sandwich:
             return sorted(self.space.draw(count, low, high, self.seed, iteration), reverse=True)
-        return [high, low, *self.space.draw(count - 2, low, high, self.seed, iteration)][:count]
+        return [high, low, *self.space.draw(max(0, count - 2), low, high, self.seed, iteration)][:count]

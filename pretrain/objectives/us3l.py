@@ -83,12 +83,14 @@ class US3L(nn.Module):
 
     ``forward(views, widths)`` runs every width, so DistributedDataParallel sees one forward. All trainable parameters
     take part in it (g with weight 0 while no sub-network runs), so each has a gradient in every step.
+
+    chunks: parts of this process's batch. width_max: w_max, the momentum encoder's width.
     """
 
-    def __init__(self, backbone: nn.Module, settings: Objective, chunks: int = 1):
+    def __init__(self, backbone: nn.Module, settings: Objective, chunks: int = 1, width_max: float = WIDTH_MAX):
         super().__init__()
         settings.check()
-        self.settings, self.chunks = settings, chunks
+        self.settings, self.chunks, self.width_max = settings, chunks, width_max
         outputs = settings.outputs or (256 if settings.base == "infonce" else 2048)
         simsiam = settings.base == "mse" and not settings.has_momentum
         self.backbone = backbone
@@ -142,7 +144,7 @@ class US3L(nn.Module):
         if self.momentum_encoder is None:
             return None
         backbone, head = self.momentum_encoder
-        return head(backbone(x, WIDTH_MAX, statistics), statistics)
+        return head(backbone(x, self.width_max, statistics), statistics)
 
     def _base(self, z: Tensor, target: Tensor | None, statistics: BatchStatistics) -> Tensor:
         """Without a momentum target: MSE against z itself, detached; InfoNCE with gradient through both views."""

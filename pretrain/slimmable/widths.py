@@ -62,6 +62,8 @@ class WidthSpace:
 
         plan: the channel tuple of a width. base_channels: the full-width channel counts that it rounds.
         """  # fmt: skip
+        if low == high:
+            return cls((low,), (high,), low, high)
         cuts = {low, high}
         for channels in base_channels:
             for k in range(1, channels // divisor + 1):

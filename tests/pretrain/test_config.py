@@ -1,10 +1,11 @@
 """Configs: inheritance and overrides reach the dataclasses; what doesn't fit is named."""
 
+import dataclasses
 import json
 
 import pytest
 
-from pretrain.config import differences, load_config
+from pretrain.config import LINEAR_EVALUATION_VIEWS, differences, load_config
 from pretrain.errors import UserError
 from tests.pretrain.helpers import tiny_config
 
@@ -49,6 +50,11 @@ def test_overrides(repository):
         ("objective.temperature=0", "temperature is 0; expected a number above 0"),
         ("calibration.widths=[2.0]", "calibration.widths: 2 is outside the range 0.25 to 1"),
         ("width_range=[0.1,1]", "width_range 0.1 to 1; expected a range within 0.25 to 1"),
+        ("sampling.networks=0", "sampling.networks is 0; expected a number from 1"),
+        ("training.iterations=-5", "training.iterations is -5; expected a number from 1"),
+        ("data.std=[0,0,0]", "data.std is .*; expected three numbers above 0"),
+        ("optimizer.lr=-1", "optimizer.lr is -1; expected a number above 0"),
+        ("data.views.interpolation=bicubik", "interpolation: .*'bilinear' or 'bicubic'.*'bicubik'"),
         ("training.chunks=300", "a batch of 512 in 300 chunks"),
         ("training.epochs", "is no override; expected key=value"),
         ("training=3", "'training' takes keys of its own"),
@@ -57,6 +63,18 @@ def test_overrides(repository):
 def test_settings_that_do_not_fit_are_named(repository, override, message):
     with pytest.raises(UserError, match=message):
         load_config(repository / "configs/pretrain/us3l_resnet18_cifar10.py", [override])
+
+
+def test_calibration_views_given_in_part_keep_linear_evaluations_rest(repository):
+    config = load_config(repository / "configs/pretrain/us3l_resnet18_cifar10.py", ["calibration.views.flip=0.0"])
+    assert config.calibration.views == dataclasses.replace(LINEAR_EVALUATION_VIEWS, flip=0.0)
+    large = load_config(repository / "configs/pretrain/us3l_resnet50_imagenet.py", []).calibration.views
+    assert (large.crop_scale, large.interpolation, large.jitter_p) == ((0.08, 1.0), "bicubic", 0.0)
+
+
+def test_a_file_that_is_no_config_is_refused(repository):
+    with pytest.raises(UserError, match=r"README.md is no valid config"):
+        load_config(repository / "README.md", [])
 
 
 def test_a_missing_config_names_the_nearest(repository):

@@ -149,6 +149,17 @@ def test_a_checkpoint_of_other_settings_is_refused(finished):
         train(finished, resume=True, optimizer={"lr": 0.1})
 
 
+def test_epochs_are_passes_without_the_dropped_last_batch(finished):
+    """40 images in batches of 8: 5 iterations an epoch."""
+    assert load_universal(finished / "universal.safetensors").metadata["epochs"] == 9 / 5
+
+
+def test_a_run_of_one_width(tmp_path):
+    train(tmp_path, width_range=(0.5, 0.5), calibration={"widths": (0.5,)})
+    assert all("distill" not in line for line in metrics(tmp_path))
+    assert load_universal(tmp_path / "universal.safetensors").calibrated_widths == [0.5]
+
+
 def test_other_threads_are_warned_of():
     config, world = tiny_config(), World(0, 1, CPU)
     trainer = Trainer(config, world, 9)

@@ -73,6 +73,17 @@ def test_statistics_of_other_weights_are_refused(net, tmp_path):
         load_universal(path)
 
 
+def test_weights_that_changed_after_calibration_are_neither_saved_nor_extracted(net, tmp_path):
+    with torch.no_grad():
+        net.backbone.conv1.weight.mul_(3)
+    for use in (lambda: net.save(tmp_path / "u.safetensors"), lambda: net.extract(0.5)):
+        with pytest.raises(UncalibratedWidthError, match="weights have changed since calibration"):
+            use()
+    net.statistics.clear()
+    net.calibrate([torch.randn(4, 3, 32, 32)], widths=[0.5])
+    assert net.extract(0.5) and net.save(tmp_path / "u.safetensors")
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not safetensors at all", b"\xff" * 100])
 def test_a_file_of_another_kind_is_refused(tmp_path, content):
     path = tmp_path / "universal.safetensors"
@@ -84,6 +95,12 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content):
 def test_a_foreign_safetensors_file_is_refused(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(UserError, match="without the key 'us3l'"):
+        load_universal(tmp_path / "x.safetensors")
+
+
+def test_a_file_of_another_format_is_refused(tmp_path):
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors", {"us3l": "{}"})
+    with pytest.raises(UserError, match="no universal checkpoint of format 1: its format is None"):
         load_universal(tmp_path / "x.safetensors")
 
 

@@ -249,7 +249,7 @@ def test_safetensors_hold_the_same_names_and_where_they_come_from(networks, tmp_
     plain = net.extract(0.9)
     (path,) = convert(plain, "safetensors", tmp_path, net.metadata)
     with safe_open(path, "pt") as file:
-        assert json.loads(file.metadata()["us3l"])["mean"] == net.metadata["mean"]
+        assert json.loads(file.metadata()["pretraining"])["mean"] == net.metadata["mean"]
         found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     assert found.keys() == plain.state_dict().keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in plain.state_dict().items())

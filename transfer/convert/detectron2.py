@@ -30,6 +30,8 @@ def write(plain: PlainResNet, output: Path, metadata: dict) -> list[Path]:
     """
     check_sayable(plain)
     require_detectron2()
+    if not RECIPE.is_file():
+        raise UserError(f"no recipe at {RECIPE}; expected this project to run from its repository, not from a copy")
     config, weights = output / f"{NAME}.py", output / f"{NAME}.pth"
     state = backbone_state(plain)
     with without_deprecations(), replacing(weights) as partial_weights, replacing(config) as partial_config:
@@ -89,8 +91,11 @@ def rename(name: str) -> str:
 def lazy_config(plain: PlainResNet, metadata: dict, weights_name: str) -> str:
     """The recipe's text, and below it this backbone: python source."""
     mean, std = pixel_statistics(metadata)
+    recipe = RECIPE.read_text().split('"""', 2)[2].lstrip()  # its docstring speaks of this project's documents
     stages = "\n".join(f"    {stage}," for stage in stage_calls(plain))
-    return f'''{RECIPE.read_text()}
+    return f'''"""Mask R-CNN with a feature pyramid on a pretrained ResNet-{plain.depth}, for detectron2."""
+
+{recipe}
 # The pretrained backbone: ResNet-{plain.depth} with channels {plain.channels.key}.
 from pathlib import Path  # noqa: E402
 

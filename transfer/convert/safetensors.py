@@ -10,9 +10,9 @@ from transfer.convert.files import replacing
 
 
 def write(plain: PlainResNet, output: Path, metadata: dict) -> list[Path]:
-    """``output/resnet18.safetensors``; the key ``us3l`` of its metadata holds the checkpoint's as sorted JSON."""
+    """``output/resnet18.safetensors``; the metadata's key ``pretraining`` is the checkpoint's, as sorted JSON."""
     path = output / f"resnet{plain.depth}.safetensors"
     tensors = {name: tensor.contiguous() for name, tensor in plain.state_dict().items()}
     with replacing(path) as partial:
-        save_file(tensors, partial, {"us3l": json.dumps(metadata, sort_keys=True)})
+        save_file(tensors, partial, {"pretraining": json.dumps(metadata, sort_keys=True)})
     return [path]

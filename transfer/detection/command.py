@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--init", choices=INITS, default="pretrained", help="random: the same network, not pretrained")
     add("--data", type=Path, metavar="D", help="folder in COCO's layout, or one with coco/ in it "
         "(default: coco/ in $DETECTRON2_DATASETS, or in datasets/)")  # fmt: skip
+    add("--name", help="the data set's name in results (default: the folder's)")
     add("--framework", choices=("detectron2",), default="detectron2", help="what trains the detector")
     add("--config", type=Path, default=COCO, metavar="FILE", help=f"recipe (default: configs/transfer/{COCO.name})")
     add("--iterations", type=int, metavar="N", help="length of the training (default: the recipe's 90000)")
@@ -49,6 +50,7 @@ def main(arguments: argparse.Namespace) -> None:
     checkpoint = find_checkpoint(arguments.checkpoint)
     print(f"checkpoint  {checkpoint}", flush=True)
     source = load_source(checkpoint, arguments.init, arguments.seed)
+    source.check_widths(arguments.widths)  # a width that cannot be had is said before any training
     settings = Settings(
         recipe=arguments.config, data=arguments.data, iterations=arguments.iterations, image_size=arguments.image_size,
         batch=arguments.batch, num_gpus=arguments.num_gpus, device=arguments.device, seed=arguments.seed,
@@ -56,7 +58,7 @@ def main(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
     output = arguments.output or checkpoint.parent / "transfer"
     for width in arguments.widths:
-        record = detect(source, width, settings, output, arguments.target)
+        record = detect(source, width, settings, output, arguments.name)
         print(metrics_line(record))
         print(result_folder(output, record["dataset"], "detection", width, record["method"]) / FILE_NAME)
 

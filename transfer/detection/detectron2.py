@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from pretrain.cli import default_device
-from pretrain.errors import UserError
+from pretrain.cli import checked_device
+from pretrain.errors import NonFiniteLossError, UserError
 from pretrain.plain.cost import cost
 from pretrain.plain.resnet import PlainResNet
 from transfer.convert import convert
@@ -31,12 +31,13 @@ class Job:
     known: dict
 
 
-def detect(source: Source, width: float, settings: Settings, output: Path, dataset: str = "coco") -> dict:
+def detect(source: Source, width: float, settings: Settings, output: Path, dataset: str | None = None) -> dict:
     """Convert ``source`` at ``width`` to detectron2, train Mask R-CNN on it and evaluate; the record of result.json.
 
-    Everything is written to ``output/<dataset>/detection/width_<w>[_random]/``: the converted backbone, checkpoints,
-    metrics, log.txt and result.json. Errors: UserError for data, widths, backbones or settings that don't fit, before
-    anything trains; NonFiniteLossError.
+    dataset: its name in results, by default the folder's. Everything is written to
+    ``output/<dataset>/detection/width_<w>[_random]/``: the converted backbone, checkpoints, metrics, log.txt and
+    result.json. Errors: UserError for data, widths, backbones or settings that don't fit, before anything trains;
+    NonFiniteLossError.
 
     Example::
 
@@ -47,15 +48,13 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
     require_detectron2()
     settings = on_devices(settings)
     data = read_coco(settings.data, need_train=not settings.eval_only)
+    dataset = dataset or data.folder.resolve().name
     plain = plain_backbone(source, width, settings.seed)
     folder = result_folder(output, dataset, "detection", width, source.method).absolute()
     backbone = convert(plain, "detectron2", folder / "backbone", source.net.metadata)[0]
     with without_deprecations(), registered(data) as names:
         config = resolve(settings, backbone, data, names, folder)
-        print(
-            f"Mask R-CNN on {source.backbone} at width {width:g} ({source.method} weights)\n{summary(config, data)}",
-            flush=True,
-        )
+    print(f"Mask R-CNN on {source.backbone} at width {width:g} ({source.method} weights)", flush=True)
     image_size = config.dataloader.test.mapper.augmentations[0].short_edge_length
     known = {
         "task": "detection", "dataset": dataset, "method": source.method, "backbone": source.backbone, "width": width,
@@ -68,7 +67,7 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
 
 def on_devices(settings: Settings) -> Settings:
     """``settings`` with the device filled in. UserError for more processes than GPUs."""
-    device = settings.device or default_device()
+    device = checked_device(settings.device)
     if settings.num_gpus < 1 or (device == "cuda" and settings.num_gpus > torch.cuda.device_count()):
         raise UserError(f"--num-gpus {settings.num_gpus}, but this machine has {torch.cuda.device_count()}")
     return Settings(**{**vars(settings), "device": device})
@@ -76,6 +75,7 @@ def on_devices(settings: Settings) -> Settings:
 
 def plain_backbone(source: Source, width: float, seed: int) -> PlainResNet:
     """The plain network of ``width``: pretrained and calibrated, or with weights drawn by ``seed``."""
+    source.check_widths([width])
     if not source.is_random:
         return source.net.extract(width)
     channels = source.net.backbone.channels(width)
@@ -87,8 +87,16 @@ def plain_backbone(source: Source, width: float, seed: int) -> PlainResNet:
 def launch(job: Job) -> None:
     """Run the job in ``num_gpus`` processes, in this one if that is 1."""
     from detectron2.engine import launch as detectron2_launch
+    from torch.multiprocessing import ProcessRaisedException
 
-    detectron2_launch(run, job.settings.num_gpus, dist_url="auto", args=(job,))
+    try:
+        detectron2_launch(run, job.settings.num_gpus, dist_url="auto", args=(job,))
+    except ProcessRaisedException as error:  # what a user can mend stays one line, whichever process met it
+        last = str(error).strip().splitlines()[-1]
+        for kind in (UserError, NonFiniteLossError):
+            if f"{kind.__name__}: " in last:
+                raise kind(last.split(f"{kind.__name__}: ", 1)[1]) from None
+        raise
 
 
 def run(job: Job) -> None:
@@ -104,6 +112,7 @@ def run(job: Job) -> None:
     with registered(job.data) as names, progress.logging_to(job.folder / "log.txt", main):
         config = resolve(job.settings, job.backbone, job.data, names, job.folder)
         if main:
+            print(summary(config, job.data), flush=True)  # here, as the norm depends on the number of processes
             LazyConfig.save(config, str(job.folder / "config.yaml"))
         settings = plain_settings(config)
         results, detector = training.train_and_evaluate(config, job.title, job.settings.resume, job.settings.eval_only)

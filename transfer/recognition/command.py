@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pretrain.cli import default_device, widths_argument
+from pretrain.cli import widths_argument
 from pretrain.errors import UserError
 from transfer.recognition.evaluate import evaluate
 from transfer.recognition.settings import PROTOCOLS, Settings, override
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=int, help="px (default: pretraining's)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--calibrate", action="store_true", help="estimate batch-norm statistics on these images")
-    parser.add_argument("--device", default=default_device())
+    parser.add_argument("--device", help="cuda or cpu (default: cuda where there is one)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="other settings, e.g. neighbours=50")
 
 

@@ -9,7 +9,7 @@ import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from pretrain.cli import default_device
+from pretrain.cli import checked_device
 from pretrain.data.datasets import image_dataset
 from pretrain.data.loader import CalibrationBatches
 from pretrain.data.views import Views, normalise
@@ -82,7 +82,7 @@ def evaluate(
     Errors: UncalibratedWidthError for a width without statistics; UserError for data that does not fit.
     """
     settings = settings or Settings()
-    device = device or default_device()
+    device = checked_device(device)
     meta = source.net.metadata
     settings = dataclasses.replace(settings, image_size=settings.image_size or meta["data"]["image_size"])
     widths = sorted(set(widths), reverse=True)
@@ -103,7 +103,7 @@ def evaluate(
         modules = extract_widths(source, widths, device)
         shared = Evaluation(modules, train, test, views, meta["mean"], meta["std"], settings, device, bar)
         for task, width, metrics, seconds, details in PROTOCOL[settings.protocol](shared):
-            result = make_result(source, name, task, width, metrics, seconds, details, settings)
+            result = make_result(source, name, task, width, metrics, seconds, details, settings, calibrate)
             result.write(result_folder(output, name, task, width, source.method))
             results.append(result)
     return results
@@ -199,9 +199,10 @@ def make_result(
     seconds: float,
     details: dict,
     settings: Settings,
+    calibrate: bool,
 ) -> Result:
     cost = source.net.cost(width, image_size=settings.image_size)
-    recorded = settings.recorded()
+    recorded = settings.recorded() | {"calibrate": calibrate}
     return Result(
         task=task, dataset=dataset, method=source.method, backbone=source.backbone, width=width, seed=settings.seed,
         metrics=metrics, params=cost.params, macs=cost.macs, checkpoint=source.checkpoint_hash,

@@ -6,6 +6,7 @@ Views (docs/method.md, section 5, "Linear evaluation"): small images are trained
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -26,7 +27,7 @@ def train_views(dataset: str, image_size: int, metadata: dict) -> Views:
     A checkpoint records the views that it was calibrated with (mirrored digits, for one, are no digits).
     """
     recorded = metadata["calibration"].get("views")
-    if recorded and metadata["data"]["name"] == dataset:
+    if recorded and metadata["data"]["name"] == dataset and dataset != "folder":  # any folder bears that name
         return Views(**{key: tuple(v) if isinstance(v, list) else v for key, v in recorded.items()})
     scale = (0.8 if image_size <= SMALL else 0.08, 1.0)
     return Views(crop_scale=scale, interpolation="bicubic", flip=0.5, jitter_p=0.0, grayscale=0.0)
@@ -77,13 +78,20 @@ class Viewed(Dataset):
 def augmented(images: Images, views: Views, image_size: int, seed: int, epoch: int) -> Viewed:
     """Training views that depend on (seed, epoch, index) alone, not on who computes them."""
     transform = views.transform(image_size)
-    return Viewed(images, lambda image, i: seeded(transform, image, torch_seed("views", seed, epoch, i)))
+    return Viewed(images, partial(seeded_view, transform, seed, epoch))
+
+
+def seeded_view(transform: v2.Transform, seed: int, epoch: int, image: Tensor, index: int) -> Tensor:
+    return seeded(transform, image, torch_seed("views", seed, epoch, index))
 
 
 def plain(images: Images, image_size: int) -> Viewed:
     """Images as they are tested on."""
-    transform = test_view(image_size)
-    return Viewed(images, lambda image, _: transform(image))
+    return Viewed(images, partial(unseeded_view, test_view(image_size)))
+
+
+def unseeded_view(transform: v2.Transform, image: Tensor, _: int) -> Tensor:
+    return transform(image)
 
 
 def batches(

@@ -48,6 +48,20 @@ def test_the_number_of_networks_is_settable():
     assert len(WidthSampler(SPACE, 40, seed=0, dynamic=False, networks=3).widths(0)) == 3
 
 
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_one_network_is_the_largest_alone(dynamic):
+    sampler = WidthSampler(SPACE, 40, seed=0, dynamic=dynamic, networks=1)
+    assert all(sampler.widths(t) == [1.0] for t in range(40))
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_a_range_of_one_width_runs_that_width_alone(dynamic):
+    """The single-width baselines."""
+    space = create_backbone("resnet18").width_space(0.5, 0.5)
+    assert len(space) == 1
+    assert all(WidthSampler(space, 40, seed=0, dynamic=dynamic).widths(t) == [0.5] for t in range(40))
+
+
 def test_without_the_sandwich_rule_all_widths_are_drawn_and_the_largest_comes_first():
     sampler = WidthSampler(SPACE, 40, seed=0, dynamic=False, sandwich=False)
     drawn = [sampler.widths(t) for t in range(40)]

@@ -151,6 +151,16 @@ def test_the_momentum_encoder_runs_at_full_width_whatever_the_widths():
     torch.testing.assert_close(net((x1, x2), [0.8, 0.4])[0].value, infonce(z, targets, 0.5))
 
 
+def test_the_momentum_encoder_of_a_narrower_range_runs_at_its_largest_width():
+    net, (x1, x2) = model(), views()
+    net.width_max = 0.5
+    with torch.no_grad():
+        backbone, head = net.momentum_encoder
+        targets = tuple(one(head, one(backbone, x, 0.5)) for x in (x1, x2))
+    z = tuple(features(net, x, 0.5) for x in (x1, x2))
+    torch.testing.assert_close(net((x1, x2), [0.5])[0].value, infonce(z, targets, 0.5))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -40,7 +40,7 @@ def test_real_photographs_with_overrides_behind_the_widths(transfer, real_data, 
         "--width", 0.5, "dataloader.train.num_workers=0", "dataloader.test.num_workers=0",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    path = tmp_path / "coco/detection/width_0.5/result.json"
+    path = tmp_path / "coco_mini/detection/width_0.5/result.json"
     assert done.stdout.splitlines()[-1] == str(path)
     record = json.loads(path.read_text())
     assert record["details"]["classes"] == 80 and record["details"]["overrides"][0] == "dataloader.train.num_workers=0"

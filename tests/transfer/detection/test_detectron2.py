@@ -53,7 +53,9 @@ def test_a_width_becomes_a_result(source, settings, tmp_path):
 def test_training_starts_from_the_extracted_weights(source, settings, tmp_path):
     """A learning rate of zero leaves what was loaded."""
     detect(source, 0.5, replace(settings, overrides=("optimizer.lr=0",)), tmp_path)
-    state = torch.load(tmp_path / "coco/detection/width_0.5/model_final.pth", weights_only=True)["model"]
+    state = torch.load(tmp_path / settings.data.name / "detection/width_0.5/model_final.pth", weights_only=True)[
+        "model"
+    ]
     plain = source.net.extract(0.5)
     assert torch.equal(state["backbone.bottom_up.stem.conv1.weight"], plain.conv1.weight)
     assert torch.equal(state["backbone.bottom_up.res5.1.conv2.weight"], plain.layer4[1].conv2.weight)
@@ -62,14 +64,14 @@ def test_training_starts_from_the_extracted_weights(source, settings, tmp_path):
 def test_random_weights_are_drawn_by_the_seed_and_marked(source, random, settings, tmp_path):
     record = detect(random, 0.25, settings, tmp_path)  # no calibration needed
     assert (record["method"], record["checkpoint"], record["details"]["pretraining"]) == ("random", None, None)
-    assert (tmp_path / "coco/detection/width_0.25_random/result.json").is_file()
+    assert (tmp_path / settings.data.name / "detection/width_0.25_random/result.json").is_file()
     one, again, other = (plain_backbone(random, 0.5, seed).conv1.weight for seed in (0, 0, 1))
     assert torch.equal(one, again) and not torch.equal(one, other)
     assert not torch.equal(one, plain_backbone(source, 0.5, 0).conv1.weight)
 
 
 def test_a_resumed_training_goes_on_and_eval_only_repeats_the_evaluation(source, settings, tmp_path):
-    folder = tmp_path / "coco/detection/width_0.5"
+    folder = tmp_path / settings.data.name / "detection/width_0.5"
     settings = replace(settings, overrides=("train.log_period=1",))
     detect(source, 0.5, settings, tmp_path)
     resumed = detect(source, 0.5, replace(settings, iterations=4, resume=True), tmp_path)
@@ -85,7 +87,9 @@ def test_the_same_seed_gives_the_same_weights(source, settings, tmp_path):
     for name in ("a", "b"):
         detect(source, 0.5, replace(settings, iterations=1), tmp_path / name)
         states.append(
-            torch.load(tmp_path / name / "coco/detection/width_0.5/model_final.pth", weights_only=True)["model"]
+            torch.load(tmp_path / name / settings.data.name / "detection/width_0.5/model_final.pth", weights_only=True)[
+                "model"
+            ]
         )
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
