@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.backbones import create_backbone
-from pretrain.distributed import all_gather, all_reduce_sum
+from pretrain.distributed import World, all_gather, all_reduce_sum, same_in_all
 from pretrain.objectives.us3l import US3L, Objective
 from pretrain.slimmable.calibrate import calibrate
 from pretrain.slimmable.norms import SynchronisedStatistics
@@ -82,6 +82,15 @@ def test_differentiable_collectives():
         assert x_grad.tolist() == [3.0] * 3  # weights 1 and 2 of the two processes
         assert rows.tolist() == [[0.0, 0.0], [1.0, 1.0]]
         assert y_grad.tolist() == [[2 * 10.0**rank] * 2]  # both processes compute the same loss
+
+
+def agreements(rank: int) -> tuple[bool, bool]:
+    world = World(rank, 2, torch.device("cpu"))
+    return same_in_all(7, world), same_in_all(rank, world)
+
+
+def test_processes_notice_that_they_differ():
+    assert run_processes(agreements, 2) == [(True, False)] * 2
 
 
 def synchronised(rank: int) -> torch.Tensor:

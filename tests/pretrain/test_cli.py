@@ -1,0 +1,51 @@
+"""What every command line shares: exit codes, one-line errors, devices."""
+
+import pytest
+import torch
+
+from pretrain import cli
+from pretrain.errors import NonFiniteLossError, UserError
+
+
+def exit_of(main, capsys) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main)
+    return ended.value.code, capsys.readouterr().err
+
+
+def raising(error: Exception):
+    def main(argv: list[str]) -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UserError("no such file: x"), 2, "error: no such file: x\n"),
+        (NonFiniteLossError("the loss became nan"), 1, "error: the loss became nan\n"),
+        # what a DataLoader's worker makes of one
+        (UserError('Caught UserError in worker 0.\n  File "x"\npretrain.errors.UserError: cannot read a.jpg\n'), 2,
+         "error: cannot read a.jpg\n"),
+    ],
+)  # fmt: skip
+def test_errors_that_a_user_can_mend_are_one_line(capsys, error, code, message):
+    assert exit_of(raising(error), capsys) == (code, message)
+
+
+def test_a_program_error_keeps_its_traceback():
+    with pytest.raises(KeyError):
+        cli.run(raising(KeyError("bug")))
+
+
+def test_success_is_exit_code_0(capsys):
+    assert exit_of(lambda argv: None, capsys) == (0, "")
+
+
+def test_a_device_that_is_not_there_is_refused():
+    assert cli.checked_device("cpu") == "cpu"
+    assert cli.checked_device(None) == cli.default_device()
+    absent = "mps" if torch.cuda.is_available() else "cuda"
+    with pytest.raises(UserError, match=f"no device '{absent}' here; expected .*cpu"):
+        cli.checked_device(absent)
