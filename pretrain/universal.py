@@ -12,7 +12,7 @@ Everything sits under one metadata key because several are written in an order t
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import safetensors
@@ -84,18 +84,27 @@ class UniversalNetwork(nn.Module):
     def calibrate(self, loader: Iterable[Tensor], widths: list[float], **settings) -> None:
         """Estimate the statistics of ``widths`` from one pass over ``loader`` (normalised images [B, 3, H, W]).
 
-        Replaces statistics that these widths had. settings: recorded in the metadata beside the widths.
+        Replaces statistics that these widths had. The metadata records all calibrated widths and, of the last
+        calibration, the batch size, the number of batches and ``settings``.
         """
         for width in widths:
             check_width(width, *self.width_range)
         device = next(self.backbone.parameters()).device
-        found = calibrate(self.backbone, (images.to(device) for images in loader), widths)
+        sizes: list[int] = []
+
+        def batches() -> Iterator[Tensor]:
+            for images in loader:
+                sizes.append(len(images))
+                yield images.to(device)
+
+        found = calibrate(self.backbone, batches(), widths)
         self._check_fresh()
         self.calibrated_hash = self.hash
         self.statistics.update({k: {n: (m.cpu(), v.cpu()) for n, (m, v) in s.items()} for k, s in found.items()})
         record = self.metadata["calibration"]
         known = [w for w in record["widths"] if w not in widths]
-        self.metadata["calibration"] = {**record, **settings, "widths": sorted([*known, *widths], reverse=True)}
+        last = {"batch_size": sizes[0], "batches": len(sizes), **settings}
+        self.metadata["calibration"] = {**record, **last, "widths": sorted([*known, *widths], reverse=True)}
 
     def extract(self, width: float) -> nn.Module:
         """A plain module of this width, in eval mode, with torchvision's names and ``fc = Identity``."""
