@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pretrain.cli import widths_argument
+from pretrain.cli import checked_device, widths_argument
 from pretrain.errors import UserError
 from transfer.recognition.evaluate import evaluate
 from transfer.recognition.settings import PROTOCOLS, Settings, override
@@ -42,17 +42,17 @@ def main(args: argparse.Namespace) -> None:
         raise UserError("folder needs --data, a folder that holds train/<class>/ and test/<class>/ of images")
     settings = Settings(args.protocol, args.image_size, args.batch, args.epochs, args.seed)
     settings = override(settings, args.overrides)
-    checkpoint = find_checkpoint(args.checkpoint)
+    device, checkpoint = checked_device(args.device), find_checkpoint(args.checkpoint)
     source = load_source(checkpoint, args.init, settings.seed)
     output = args.output or checkpoint.parent / "transfer"
     root = args.data if args.target == "folder" else None
     print(
         f"{settings.protocol} evaluation of {source.backbone} ({source.method}, {checkpoint}) at widths "
-        f"{' '.join(f'{w:g}' for w in args.widths)} on {root or args.target}, {args.device}"
+        f"{' '.join(f'{w:g}' for w in args.widths)} on {root or args.target}, {device}"
     )
     results = evaluate(
         source, args.target, root, args.widths, output, settings,
-        name=args.name, calibrate=args.calibrate, device=args.device,
+        name=args.name, calibrate=args.calibrate, device=device,
     )  # fmt: skip
     show(results)
     for result in results:
