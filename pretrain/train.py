@@ -78,6 +78,15 @@ class Trainer:
         self.scaler.update()
         return [term._replace(value=term.value.detach()) for term in terms]
 
+    def resolved(self) -> dict:
+        """The config with what was left open filled in, for ``config.json``."""
+        values, world = self.config.as_dict(), self.world.size
+        values["training"] |= {
+            "iterations": self.iterations, "precision": self.precision, "threads": torch.get_num_threads(),
+            "chunks": self.config.training.chunks or world,
+        }  # fmt: skip
+        return values
+
     def state(self) -> dict:
         return {
             "model": self.model.state_dict(),
@@ -182,7 +191,7 @@ def begin(trainer: Trainer, work_dir: Path, resume: bool) -> int:
         raise UserError(f"processes found different checkpoints in {folder}; expected one folder that all of them see")
     if trainer.world.is_main:
         work_dir.mkdir(parents=True, exist_ok=True)
-        (work_dir / "config.json").write_text(json.dumps(trainer.config.as_dict(), indent=2) + "\n")
+        (work_dir / "config.json").write_text(json.dumps(trainer.resolved(), indent=2) + "\n")
         where = f"continuing at iteration {start} from {newest}" if newest else "starting"
         training, data = trainer.config.training, trainer.config.data
         print(
@@ -201,7 +210,7 @@ def run(trainer: Trainer, loader, start: int, epoch: int, work_dir: Path) -> Non
     log = MetricsLog(work_dir, start) if world.is_main else None
     interval, begun = Interval(), time.perf_counter() - (log.seconds if log else 0.0)
     with progress(world) as bar:
-        task = bar.add_task("pretrain", total=trainer.iterations, completed=start, loss="")
+        task = bar.add_task("pretrain", total=trainer.iterations, completed=start)
         for iteration, images in enumerate(loader, start):
             interval.add(iteration, trainer.step(images, iteration))
             done = iteration + 1

@@ -53,10 +53,8 @@ class IterationBatches(Sampler[list[Key]]):
         for iteration in range(self.start, self.stop):
             epoch, step = divmod(iteration, per_epoch)
             if epoch != current:
-                current, order = (
-                    epoch,
-                    generator("order", self.seed, epoch).permutation(self.samples),
-                )
+                current = epoch
+                order = generator("order", self.seed, epoch).permutation(self.samples)
             first = step * self.batch_size + self.rank * part
             yield [(epoch, int(i)) for i in order[first : first + part]]
 

@@ -58,7 +58,10 @@ def finished(tmp_path_factory):
 
 def test_a_run_folder_holds_what_later_work_relies_on(finished):
     config = json.loads((finished / "config.json").read_text())
-    assert config["training"]["iterations"] == 9 and config["objective"]["momentum"] == 0.99
+    assert config["objective"]["momentum"] == 0.99
+    resolved = {name: config["training"][name] for name in ("iterations", "precision", "threads", "chunks")}
+    assert resolved["precision"] in ("fp32", "bf16")
+    assert resolved == {"iterations": 9, "precision": resolved["precision"], "threads": 1, "chunks": 1}
     lines = metrics(finished)
     assert [line["iteration"] for line in lines] == [2, 3, 4, 6, 8, 9]
     assert {"iteration", "epoch", "lr", "loss", "base"} <= lines[0].keys()

@@ -33,7 +33,7 @@ def train_views(dataset: str, image_size: int, metadata: dict) -> Views:
     return Views(crop_scale=scale, interpolation="bicubic", flip=0.5, jitter_p=0.0, grayscale=0.0)
 
 
-def test_view(image_size: int) -> v2.Compose:
+def evaluation_view(image_size: int) -> v2.Compose:
     """uint8 [3, h, w] -> uint8 [3, image_size, image_size]: resize the shorter side, crop the centre."""
     resized = round(image_size * (36 / 32 if image_size <= SMALL else 256 / 224))
     return v2.Compose([v2.Resize(resized, InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(image_size)])
@@ -87,7 +87,7 @@ def seeded_view(transform: v2.Transform, seed: int, epoch: int, image: Tensor, i
 
 def plain(images: Images, image_size: int) -> Viewed:
     """Images as they are tested on."""
-    return Viewed(images, partial(unseeded_view, test_view(image_size)))
+    return Viewed(images, partial(unseeded_view, evaluation_view(image_size)))
 
 
 def unseeded_view(transform: v2.Transform, image: Tensor, _: int) -> Tensor:

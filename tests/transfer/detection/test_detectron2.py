@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from pretrain.errors import NonFiniteLossError, UncalibratedWidthError, UserErro
 from pretrain.plain.cost import cost
 from tests.requirements import requires
 from transfer.detection.datasets import read_coco, registered
-from transfer.detection.detectron2 import detect, plain_backbone
+from transfer.detection.detectron2 import detect, launch, plain_backbone
 from transfer.results import read_results
 from transfer.source import Source
 
@@ -146,3 +147,18 @@ def test_a_diverged_training_names_the_step(source, settings, tmp_path):
         NonFiniteLossError, match="resnet18 x 0.5 us3l, iteration [1-4]: .*; last good checkpoint: none"
     ):
         detect(source, 0.5, replace(settings, iterations=5, overrides=("optimizer.lr=1e30",)), tmp_path)
+
+
+@pytest.mark.parametrize("kind", [UserError, NonFiniteLossError])
+def test_an_error_of_one_of_several_processes_stays_one_line(monkeypatch, kind):
+    """torch.multiprocessing wraps it in the traceback of its process."""
+    name = f"{kind.__module__}.{kind.__name__}"
+    text = f"-- Process 1 terminated with the following error:\nTraceback ...\n{name}: x is wrong\n"
+
+    def launch_that_fails(*_, **__):
+        raise torch.multiprocessing.ProcessRaisedException(text, 1, 1234)
+
+    monkeypatch.setattr("detectron2.engine.launch", launch_that_fails)
+    job = SimpleNamespace(settings=SimpleNamespace(num_gpus=2))
+    with pytest.raises(kind, match="^x is wrong$"):
+        launch(job)

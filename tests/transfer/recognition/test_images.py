@@ -65,7 +65,7 @@ def test_worker_processes_give_the_same_batches(monkeypatch):
 def test_the_test_view_is_the_centre_of_the_resized_image(size, resized):
     image = torch.zeros(3, resized, resized + 20, dtype=torch.uint8)
     image[:, resized // 2 - 2 : resized // 2 + 2, resized // 2 + 8 : resized // 2 + 12] = 255
-    view = module.test_view(size)(image)
+    view = module.evaluation_view(size)(image)
     assert view.shape == (3, size, size)
     assert view[0, size // 2 - 2 : size // 2 + 2, size // 2 - 2 : size // 2 + 2].min() == 255
     assert view.float().sum() == 255 * 3 * 16
