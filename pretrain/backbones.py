@@ -3,13 +3,13 @@
 from torch import nn
 
 from pretrain.errors import UserError, nearest
+from pretrain.plain.resnet import STEMS
 from pretrain.slimmable.resnet import SlimResNet
 
 BACKBONES = {
     "resnet18": lambda **options: SlimResNet(18, **options),
     "resnet50": lambda **options: SlimResNet(50, **options),
 }
-STEMS = ("imagenet", "cifar")
 
 
 def list_backbones() -> list[str]:
@@ -20,7 +20,7 @@ def list_backbones() -> list[str]:
 def create_backbone(name: str, stem: str = "imagenet", **options) -> nn.Module:
     """A slimmable backbone: ``backbone(x, width)`` gives [B, c(width)] pooled features.
 
-    stem: ``imagenet`` or ``cifar``. Errors: UserError for an unknown name or stem, naming the nearest.
+    stem: ``imagenet``, ``cifar`` or ``cifar_half``. Errors: UserError for an unknown name or stem, naming the nearest.
 
     >>> create_backbone("resnet18").channels(0.25).outer
     (16, 32, 64, 128)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from pretrain.errors import NonFiniteLossError, UserError
+from pretrain.errors import CollapsedError, NonFiniteLossError, UserError
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,7 +30,7 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
         # a loader's worker process wraps the message in its traceback: the last line is the message
         print(f"error: {str(error).strip().rsplit('UserError: ', 1)[-1]}", file=sys.stderr)
         sys.exit(2)
-    except NonFiniteLossError as error:
+    except (NonFiniteLossError, CollapsedError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     sys.exit(0)

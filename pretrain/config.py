@@ -9,19 +9,27 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from pretrain.data.views import Views
 from pretrain.errors import UserError, nearest
-from pretrain.objectives.us3l import Objective
+from pretrain.monitor import Monitor
+from pretrain.objectives import AnySettings
+from pretrain.objectives.us3l import US3LSettings
+from pretrain.optim import Optimizer
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN
 
 LINEAR_EVALUATION_VIEWS = Views(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
+PAPER_WIDTHS = (1.0, 0.9, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25)
+OBJECTIVES = {kind.__dataclass_fields__["name"].default: kind for kind in get_args(AnySettings)}
 MACHINE_KEYS = ("data.root", "data.workers", "training.log_interval", "training.threads")
 POSITIVE_KEYS = (
     "training.epochs", "training.iterations", "training.batch_size", "training.log_interval",
     "training.checkpoint_interval", "sampling.networks", "optimizer.lr_batch",
     "data.image_size", "optimizer.groups", "calibration.batches", "calibration.batch_size",
+    "monitor.patience", "monitor.knn_interval", "monitor.knn_images",
 )  # fmt: skip
 
 
@@ -32,11 +40,15 @@ class Backbone:
     name: str = "resnet18"
     stem: str = "imagenet"
     base_channels: int = 64
+    private_norms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Data:
-    """name, root, images_per_class: see ``image_dataset``. mean, std: of images in [0, 1]. workers: of the loader."""
+    """name, root, images_per_class: see ``image_dataset``. mean, std: of images in [0, 1]. workers: of the loader.
+
+    views: the augmentation; second_views: of the second view, where it is another one.
+    """
 
     name: str
     mean: tuple[float, float, float]
@@ -46,27 +58,17 @@ class Data:
     images_per_class: int | None = None
     workers: int = 0
     views: Views = field(default_factory=Views)
+    second_views: Views | None = None
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """See ``WidthSampler``."""
+    """See ``WidthSampler``; with ``widths`` every iteration runs just these."""
 
     dynamic: bool = True
     sandwich: bool = True
     networks: int | None = None
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """SGD. lr: for a batch of ``lr_batch`` images, scaled linearly. alpha, groups: of the group regularisation."""
-
-    lr: float = 0.5
-    lr_batch: int = 512
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    groups: int = 8
-    alpha: float = 0.05
+    widths: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,10 @@ class Training:
     """batch_size and chunks count over all processes; chunks defaults to one per process.
 
     iterations: instead of ``epochs``. precision: ``auto`` is bf16 where the device is good at it, else fp32.
-    threads: of torch, per process; by default torch's own choice at the start. Intervals are in iterations.
+    update: one optimizer step per iteration (``accumulate``, the paper) or after each width, largest first
+    (``per_width``, the released program). memory: ``low`` runs one backward pass per width, with the same gradients.
+    keep_projector: in the universal checkpoint, which SEED's teachers need. threads: of torch, per process; by
+    default torch's own choice at the start. Intervals are in iterations.
     """
 
     epochs: int = 400
@@ -82,6 +87,9 @@ class Training:
     batch_size: int = 512
     chunks: int | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    update: Literal["accumulate", "per_width"] = "accumulate"
+    memory: Literal["normal", "low"] = "normal"
+    keep_projector: bool = False
     threads: int | None = None
     seed: int = 0
     log_interval: int = 10
@@ -90,9 +98,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Widths of the universal checkpoint, and the ``batches`` of linear evaluation's training views behind them."""
+    """Widths of the universal checkpoint, and the ``batches`` of linear evaluation's training views behind them.
 
-    widths: tuple[float, ...] = (1.0, 0.9, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25)
+    widths: by default the paper's (1 to .3 in tenths, .75 and .25) that lie in the range, and the range's ends.
+    """
+
+    widths: tuple[float, ...] | None = None
     batch_size: int = 512
     batches: int = 20
     views: Views = LINEAR_EVALUATION_VIEWS
@@ -104,11 +115,22 @@ class PretrainConfig:
     method: str = "us3l"
     width_range: tuple[float, float] = (WIDTH_MIN, WIDTH_MAX)
     backbone: Backbone = field(default_factory=Backbone)
-    objective: Objective = field(default_factory=Objective)
+    objective: Annotated[AnySettings, Discriminator("name")] = field(default_factory=US3LSettings)
     sampling: Sampling = field(default_factory=Sampling)
     optimizer: Optimizer = field(default_factory=Optimizer)
     training: Training = field(default_factory=Training)
     calibration: Calibration = field(default_factory=Calibration)
+    monitor: Monitor = field(default_factory=Monitor)
+
+    @property
+    def calibrated_widths(self) -> tuple[float, ...]:
+        """The widths of the universal checkpoint, widest first."""
+        if self.calibration.widths is not None:
+            return self.calibration.widths
+        if self.sampling.widths is not None:
+            return self.sampling.widths
+        low, high = self.width_range
+        return tuple(sorted({*(w for w in PAPER_WIDTHS if low <= w <= high), low, high}, reverse=True))
 
     def as_dict(self) -> dict:
         """Plain values, as ``config.json`` and checkpoints hold them."""
@@ -141,21 +163,32 @@ def load_config(path: str | Path, overrides: list[str]) -> PretrainConfig:
 
 def validate(values: dict) -> PretrainConfig:
     """A PretrainConfig from nested dictionaries; UserError names the first bad key."""
-    from pydantic import TypeAdapter, ValidationError
-
+    values = _with_defaults(values)
     _check_keys(PretrainConfig, values, "")
-    calibration = values.get("calibration", {})
-    if "views" in calibration:  # given in part, the rest is linear evaluation's, not pretraining's
-        views = dataclasses.asdict(LINEAR_EVALUATION_VIEWS) | calibration["views"]
-        values = {**values, "calibration": {**calibration, "views": views}}
     try:
         config = TypeAdapter(PretrainConfig).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"] if part not in OBJECTIVES)
         raise UserError(f"{key}: {first['msg']}, got {str(first['input'])[:60]!r}") from None
     _check_values(config)
     return config
+
+
+def _with_defaults(values: dict) -> dict:
+    """Defaults that depend on other keys: the objective is US3L's; views given in part are completed by section."""
+    values = dict(values)
+    objective = values.get("objective", {})
+    if isinstance(objective, dict):
+        values["objective"] = {"name": "us3l", **objective}
+    calibration = values.get("calibration", {})
+    if isinstance(calibration, dict) and "views" in calibration:  # the rest is linear evaluation's, not pretraining's
+        views = dataclasses.asdict(LINEAR_EVALUATION_VIEWS) | calibration["views"]
+        values["calibration"] = {**calibration, "views": views}
+    data = values.get("data", {})
+    if isinstance(data, dict) and isinstance(data.get("second_views"), dict):  # the rest is the first view's
+        values["data"] = {**data, "second_views": {**data.get("views", {}), **data["second_views"]}}
+    return values
 
 
 def _override(values: dict, text: str) -> None:
@@ -181,8 +214,19 @@ def _check_keys(kind: type, values: Any, prefix: str) -> None:
     for key, value in values.items():
         if key not in hints:
             raise UserError(f"unknown config key '{prefix}{key}'{nearest(key, hints)}")
-        if dataclasses.is_dataclass(hints[key]):
-            _check_keys(hints[key], value, f"{prefix}{key}.")
+        below = _dataclass_of(hints[key], key, value)
+        if below is not None:
+            _check_keys(below, value, f"{prefix}{key}.")
+
+
+def _dataclass_of(hint: Any, key: str, value: Any) -> type | None:
+    """The dataclass that ``value`` is meant to fill, None where it is a single value."""
+    if key == "objective" and isinstance(value, dict):
+        if value["name"] not in OBJECTIVES:
+            raise UserError(f"unknown objective.name '{value['name']}'{nearest(str(value['name']), OBJECTIVES)}")
+        return OBJECTIVES[value["name"]]
+    choices = [choice for choice in (hint, *get_args(hint)) if dataclasses.is_dataclass(choice)]
+    return choices[0] if choices and value is not None else None
 
 
 def _check_values(config: PretrainConfig) -> None:
@@ -190,12 +234,10 @@ def _check_values(config: PretrainConfig) -> None:
     low, high = config.width_range
     if not WIDTH_MIN <= low <= high <= WIDTH_MAX:
         raise UserError(f"width_range {low:g} to {high:g}; expected a range within {WIDTH_MIN:g} to {WIDTH_MAX:g}")
-    for width in config.calibration.widths:
-        if not low <= width <= high:
-            raise UserError(f"calibration.widths: {width:g} is outside the range {low:g} to {high:g}")
-    config.objective.check()
-    if config.objective.temperature <= 0:
-        raise UserError(f"objective.temperature is {config.objective.temperature:g}; expected a number above 0")
+    for key, widths in _width_lists(config).items():
+        for width in widths:
+            if not low <= width <= high:
+                raise UserError(f"{key}: {width:g} is outside the range {low:g} to {high:g}")
     for key in POSITIVE_KEYS:
         section, name = key.split(".")
         value = getattr(getattr(config, section), name)
@@ -203,11 +245,20 @@ def _check_values(config: PretrainConfig) -> None:
             raise UserError(f"{key} is {value}; expected a number from 1")
     if min(config.data.std) <= 0:
         raise UserError(f"data.std is {config.data.std}; expected three numbers above 0")
-    if config.optimizer.lr <= 0:
-        raise UserError(f"optimizer.lr is {config.optimizer.lr:g}; expected a number above 0")
+    config.objective.check()
+    config.optimizer.check()
     chunks, batch = config.training.chunks or 1, config.training.batch_size
     if batch % chunks or batch // chunks < 2:
         raise UserError(f"a batch of {batch} in {chunks} chunks; expected equal chunks of at least 2 images")
+
+
+def _width_lists(config: PretrainConfig) -> dict[str, tuple[float, ...]]:
+    return {
+        "calibration.widths": config.calibrated_widths,
+        "sampling.widths": config.sampling.widths or (),
+        "backbone.private_norms": config.backbone.private_norms or (),
+        "monitor.widths": config.monitor.widths or (),
+    }
 
 
 def differences(old: dict, new: dict, prefix: str = "") -> list[str]:

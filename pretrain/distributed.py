@@ -85,6 +85,11 @@ def all_gather(x: Tensor) -> Tensor:
     return _AllGather.apply(x) if dist.is_available() and dist.is_initialized() else x
 
 
+def process_rank() -> int:
+    """This process's rank; 0 without a group."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
 def mean_over_processes(values: Tensor, world: World) -> Tensor:
     """``values`` averaged over all processes; what is not finite in one is not finite in all."""
     if world.size == 1:

@@ -16,6 +16,10 @@ class NonFiniteLossError(RuntimeError):
     """The loss became inf or NaN; the message names the step, the width and the last good checkpoint."""
 
 
+class CollapsedError(RuntimeError):
+    """A width's embeddings stayed collapsed and the run was told to stop there."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint for an unknown ``name``: ``; did you mean 'x'?`` or, with nothing close, the valid names."""
     names = sorted(valid)

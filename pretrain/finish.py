@@ -36,6 +36,7 @@ def metadata(trainer: "Trainer", images: int) -> dict:
         "std": list(data.std),
         "channel_order": "RGB",
         "calibration": {"widths": [], "views": values["calibration"]["views"], "seed": training.seed},
+        **({"teacher": teacher} if (teacher := trainer.model.teacher_name) else {}),
         "config": config.hash,
         "versions": {
             "us3l": __version__, "torch": torch.__version__, "torchvision": torchvision.__version__,
@@ -47,13 +48,14 @@ def metadata(trainer: "Trainer", images: int) -> dict:
 def write_universal(trainer: "Trainer", source: Dataset, work_dir: Path) -> Path:
     """Calibrate on linear evaluation's training views of the pretraining images and write ``universal.safetensors``."""
     config, world = trainer.config, trainer.world
-    net = UniversalNetwork(trainer.model.backbone, metadata(trainer, len(source)))
+    projector = trainer.model.projector if config.training.keep_projector else None
+    net = UniversalNetwork(trainer.model.backbone, metadata(trainer, len(source)), projector=projector)
     settings, data = config.calibration, config.data
     batches = CalibrationBatches(
         source, settings.views, data.image_size, settings.batch_size, settings.batches, config.training.seed,
         data.mean, data.std, world.rank, world.size,
     )  # fmt: skip
-    net.calibrate(batches, list(settings.widths), batch_size=batches.batch_size, batches=batches.count)
+    net.calibrate(batches, list(config.calibrated_widths), batch_size=batches.batch_size, batches=batches.count)
     path = work_dir / "universal.safetensors"
     if world.is_main:
         net.save(path)

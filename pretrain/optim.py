@@ -1,12 +1,76 @@
-"""Optimiser pieces of the method: group regularisation in closed form, the learning rate of an iteration."""
+"""Optimizers of pretraining, and the method's group regularisation in closed form."""
 
-import math
-from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from pretrain.errors import UserError
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """name: ``sgd``, ``lars`` (You et al., 2017; timm's) or ``adamw`` (Loshchilov and Hutter, ICLR 2019; torch's).
+
+    lr: for a batch of ``lr_batch`` images, scaled linearly. warmup_epochs: of linear warm-up before the cosine.
+    With ``sgd`` the decay of weights is the group regularisation: ``alpha``, ``groups``; ``alpha_ramp`` (start, end)
+    raises alpha linearly between these shares of the training, None has it constant; ``group_heads`` groups the norms
+    and biases of the heads too. ``lars`` and ``adamw`` decay by themselves and take alpha = 0.
+    """
+
+    name: Literal["sgd", "lars", "adamw"] = "sgd"
+    lr: float = 0.5
+    lr_batch: int = 512
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    warmup_epochs: float = 0.0
+    groups: int = 8
+    alpha: float = 0.05
+    alpha_ramp: tuple[float, float] | None = None
+    group_heads: bool = False
+
+    def check(self) -> None:
+        """UserError for values that make no sense."""
+        if self.lr <= 0:
+            raise UserError(f"optimizer.lr is {self.lr:g}; expected a number above 0")
+        if self.weight_decay < 0:
+            raise UserError(f"optimizer.weight_decay is {self.weight_decay:g}; expected 0 or more")
+        if self.name != "sgd" and self.alpha:
+            raise UserError(
+                f"optimizer.alpha is {self.alpha:g} with {self.name}, which decays weights by itself; "
+                "expected optimizer.alpha = 0"
+            )
+        if not 0 <= self.alpha * (self.groups - 1) <= 1:
+            raise UserError(f"optimizer.alpha is {self.alpha:g}; expected 0 to {1 / max(1, self.groups - 1):.3g}")
+        if self.warmup_epochs < 0:
+            raise UserError(f"optimizer.warmup_epochs is {self.warmup_epochs:g}; expected 0 or more")
+        start, end = self.alpha_ramp or (0.0, 1.0)
+        if not 0 <= start < end <= 1:
+            raise UserError(f"optimizer.alpha_ramp is {self.alpha_ramp}; expected (start, end) within 0 to 1")
+
+
+def create_optimizer(settings: Optimizer, model: nn.Module, lr: float) -> torch.optim.Optimizer:
+    """The optimizer over the trainable parameters of ``model``; lr: scaled to the batch.
+
+    LARS leaves vectors (norms, biases) without decay and adaptation, as BYOL and SimCLR do.
+    Errors: UserError where LARS is asked for and timm is missing.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if settings.name == "sgd":  # its weight decay is the regularisation below
+        return torch.optim.SGD(parameters, lr=lr, momentum=settings.momentum, fused=True)
+    if settings.name == "adamw":
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=settings.weight_decay, fused=True)
+    try:
+        from timm.optim import Lars
+    except ImportError:
+        raise UserError("optimizer.name = 'lars' needs timm; install it with: pip install timm") from None
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return Lars(groups, lr=lr, momentum=settings.momentum)
 
 
 def group_strength(channels: int, weight_decay: float, groups: int, alpha: float) -> Tensor:
@@ -23,28 +87,44 @@ def group_strength(channels: int, weight_decay: float, groups: int, alpha: float
 class GroupRegularisation:
     """Adds the gradient of sum_k lambda_k ||w_k||^2 (US3L, Eq. 4), 2 lambda_k w_k, to every gradient.
 
-    Grouped by output channel on the backbone's convolutions and batch norms; plain lambda on everything else. Replaces
-    weight decay: with alpha = 0 it is bit-equal to SGD's own. Closed form, because a loss term costs 25 times as much.
+    Grouped by output channel on the backbone's convolutions and batch norms, with ``settings.group_heads`` on the norms
+    and biases of the heads too; plain lambda on everything else. Replaces weight decay: with alpha = 0 it is bit-equal
+    to SGD's own. Closed form, because a loss term costs 25 times as much.
 
     model: the module to regularise, parameters without requires_grad left out; backbone: its grouped part.
     """
 
-    def __init__(
-        self, model: nn.Module, backbone: nn.Module, weight_decay: float, groups: int = 8, alpha: float = 0.05
-    ):
+    def __init__(self, model: nn.Module, backbone: nn.Module, settings: Optimizer):
         grouped = {
             parameter
             for module in backbone.modules()
             if isinstance(module, SlimConv2d | SlimBatchNorm)
             for parameter in module.parameters(recurse=False)
         }
-        self.terms: list[tuple[nn.Parameter, Tensor]] = []
-        for parameter in model.parameters():
-            if not parameter.requires_grad:
-                continue
-            strength = group_strength(len(parameter), weight_decay, groups, alpha if parameter in grouped else 0.0)
-            shape = [-1] + [1] * (parameter.dim() - 1)
-            self.terms.append((parameter, strength.to(parameter).view(shape)))
+        if settings.group_heads:
+            grouped |= {parameter for parameter in model.parameters() if parameter.dim() == 1}
+        self.settings, self.factor = settings, 1.0
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        self.plain = [p for p in parameters if p not in grouped or not settings.alpha]
+        self.grouped = [p for p in parameters if p in grouped and settings.alpha]
+        self.terms = self._terms()
+
+    def set_alpha(self, factor: float) -> None:
+        """Use ``factor`` times the configured alpha from now on."""
+        if factor != self.factor:
+            self.factor = factor
+            self.terms = self._terms()
+
+    def _terms(self) -> list[tuple[nn.Parameter, Tensor]]:
+        alpha = self.settings.alpha * self.factor
+        return [
+            *((parameter, self._strength(parameter, 0.0)) for parameter in self.plain),
+            *((parameter, self._strength(parameter, alpha)) for parameter in self.grouped),
+        ]
+
+    def _strength(self, parameter: nn.Parameter, alpha: float) -> Tensor:
+        strength = group_strength(len(parameter), self.settings.weight_decay, self.settings.groups, alpha)
+        return strength.to(parameter).view([-1] + [1] * (parameter.dim() - 1))
 
     @torch.no_grad()
     def add_gradients(self) -> None:
@@ -55,13 +135,3 @@ class GroupRegularisation:
     def loss(self) -> Tensor:
         """The regulariser itself, Eq. 4: what ``add_gradients`` is the gradient of."""
         return sum((p.square() * strength).sum() / 2 for p, strength in self.terms)
-
-
-def cosine(iteration: int, iterations: int) -> float:
-    """Factor of the learning rate: from 1 at iteration 0 down to 0 at ``iterations``, no warm-up."""
-    return 0.5 * (1 + math.cos(math.pi * iteration / iterations))
-
-
-def sgd(parameters: Iterable[nn.Parameter], lr: float, momentum: float) -> torch.optim.SGD:
-    """SGD without weight decay, which ``GroupRegularisation`` replaces."""
-    return torch.optim.SGD([p for p in parameters if p.requires_grad], lr=lr, momentum=momentum, fused=True)

@@ -3,6 +3,7 @@
 A safetensors file, so that loading one from a stranger runs no code:
 
     backbone.<parameter>                               weights at full width, torchvision's names
+    projector.<parameter>                              only if it was kept, for a student to distil from
     statistics.<channel key>/<batch norm>.mean|.var    calibrated statistics of a width
     metadata["us3l"]                                   sorted JSON, see ``FORMAT``
 
@@ -22,8 +23,9 @@ from torch import Tensor, nn
 
 from pretrain.backbones import create_backbone
 from pretrain.errors import UncalibratedWidthError, UserError
+from pretrain.objectives.heads import Head
 from pretrain.plain.cost import Cost, cost
-from pretrain.slimmable.calibrate import LayerMoments, batch_norms, calibrate
+from pretrain.slimmable.calibrate import LayerMoments, all_norms, calibrate
 from pretrain.slimmable.extract import extract
 from pretrain.slimmable.norms import FixedStatistics
 from pretrain.slimmable.widths import check_width
@@ -45,9 +47,15 @@ class UniversalNetwork(nn.Module):
         plain = net.extract(0.5)               # an ordinary ResNet
     """
 
-    def __init__(self, backbone: nn.Module, metadata: dict, statistics: dict[str, LayerMoments] | None = None):
+    def __init__(
+        self,
+        backbone: nn.Module,
+        metadata: dict,
+        statistics: dict[str, LayerMoments] | None = None,
+        projector: Head | None = None,
+    ):
         super().__init__()
-        self.backbone, self.metadata = backbone.eval(), metadata
+        self.backbone, self.metadata, self.projector = backbone.eval(), metadata, projector
         self.statistics = statistics or {}
         self.calibrated_hash = self.hash if self.statistics else None
 
@@ -63,8 +71,8 @@ class UniversalNetwork(nn.Module):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the backbone's weights."""
-        return weights_hash(self.backbone.state_dict())
+        """SHA-256 of the weights."""
+        return weights_hash(network_state(self.backbone, self.projector))
 
     def moments(self, width: float) -> LayerMoments:
         """Statistics of ``width``; UncalibratedWidthError names the widths that have them."""
@@ -77,9 +85,22 @@ class UniversalNetwork(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor, width: float) -> Tensor:
         """Normalised images [B, 3, H, W] -> pooled features [B, c(width)]."""
-        moments, norms = self.moments(width), batch_norms(self.backbone)
-        fixed = {norms[name]: tuple(t.to(images.device) for t in pair) for name, pair in moments.items()}
-        return self.backbone(images, width, FixedStatistics(fixed))
+        return self.backbone(images, width, self._fixed(width, images.device))
+
+    @torch.no_grad()
+    def project(self, images: Tensor, width: float | None = None) -> Tensor:
+        """Normalised images [B, 3, H, W] -> the projector's [B, D]; by default at the largest width.
+
+        Errors: UserError where the checkpoint holds no projector.
+        """
+        if self.projector is None:
+            raise UserError("this universal checkpoint holds no projector; training.keep_projector keeps it")
+        fixed = self._fixed(width := width or self.width_range[1], images.device)
+        return self.projector(self.backbone(images, width, fixed), fixed)
+
+    def _fixed(self, width: float, device: torch.device) -> FixedStatistics:
+        moments, norms = self.moments(width), all_norms(self.backbone, self.projector)
+        return FixedStatistics({norms[name]: tuple(t.to(device) for t in pair) for name, pair in moments.items()})
 
     def calibrate(self, loader: Iterable[Tensor], widths: list[float], **settings) -> None:
         """Estimate the statistics of ``widths`` from one pass over ``loader`` (normalised images [B, 3, H, W]).
@@ -97,7 +118,7 @@ class UniversalNetwork(nn.Module):
                 sizes.append(len(images))
                 yield images.to(device)
 
-        found = calibrate(self.backbone, batches(), widths)
+        found = calibrate(self.backbone, batches(), widths, self.projector)
         self._check_fresh()
         self.calibrated_hash = self.hash
         self.statistics.update({k: {n: (m.cpu(), v.cpu()) for n, (m, v) in s.items()} for k, s in found.items()})
@@ -137,12 +158,15 @@ class UniversalNetwork(nn.Module):
         Errors: UncalibratedWidthError if the weights have changed since calibration.
         """
         self._check_fresh()
-        tensors = {f"backbone.{name}": t.detach().cpu().contiguous() for name, t in self.backbone.state_dict().items()}
+        state = network_state(self.backbone, self.projector)
+        tensors = {name: t.detach().cpu().contiguous() for name, t in state.items()}
         for key, layers in self.statistics.items():
             for name, (mean, variance) in layers.items():
                 tensors[f"statistics.{key}/{name}.mean"] = mean.contiguous()
                 tensors[f"statistics.{key}/{name}.var"] = variance.contiguous()
         header = {**self.metadata, "format": FORMAT, "weights_sha256": self.hash}
+        if self.projector is not None:
+            header["projector"] = self.projector.arguments
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -160,6 +184,14 @@ def backbone_cost(backbone: nn.Module, width: float, image_size: int = 224, num_
         if num_classes:
             plain.fc = nn.Linear(backbone.features(width), num_classes)
     return cost(plain, image_size)
+
+
+def network_state(backbone: nn.Module, projector: nn.Module | None) -> dict[str, Tensor]:
+    """``backbone.…`` and, if there is one, ``projector.…`` as they are named in the file."""
+    state = {f"backbone.{name}": t for name, t in backbone.state_dict().items()}
+    if projector is not None:
+        state |= {f"projector.{name}": t for name, t in projector.state_dict().items()}
+    return state
 
 
 def weights_hash(state: dict[str, Tensor]) -> str:
@@ -193,12 +225,13 @@ def load_universal(path: str | Path) -> UniversalNetwork:
     version, expected = metadata.pop("format", None), metadata.pop("weights_sha256", None)
     if version != FORMAT:
         raise UserError(f"{path} is no universal checkpoint of format {FORMAT}: its format is {version}")
-    state = {name.removeprefix("backbone."): t for name, t in tensors.items() if name.startswith("backbone.")}
+    state = {name: t for name, t in tensors.items() if name.startswith(("backbone.", "projector."))}
     if weights_hash(state) != expected:
         raise UserError(f"{path}: the weights are not those that the statistics were calibrated for; calibrate anew")
-    backbone = create_backbone(**metadata["backbone"])
-    backbone.load_state_dict(state)
-    return UniversalNetwork(backbone, metadata, _statistics(tensors))
+    backbone, heads = create_backbone(**metadata["backbone"]), metadata.pop("projector", None)
+    projector = Head(**heads) if heads else None
+    nn.ModuleDict({"backbone": backbone} | ({"projector": projector} if heads else {})).load_state_dict(state)
+    return UniversalNetwork(backbone, metadata, _statistics(tensors), projector)
 
 
 def _statistics(tensors: dict[str, Tensor]) -> dict[str, LayerMoments]:

@@ -1,11 +1,16 @@
 """Batches of views for any range of iterations, by (seed, epoch, index) alone."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from pretrain.data.augment import colour, crop, crop_each
+from pretrain.data.datasets import TensorImages
+from pretrain.data.parameters import draw_parameters
 from pretrain.data.views import Views, normalise, seeded
 from pretrain.errors import UserError
 from pretrain.randomness import generator, torch_seed
@@ -13,19 +18,61 @@ from pretrain.randomness import generator, torch_seed
 Key = tuple[int, int]
 
 
-class ViewPairs(Dataset):
-    """(epoch, index) -> two uint8 views [2, 3, S, S] of a sample."""
+class LoadedBatch(NamedTuple):
+    """images: uint8 [b, V, 3, S, S], V views cut out, resized and mirrored, colours untouched. labels: [b].
 
-    def __init__(self, source: Dataset, views: Views, image_size: int, seed: int):
-        self.source, self.seed = source, seed
-        self.transform = views.transform(image_size)
+    keys: int64 [b, 2], (epoch, index) of each sample, which decide its colours later, on the training device.
+    """
 
-    def __getitem__(self, key: Key) -> Tensor:
-        epoch, index = key
-        image, _ = self.source[index]
-        return torch.stack(
-            [seeded(self.transform, image, torch_seed("views", self.seed, epoch, index, v)) for v in (0, 1)]
-        )
+    images: Tensor
+    labels: Tensor
+    keys: Tensor
+
+
+class AugmentedViews(Dataset):
+    """Lists of (epoch, index) -> ``LoadedBatch``; ``colours`` finishes it.
+
+    views: the augmentation of each view.
+    """
+
+    def __init__(self, source: Dataset, views: list[Views], image_size: int, seed: int):
+        self.source, self.views, self.image_size, self.seed = source, views, image_size, seed
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, key: Key) -> LoadedBatch:
+        return LoadedBatch(*(part[0] for part in self.__getitems__([key])))
+
+    def __getitems__(self, keys: list[Key]) -> LoadedBatch:
+        rows, indices = torch.tensor(keys), [index for _, index in keys]
+        if isinstance(self.source, TensorImages):
+            sources, labels = self.source.images[indices], self.source.labels[indices]
+        else:
+            sources, labels = zip(*(self.source[index] for index in indices))
+            labels = torch.tensor(labels)
+        sizes = np.array([image.shape[1:] for image in sources])
+        views = []
+        for v, view in enumerate(self.views):
+            parameters = draw_parameters(view, view_keys(rows, self.seed, v), sizes)
+            cut = crop if isinstance(sources, Tensor) else crop_each
+            views.append(cut(sources, parameters, self.image_size, view.interpolation))
+        return LoadedBatch(torch.stack(views, dim=1), labels, rows)
+
+
+def view_keys(rows: Tensor, seed: int, view: int) -> np.ndarray:
+    """int64 [b, 4] of (seed, epoch, index, view): what every random number of a view is a function of."""
+    rows = rows.cpu().numpy()
+    return np.column_stack([np.full(len(rows), seed), rows, np.full(len(rows), view)])
+
+
+def coloured_views(batch: LoadedBatch, views: list[Views], seed: int) -> list[Tensor]:
+    """The finished views of a batch, float [b, 3, S, S] in [0, 1], computed where its images are."""
+    sizes = np.ones((len(batch.keys), 2))  # geometry is done
+    return [
+        colour(batch.images[:, v], draw_parameters(view, view_keys(batch.keys, seed, v), sizes), view)
+        for v, view in enumerate(views)
+    ]
 
 
 class IterationBatches(Sampler[list[Key]]):
@@ -59,16 +106,21 @@ class IterationBatches(Sampler[list[Key]]):
             yield [(epoch, int(i)) for i in order[first : first + part]]
 
 
-def view_loader(pairs: ViewPairs, batches: IterationBatches, workers: int) -> DataLoader:
-    """Yields uint8 [b, 2, 3, S, S], one batch an iteration."""
+def view_loader(views: AugmentedViews, batches: IterationBatches, workers: int) -> DataLoader:
+    """Yields a ``LoadedBatch`` an iteration."""
     return DataLoader(
-        pairs,
+        views,
         batch_sampler=batches,
+        collate_fn=_as_it_is,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=False,
         worker_init_fn=_one_thread,
     )
+
+
+def _as_it_is(batch: LoadedBatch) -> LoadedBatch:
+    return batch
 
 
 def _one_thread(_: int) -> None:

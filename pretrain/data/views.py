@@ -20,7 +20,8 @@ class Views:
     """Parameters of the augmentation, in the order of application; probabilities of 0 leave a step out.
 
     crop_scale, crop_ratio: area share and aspect ratio of RandomResizedCrop. rotation: degrees to either side.
-    jitter: brightness, contrast, saturation, hue. blur_sigma: of the Gaussian, in pixels.
+    jitter: brightness, contrast, saturation, hue. blur_sigma: of the Gaussian, in pixels. solarize: values from 128 up
+    are inverted.
     """
 
     crop_scale: tuple[float, float] = (0.2, 1.0)
@@ -33,6 +34,7 @@ class Views:
     grayscale: float = 0.2
     blur: float = 0.0
     blur_sigma: tuple[float, float] = (0.1, 2.0)
+    solarize: float = 0.0
 
     def transform(self, image_size: int) -> v2.Compose:
         """uint8 [3, H, W] -> uint8 [3, image_size, image_size]."""
@@ -46,6 +48,7 @@ class Views:
             (self.jitter_p > 0, v2.RandomApply([v2.ColorJitter(*self.jitter)], self.jitter_p)),
             (self.grayscale > 0, v2.RandomGrayscale(self.grayscale)),
             (self.blur > 0, v2.RandomApply([v2.GaussianBlur(kernel, self.blur_sigma)], self.blur)),
+            (self.solarize > 0, v2.RandomSolarize(128, self.solarize)),
         ]
         return v2.Compose([step for used, step in steps if used])
 
@@ -58,9 +61,10 @@ def seeded(transform: v2.Transform, image: Tensor, seed: int) -> Tensor:
 
 
 def normalise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
-    """uint8 RGB [B, 3, H, W] -> (images / 255 - mean) / std, in torch's default number format."""
+    """RGB [B, 3, H, W], uint8 or float in [0, 1] -> (x - mean) / std, in torch's default number format."""
     dtype = torch.get_default_dtype()
     shape = (1, 3, 1, 1)
     offset = torch.tensor(mean, dtype=dtype, device=images.device).view(shape)
     scale = torch.tensor(std, dtype=dtype, device=images.device).view(shape)
-    return (images.to(dtype) / 255 - offset) / scale
+    x = images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype)
+    return (x - offset) / scale

@@ -12,19 +12,29 @@ from pretrain.slimmable.ops import SlimBatchNorm, SlimLinear, Statistics
 class Head(nn.Module):
     """Linear layers, each but the last followed by batch norm and ReLU. [B, c] -> [B, sizes[-1]].
 
-    sizes: features from input to output. hidden_bias: whether the linears before a norm have a bias.
-    final_norm: end in a batch norm without affine parameters (SimSiam without a momentum encoder).
+    sizes: features from input to output. hidden_bias, last_bias: of the linears before a norm, of the last one.
+    final_norm: end in a batch norm without affine parameters (SimSiam without a momentum encoder, MoCo v3).
+    ``Head(**arguments)`` is the same head with other weights.
     """
 
-    def __init__(self, sizes: list[int], hidden_bias: bool = True, final_norm: bool = False):
+    def __init__(
+        self, sizes: list[int], hidden_bias: bool = True, last_bias: bool = True, final_norm: bool = False
+    ):  # fmt: skip
         super().__init__()
-        last = len(sizes) - 2
+        self.arguments = {
+            "sizes": list(sizes), "hidden_bias": hidden_bias, "last_bias": last_bias, "final_norm": final_norm
+        }  # fmt: skip
+        biases = [hidden_bias] * (len(sizes) - 2) + [last_bias]
         self.linears = nn.ModuleList(
-            SlimLinear(i, o, bias=hidden_bias or n == last)
-            for n, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False))
+            SlimLinear(i, o, bias=bias) for i, o, bias in zip(sizes, sizes[1:], biases, strict=False)
         )
         self.norms = nn.ModuleList(SlimBatchNorm(size) for size in sizes[1:-1])
         self.final_norm = SlimBatchNorm(sizes[-1], affine=False) if final_norm else None
+
+    @property
+    def outputs(self) -> int:
+        """Size of what comes out."""
+        return self.arguments["sizes"][-1]
 
     def forward(self, x: Tensor, statistics: Statistics) -> Tensor:
         for linear, norm in zip(self.linears, self.norms, strict=False):
@@ -41,3 +51,8 @@ def projector(features: int, hidden: int = 2048, outputs: int = 256, final_norm:
 def predictor(features: int, hidden: int = 2048) -> Head:
     """Linear(no bias)-BN-ReLU-Linear that keeps the size: the form of h and of g."""
     return Head([features, hidden, features], hidden_bias=False)
+
+
+def plain_mlp(sizes: list[int]) -> Head:
+    """MoCo v3's form: no biases, ending in a batch norm without affine parameters."""
+    return Head(sizes, hidden_bias=False, last_bias=False, final_norm=True)

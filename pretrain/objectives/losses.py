@@ -77,9 +77,15 @@ def pair_loss(name: str, temperature: float, gather: bool) -> PairLoss:
     """``infonce`` or ``mse`` as a function of (student, target). Errors: UserError for a temperature not above 0."""
     if name == "mse":
         return mse
-    if temperature <= 0:
-        raise UserError(f"the temperature is {temperature:g}; expected a number above 0")
+    check_temperature(temperature)
     return partial(infonce, temperature=temperature, gather=gather)
+
+
+def check_temperature(*values: float) -> None:
+    """UserError unless every temperature is above 0."""
+    for value in values:
+        if not value > 0:
+            raise UserError(f"objective.temperature is {value:g}; expected a number above 0")
 
 
 def per_chunk(loss: PairLoss, student: Tensor, target: Tensor, chunks: int) -> Tensor:

@@ -23,7 +23,8 @@ class WidthSampler:
 
     space: the backbone's distinct sub-networks. iterations: T. dynamic, sandwich: the two strategies.
     networks: s, how many networks run in an iteration (of stage p > 0 with ``dynamic``); by default 4, with
-    ``dynamic`` 3.
+    ``dynamic`` 3. fixed: instead of all this, these widths in every iteration (Yu et al., "Slimmable neural
+    networks", ICLR 2019).
     """
 
     space: WidthSpace
@@ -32,6 +33,7 @@ class WidthSampler:
     dynamic: bool = True
     sandwich: bool = True
     networks: int | None = None
+    fixed: tuple[float, ...] | None = None
 
     def smallest(self, iteration: int) -> float:
         """R_min: w_min throughout, with dynamic sampling w_max - (w_max - w_min) p / 3."""
@@ -53,6 +55,8 @@ class WidthSampler:
         With the sandwich rule: w_max, R_min and s - 2 drawn from [R_min, w_max]. Without: all s drawn, largest first.
         Where R_min is w_max, in stage 0 or a run of one width, w_max alone.
         """
+        if self.fixed:
+            return sorted(self.fixed, reverse=True)
         low, high, count = self.smallest(iteration), self.space.high, self.count(iteration)
         if low == high:
             return [high]

@@ -10,24 +10,25 @@ always across opposite views, every distillation term of weight 1. The choices o
 Table 7; the default is case 13, the method itself. docs/method.md, sections 2 and 3.
 """
 
-import copy
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pretrain.errors import UserError
 from pretrain.objectives.heads import predictor, projector
-from pretrain.objectives.losses import pair_loss, per_chunk
-from pretrain.slimmable.norms import BatchStatistics, SynchronisedStatistics
+from pretrain.objectives.losses import check_temperature, pair_loss, per_chunk
+from pretrain.objectives.momentum import MomentumEncoder, check_momentum, coefficient
+from pretrain.objectives.step import Batch, Objective, Step, Term, heads, idle, private_norms
+from pretrain.slimmable.norms import BatchStatistics, statistics_of
 from pretrain.slimmable.widths import WIDTH_MAX
 
 Loss = Literal["infonce", "mse"]
 
 
 @dataclass(frozen=True)
-class Objective:
+class US3LSettings:
     """The loss design (Table 7).
 
     base, distill: loss of the largest network and of the sub-networks; distill ``none`` gives each width the base loss
@@ -35,9 +36,11 @@ class Objective:
     momentum encoder's projections as targets, else the base network's own of this step.
     student: what of a sub-network meets the target without g: ``auto`` is h(z) with base MSE and z with base InfoNCE,
     ``z`` is Eq. 6 to the letter. outputs: projection size, by default 256 for InfoNCE and 2048 for MSE.
-    momentum: EMA coefficient. gather: negatives from all processes. sync_norms: batch statistics of all processes.
+    momentum, momentum_end: EMA coefficient at the start and the end. gather: negatives from all processes.
+    sync_norms: batch statistics of all processes.
     """
 
+    name: Literal["us3l"] = "us3l"
     base: Loss = "infonce"
     distill: Loss | Literal["none"] = "mse"
     aux_head: bool = True
@@ -48,6 +51,7 @@ class Objective:
     hidden: int = 2048
     outputs: int | None = None
     momentum: float = 0.99
+    momentum_end: float = 0.99
     gather: bool = False
     sync_norms: bool = False
 
@@ -66,28 +70,20 @@ class Objective:
             raise UserError(
                 "objective.momentum_base without momentum_sub; expected both, momentum_sub alone or neither"
             )
-        if not 0 <= self.momentum <= 1:
-            raise UserError(f"objective.momentum is {self.momentum:g}; expected a number from 0 to 1")
+        check_momentum(self.momentum, self.momentum_end)
+        check_temperature(self.temperature)
+
+    def build(self, backbone: nn.Module, chunks: int, width_max: float, classes: int) -> "US3L":
+        return US3L(backbone, self, chunks, width_max)
 
 
-class Term(NamedTuple):
-    """One summand of a step's loss: ``base`` or ``distill``, the width it belongs to, and its scalar value."""
-
-    name: str
-    width: float
-    value: Tensor
-
-
-class US3L(nn.Module):
-    """Backbone, heads, momentum encoder, and the losses of one step in one call.
-
-    ``forward(views, widths)`` runs every width, so DistributedDataParallel sees one forward. All trainable parameters
-    take part in it (g with weight 0 while no sub-network runs), so each has a gradient in every step.
+class US3L(Objective):
+    """Backbone, heads, momentum encoder, and the losses of a step.
 
     chunks: parts of this process's batch. width_max: w_max, the momentum encoder's width.
     """
 
-    def __init__(self, backbone: nn.Module, settings: Objective, chunks: int = 1, width_max: float = WIDTH_MAX):
+    def __init__(self, backbone: nn.Module, settings: US3LSettings, chunks: int = 1, width_max: float = WIDTH_MAX):
         super().__init__()
         settings.check()
         self.settings, self.chunks, self.width_max = settings, chunks, width_max
@@ -97,54 +93,54 @@ class US3L(nn.Module):
         self.projector = projector(backbone.features(WIDTH_MAX), settings.hidden, outputs, final_norm=simsiam)
         self.predictor = predictor(outputs, settings.hidden) if settings.base == "mse" else None
         self.aux_head = predictor(outputs, settings.hidden) if settings.aux_head else None
-        self.momentum_encoder = None
-        if settings.has_momentum:
-            self.momentum_encoder = copy.deepcopy(nn.ModuleList([self.backbone, self.projector])).requires_grad_(False)
+        self.momentum_encoder = MomentumEncoder(self.backbone, self.projector) if settings.has_momentum else None
         self.base_loss = pair_loss(settings.base, settings.temperature, settings.gather)
         own_width = settings.distill == "none"
         self.distill_loss = (
             self.base_loss if own_width else pair_loss(settings.distill, settings.temperature, settings.gather)
         )
 
-    @torch.no_grad()
-    def update_momentum(self) -> None:
-        """m <- momentum * m + (1 - momentum) * f, parameters only; once per iteration, before its forward."""
-        if self.momentum_encoder is None:
-            return
-        online = [*self.backbone.parameters(), *self.projector.parameters()]
-        torch._foreach_lerp_(list(self.momentum_encoder.parameters()), online, 1 - self.settings.momentum)
+    def update_momentum(self, progress: float) -> None:
+        if self.momentum_encoder is not None:
+            momentum = coefficient(self.settings.momentum, self.settings.momentum_end, progress)
+            self.momentum_encoder.update(self.backbone, self.projector, momentum)
 
-    def forward(self, views: tuple[Tensor, Tensor], widths: list[float]) -> list[Term]:
-        """views: two augmented views, each normalised [B, 3, H, W]. widths: base network first (``WidthSampler``)."""
-        x = torch.cat(views)
-        kind = SynchronisedStatistics if self.settings.sync_norms else BatchStatistics
-        statistics = kind(groups=2 * self.chunks)
-        momentum = self._momentum_targets(x, statistics)
-        z = self._project(x, widths[0], statistics)
-        base_target = momentum if self.settings.momentum_base else None
-        terms = [Term("base", widths[0], self._base(z, base_target, statistics))]
-        distill_target = momentum if self.settings.momentum_sub else z.detach()
-        for width in widths[1:]:
-            sub = self._project(x, width, statistics)
-            if self.settings.distill == "none":
-                terms.append(Term("distill", width, self._base(sub, None, statistics)))
-            else:
-                loss = per_chunk(self.distill_loss, self._student(sub, statistics), distill_target, self.chunks)
-                terms.append(Term("distill", width, loss))
-        if len(widths) == 1:
-            terms[0] = terms[0]._replace(value=terms[0].value + self._zero(self.aux_head))
-        return terms
+    def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
+        x = torch.cat(batch.views)
+        statistics = statistics_of(self.settings.sync_norms, groups=2 * self.chunks)
+        terms, unused = [], private_norms(self.backbone)
+        if targets is None:
+            term, targets = self._base_network(x, widths[0], statistics)
+            terms, widths = [term], widths[1:]
+        elif not self._students_use_predictor:
+            unused += heads(self.predictor)
+        for width in widths:
+            terms.append(Term("distill", width, self._sub_network(x, width, targets, statistics)))
+        if not widths:
+            unused += heads(self.aux_head)
+        terms[0] = terms[0]._replace(value=terms[0].value + idle(unused))
+        return Step(terms, targets)
+
+    def embed(self, x: Tensor, width: float) -> Tensor:
+        return self._project(x, width, BatchStatistics())
 
     def _project(self, x: Tensor, width: float, statistics: BatchStatistics) -> Tensor:
         return self.projector(self.backbone(x, width, statistics), statistics)
 
-    @torch.no_grad()
-    def _momentum_targets(self, x: Tensor, statistics: BatchStatistics) -> Tensor | None:
-        """m(x) at w_max whatever the widths of the step, by batch statistics."""
-        if self.momentum_encoder is None:
-            return None
-        backbone, head = self.momentum_encoder
-        return head(backbone(x, self.width_max, statistics), statistics)
+    def _base_network(self, x: Tensor, width: float, statistics: BatchStatistics) -> tuple[Term, Tensor]:
+        """Its term and the sub-networks' targets: m(x), at w_max whatever the widths of the step, or its own z."""
+        momentum = None
+        if self.momentum_encoder is not None:
+            momentum = self.momentum_encoder(x, self.width_max, statistics)
+        z = self._project(x, width, statistics)
+        loss = self._base(z, momentum if self.settings.momentum_base else None, statistics)
+        return Term("base", width, loss), momentum if self.settings.momentum_sub else z.detach()
+
+    def _sub_network(self, x: Tensor, width: float, targets: Tensor, statistics: BatchStatistics) -> Tensor:
+        z = self._project(x, width, statistics)
+        if self.settings.distill == "none":
+            return self._base(z, None, statistics)
+        return per_chunk(self.distill_loss, self._student(z, statistics), targets, self.chunks)
 
     def _base(self, z: Tensor, target: Tensor | None, statistics: BatchStatistics) -> Tensor:
         """Without a momentum target: MSE against z itself, detached; InfoNCE with gradient through both views."""
@@ -153,14 +149,11 @@ class US3L(nn.Module):
         own = z.detach() if target is None else target
         return per_chunk(self.base_loss, self.predictor(z, statistics), own, self.chunks)
 
+    @property
+    def _students_use_predictor(self) -> bool:
+        return self.settings.distill == "none" or (self.aux_head is None and self.settings.student == "auto")
+
     def _student(self, z: Tensor, statistics: BatchStatistics) -> Tensor:
         if self.aux_head is not None:
             return self.aux_head(z, statistics)
-        if self.predictor is not None and self.settings.student == "auto":
-            return self.predictor(z, statistics)
-        return z
-
-    @staticmethod
-    def _zero(head: nn.Module | None) -> Tensor | float:
-        """0 with a gradient of 0 for every parameter of an unused head."""
-        return 0.0 if head is None else sum(p.sum() * 0.0 for p in head.parameters())
+        return self.predictor(z, statistics) if self.predictor is not None and self._students_use_predictor else z

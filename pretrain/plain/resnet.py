@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
+STEMS = {"imagenet": (7, 2), "cifar": (3, 1), "cifar_half": (3, 2)}  # kernel and stride of the first convolution
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def projects(depth: int, stage: int) -> bool:
 
 
 class PlainResNet(nn.Module):
-    """depth 18 or 50; stem ``imagenet`` (7x7/2 and max pooling) or ``cifar`` (3x3/1, none).
+    """depth 18 or 50; stem ``imagenet`` (7x7/2 and max pooling), ``cifar`` (3x3/1) or ``cifar_half`` (3x3/2).
 
     [B, 3, H, W] -> [B, channels.outer[-1]] pooled features through ``fc = Identity``; set ``num_classes`` for a
     linear classifier. ``stages(x)`` gives the four feature maps that detection uses.
@@ -86,12 +87,9 @@ class PlainResNet(nn.Module):
     def __init__(self, depth: int, channels: ResNetChannels, stem: str = "imagenet", num_classes: int = 0):
         super().__init__()
         self.depth, self.channels, self.stem = depth, channels, stem
-        if stem == "imagenet":
-            self.conv1 = nn.Conv2d(3, channels.stem, 7, 2, padding=3, bias=False)
-            self.maxpool = nn.MaxPool2d(3, 2, padding=1)
-        else:
-            self.conv1 = conv3x3(3, channels.stem)
-            self.maxpool = nn.Identity()
+        kernel, stride = STEMS[stem]
+        self.conv1 = nn.Conv2d(3, channels.stem, kernel, stride, padding=kernel // 2, bias=False)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem == "imagenet" else nn.Identity()
         self.bn1 = nn.BatchNorm2d(channels.stem)
         self.relu = nn.ReLU(inplace=True)
         inputs = channels.stem
@@ -112,7 +110,7 @@ class PlainResNet(nn.Module):
         return nn.Sequential(first, *rest)
 
     def stages(self, x: Tensor) -> list[Tensor]:
-        """The outputs of the four stages, at strides 4, 8, 16, 32 (``imagenet``) or 1, 2, 4, 8 (``cifar``)."""
+        """The outputs of the four stages, at strides 4, 8, 16, 32 (``imagenet``), half or a quarter of that."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         maps = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):

@@ -19,15 +19,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pretrain.errors import UserError
-from pretrain.slimmable.norms import BatchStatistics, Moments
+from pretrain.slimmable.norms import BatchStatistics, Moments, batch_norms
 from pretrain.slimmable.ops import SlimBatchNorm
 
 LayerMoments = dict[str, Moments]
-
-
-def batch_norms(backbone: nn.Module) -> dict[str, SlimBatchNorm]:
-    """The slimmable batch norms of a backbone by name, in order."""
-    return {name: module for name, module in backbone.named_modules() if isinstance(module, SlimBatchNorm)}
 
 
 class PooledStatistics(BatchStatistics):
@@ -59,21 +54,34 @@ class PooledStatistics(BatchStatistics):
         return pooled
 
 
+def all_norms(backbone: nn.Module, projector: nn.Module | None) -> dict[str, SlimBatchNorm]:
+    """The batch norms of a backbone, and of a projector on it as ``projector.…``, by name."""
+    found = batch_norms(backbone)
+    if projector is not None:
+        found |= {f"projector.{name}": norm for name, norm in batch_norms(projector).items()}
+    return found
+
+
 @torch.no_grad()
-def calibrate(backbone: nn.Module, batches: Iterable[Tensor], widths: list[float]) -> dict[str, LayerMoments]:
+def calibrate(
+    backbone: nn.Module, batches: Iterable[Tensor], widths: list[float], projector: nn.Module | None = None
+) -> dict[str, LayerMoments]:
     """Statistics of every width of ``widths`` from one pass over ``batches``.
 
     batches: normalised images [B, 3, H, W] on the backbone's device. Returns, by channel key
-    (``backbone.channels(w).key``), a (mean, variance) of shape [c] for each batch norm by name.
+    (``backbone.channels(w).key``), a (mean, variance) of shape [c] for each batch norm by name; those of a
+    ``projector`` on the backbone's features are named ``projector.…``.
     Errors: UserError without a single batch.
     """
-    names = {norm: name for name, norm in batch_norms(backbone).items()}
+    names = {norm: name for name, norm in all_norms(backbone, projector).items()}
     pools = {width: PooledStatistics() for width in widths}
     seen = 0
     for images in batches:
         seen += len(images)
         for width, pool in pools.items():
-            backbone(images, width, pool)
+            features = backbone(images, width, pool)
+            if projector is not None:
+                projector(features, pool)
     if not seen:
         raise UserError("calibration needs at least one batch of images, got none")
     return {

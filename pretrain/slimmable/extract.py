@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.slimmable.calibrate import LayerMoments
+from pretrain.slimmable.norms import batch_norms
 
 
 def extract(backbone: nn.Module, channels, moments: LayerMoments) -> nn.Module:
@@ -15,7 +16,12 @@ def extract(backbone: nn.Module, channels, moments: LayerMoments) -> nn.Module:
     moments: (mean, variance) [c] of each batch norm by name, which become its running statistics.
     """
     plain = backbone.plain(channels)
-    plain.load_state_dict(sliced_state(backbone.state_dict(), moments, plain.state_dict()))
+    state = sliced_state(backbone.state_dict(), moments, plain.state_dict())
+    for name, norm in batch_norms(backbone).items():
+        if norm.private is not None:  # a set of affine parameters of its own, not a prefix
+            weight, bias = norm.affine(len(state[f"{name}.weight"]))
+            state |= {f"{name}.weight": weight.detach().clone(), f"{name}.bias": bias.detach().clone()}
+    plain.load_state_dict(state)
     return plain.eval()
 
 

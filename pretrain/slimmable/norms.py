@@ -32,6 +32,11 @@ class BatchStatistics:
         return F.batch_norm(x, None, None, weight, bias, training=True, eps=norm.eps)
 
 
+def batch_norms(backbone: nn.Module) -> dict[str, SlimBatchNorm]:
+    """The slimmable batch norms of a backbone by name, in order."""
+    return {name: module for name, module in backbone.named_modules() if isinstance(module, SlimBatchNorm)}
+
+
 def batch_statistics(backbone: nn.Module, width: object) -> BatchStatistics:
     """What a backbone uses that was given no statistics: the batch's, but in eval mode never a silent wrong answer."""
     if not backbone.training:
@@ -63,6 +68,11 @@ class SynchronisedStatistics(BatchStatistics):
         if weight is not None:
             y = y * weight.view(shape) + bias.view(shape)
         return y.to(x.dtype)
+
+
+def statistics_of(synchronised: bool, groups: int) -> BatchStatistics:
+    """The statistics of this process's batch, or of all processes', in ``groups`` parts."""
+    return SynchronisedStatistics(groups) if synchronised else BatchStatistics(groups)
 
 
 class FixedStatistics:

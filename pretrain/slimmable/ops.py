@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pretrain.errors import UserError
+from pretrain.slimmable.widths import round_channels
+
 
 class SlimConv2d(nn.Conv2d):
     """``conv(x, c)``: [B, c_in, H, W] -> [B, c, H', W'] with the weight ``W[:c, :c_in]``; no bias."""
@@ -34,17 +37,31 @@ class SlimBatchNorm(nn.Module):
 
     Which statistics normalise is an argument, because they differ per width and per use: those of the batch in
     training (``BatchStatistics``), calibrated ones in eval mode (``FixedStatistics``).
+
+    private: widths that have affine parameters of their own instead (Yu et al., ICLR 2019), found by their number of
+    channels, so widths that round to the same number share a set.
     """
 
-    def __init__(self, channels: int, affine: bool = True, eps: float = 1e-5):
+    def __init__(self, channels: int, affine: bool = True, eps: float = 1e-5, private: tuple[float, ...] = ()):
         super().__init__()
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+        narrow = sorted({round_channels(channels, width) for width in private} - {channels})
+        self.private = nn.ModuleDict({str(count): SlimBatchNorm(count) for count in narrow}) if private else None
 
     def affine(self, channels: int) -> tuple[Tensor | None, Tensor | None]:
-        """The first ``channels`` of weight and bias; (None, None) without affine parameters."""
-        return (None, None) if self.weight is None else (self.weight[:channels], self.bias[:channels])
+        """Weight and bias [channels]: the first ones, or the private ones; (None, None) without affine parameters.
+
+        Errors: UserError for a number of channels that has no private parameters.
+        """
+        if self.weight is None:
+            return None, None
+        if self.private is None or channels == len(self.weight):
+            return self.weight[:channels], self.bias[:channels]
+        if str(channels) not in self.private:
+            raise UserError(f"{channels} channels have no batch norm of their own; expected {', '.join(self.private)}")
+        return self.private[str(channels)].affine(channels)
 
     def forward(self, x: Tensor, statistics: "Statistics") -> Tensor:
         return statistics(self, x)

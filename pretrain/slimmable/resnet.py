@@ -3,31 +3,36 @@
 He et al. (CVPR 2016), stride on the 3x3 convolution; widths as in US3L (CVPR 2023), section 3.1.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from pretrain.plain.resnet import BLOCKS, PlainResNet, ResNetChannels, projects
+from pretrain.plain.resnet import BLOCKS, STEMS, PlainResNet, ResNetChannels, projects
 from pretrain.slimmable.norms import batch_statistics
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, Statistics
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, check_width, round_channels
+
+Norm = Callable[[int], SlimBatchNorm]
 
 
 class SlimShortcut(nn.Sequential):
     """1x1 convolution and batch norm; torchvision's ``downsample.0`` and ``downsample.1``."""
 
-    def __init__(self, inputs: int, outer: int, stride: int):
-        super().__init__(SlimConv2d(inputs, outer, 1, stride), SlimBatchNorm(outer))
+    def __init__(self, inputs: int, outer: int, stride: int, norm: Norm):
+        super().__init__(SlimConv2d(inputs, outer, 1, stride), norm(outer))
 
     def forward(self, x: Tensor, outer: int, statistics: Statistics) -> Tensor:
         return self[1](self[0](x, outer), statistics)
 
 
 class SlimBasicBlock(nn.Module):
-    def __init__(self, inputs: int, inner: int, outer: int, stride: int, project: bool):
+    def __init__(self, inputs: int, inner: int, outer: int, stride: int, project: bool, norm: Norm):
         super().__init__()
-        self.conv1, self.bn1 = SlimConv2d(inputs, inner, 3, stride), SlimBatchNorm(inner)
-        self.conv2, self.bn2 = SlimConv2d(inner, outer, 3), SlimBatchNorm(outer)
-        self.downsample = SlimShortcut(inputs, outer, stride) if project else None
+        self.conv1, self.bn1 = SlimConv2d(inputs, inner, 3, stride), norm(inner)
+        self.conv2, self.bn2 = SlimConv2d(inner, outer, 3), norm(outer)
+        self.downsample = SlimShortcut(inputs, outer, stride, norm) if project else None
 
     def forward(self, x: Tensor, inner: int, outer: int, statistics: Statistics) -> Tensor:
         y = torch.relu_(self.bn1(self.conv1(x, inner), statistics))
@@ -36,12 +41,12 @@ class SlimBasicBlock(nn.Module):
 
 
 class SlimBottleneck(nn.Module):
-    def __init__(self, inputs: int, inner: int, outer: int, stride: int, project: bool):
+    def __init__(self, inputs: int, inner: int, outer: int, stride: int, project: bool, norm: Norm):
         super().__init__()
-        self.conv1, self.bn1 = SlimConv2d(inputs, inner, 1), SlimBatchNorm(inner)
-        self.conv2, self.bn2 = SlimConv2d(inner, inner, 3, stride), SlimBatchNorm(inner)
-        self.conv3, self.bn3 = SlimConv2d(inner, outer, 1), SlimBatchNorm(outer)
-        self.downsample = SlimShortcut(inputs, outer, stride) if project else None
+        self.conv1, self.bn1 = SlimConv2d(inputs, inner, 1), norm(inner)
+        self.conv2, self.bn2 = SlimConv2d(inner, inner, 3, stride), norm(inner)
+        self.conv3, self.bn3 = SlimConv2d(inner, outer, 1), norm(outer)
+        self.downsample = SlimShortcut(inputs, outer, stride, norm) if project else None
 
     def forward(self, x: Tensor, inner: int, outer: int, statistics: Statistics) -> Tensor:
         y = torch.relu_(self.bn1(self.conv1(x, inner), statistics))
@@ -55,23 +60,33 @@ class SlimResNet(nn.Module):
 
     It keeps no statistics, so in eval mode they must be given, as ``UniversalNetwork`` does: UncalibratedWidthError.
 
-    depth: 18 or 50. stem: ``imagenet`` (7x7/2, max pooling; strides 4 to 32) or ``cifar`` (3x3/1; strides 1 to 8).
-    base_channels: channels of the stem at width 1; the standard networks have 64.
+    depth: 18 or 50. stem: ``imagenet`` (7x7/2, max pooling; strides 4 to 32), ``cifar`` (3x3/1; strides 1 to 8) or
+    ``cifar_half`` (3x3/2; strides 2 to 16, a quarter of the cost). base_channels: channels of the stem at width 1; the
+    standard networks have 64. private_norms: widths whose batch norms have affine parameters of their own, as S-Net's;
+    no other width runs then. Empty: one set, shared by all widths.
     """
 
-    def __init__(self, depth: int, stem: str = "imagenet", base_channels: int = 64):
+    def __init__(
+        self,
+        depth: int,
+        stem: str = "imagenet",
+        base_channels: int = 64,
+        private_norms: tuple[float, ...] = (),
+    ):
         super().__init__()
         self.depth, self.stem, self.base_channels = depth, stem, base_channels
+        self.private_norms = tuple(private_norms)
+        norm = partial(SlimBatchNorm, private=self.private_norms)
         full = self.channels(WIDTH_MAX)
-        self.conv1 = SlimConv2d(3, full.stem, 7, 2) if stem == "imagenet" else SlimConv2d(3, full.stem, 3)
-        self.bn1 = SlimBatchNorm(full.stem)
+        kernel, stride = STEMS[stem]
+        self.conv1, self.bn1 = SlimConv2d(3, full.stem, kernel, stride), norm(full.stem)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem == "imagenet" else nn.Identity()
         block = SlimBasicBlock if depth == 18 else SlimBottleneck
         inputs = full.stem
         for i, blocks in enumerate(BLOCKS[depth]):
             inner, outer, stride = full.inner[i], full.outer[i], 1 if i == 0 else 2
-            first = block(inputs, inner, outer, stride, projects(depth, i))
-            rest = [block(outer, inner, outer, 1, False) for _ in range(blocks - 1)]
+            first = block(inputs, inner, outer, stride, projects(depth, i), norm)
+            rest = [block(outer, inner, outer, 1, False, norm) for _ in range(blocks - 1)]
             self.add_module(f"layer{i + 1}", nn.ModuleList([first, *rest]))
             inputs = outer
         for module in self.modules():
@@ -81,7 +96,8 @@ class SlimResNet(nn.Module):
     @property
     def arguments(self) -> dict:
         """What ``create_backbone`` needs to build this again."""
-        return {"name": f"resnet{self.depth}", "stem": self.stem, "base_channels": self.base_channels}
+        arguments = {"name": f"resnet{self.depth}", "stem": self.stem, "base_channels": self.base_channels}
+        return arguments | ({"private_norms": list(self.private_norms)} if self.private_norms else {})
 
     def channels(self, width: float) -> ResNetChannels:
         """The channels of every layer at ``width``; each layer rounds by itself."""

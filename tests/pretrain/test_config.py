@@ -21,7 +21,7 @@ def test_the_named_configs_are_the_whole_method(repository, name):
     assert objective.momentum_base and objective.momentum_sub and objective.momentum == 0.99
     assert config.sampling.dynamic and config.sampling.sandwich
     assert (config.optimizer.groups, config.optimizer.alpha, config.optimizer.weight_decay) == (8, 0.05, 1e-4)
-    assert {1.0, 0.75, 0.5, 0.25} <= set(config.calibration.widths)
+    assert {1.0, 0.75, 0.5, 0.25} <= set(config.calibrated_widths)
 
 
 def test_configs_inherit(repository):

@@ -10,7 +10,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.backbones import create_backbone
 from pretrain.distributed import World, all_gather, all_reduce_sum, same_in_all
-from pretrain.objectives.us3l import US3L, Objective
+from pretrain.objectives.step import Batch
+from pretrain.objectives.us3l import US3L, US3LSettings
 from pretrain.slimmable.calibrate import calibrate
 from pretrain.slimmable.norms import SynchronisedStatistics
 from pretrain.slimmable.ops import SlimBatchNorm
@@ -28,12 +29,12 @@ def views() -> torch.Tensor:
 
 def model(chunks: int, options: dict) -> US3L:
     torch.manual_seed(0)
-    settings = Objective(hidden=16, outputs=8, **options)
+    settings = US3LSettings(hidden=16, outputs=8, **options)
     return US3L(create_backbone("resnet18", base_channels=8), settings, chunks).double()
 
 
 def gradients(net: torch.nn.Module, x: torch.Tensor, widths: list[float]) -> dict[str, torch.Tensor]:
-    torch.stack([t.value for t in net((x[0], x[1]), widths)]).sum().backward()
+    torch.stack([t.value for t in net(Batch((x[0], x[1]), torch.zeros(len(x[0]))), widths).terms]).sum().backward()
     return {n.removeprefix("module."): p.grad for n, p in net.named_parameters() if p.requires_grad}
 
 

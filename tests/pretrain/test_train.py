@@ -15,9 +15,11 @@ import torch
 from pretrain import load_universal
 from pretrain.checkpoint import load_checkpoint, newest_checkpoint
 from pretrain.config import load_config
+from pretrain.data.loader import LoadedBatch
 from pretrain.distributed import World
 from pretrain.errors import NonFiniteLossError, UserError
-from pretrain.train import Trainer, local_chunks, pretrain
+from pretrain.train import pretrain
+from pretrain.trainer import Trainer, local_chunks
 from tests.pretrain.helpers import tiny_config
 
 CPU = torch.device("cpu")
@@ -25,6 +27,11 @@ CPU = torch.device("cpu")
 
 def train(folder, resume=False, **changes):
     return pretrain(tiny_config(**changes), folder, resume, "cpu")
+
+
+def random_batch() -> LoadedBatch:
+    images = torch.randint(0, 256, (8, 2, 3, 32, 32), dtype=torch.uint8)
+    return LoadedBatch(images, torch.arange(8) % 10, torch.stack([torch.zeros(8), torch.arange(8)], 1).long())
 
 
 def final_state(folder) -> dict[str, torch.Tensor]:
@@ -98,10 +105,10 @@ class Interrupted(Exception):
 def test_a_run_that_ends_anywhere_and_is_resumed_ends_with_the_same_bytes(finished, tmp_path, monkeypatch, at):
     whole = Trainer.step
 
-    def step(self, images, iteration):
+    def step(self, batch, iteration):
         if iteration == at:
             raise Interrupted
-        return whole(self, images, iteration)
+        return whole(self, batch, iteration)
 
     monkeypatch.setattr(Trainer, "step", step)
     with pytest.raises(Interrupted):
@@ -177,8 +184,7 @@ def test_other_threads_are_warned_of():
 def test_the_gradient_scalers_state_is_saved_for_fp16(tmp_path):
     trainer = Trainer(tiny_config(training={"precision": "fp16"}), World(0, 1, CPU), 9)
     assert trainer.scaler.is_enabled()
-    images = torch.randint(0, 256, (8, 2, 3, 32, 32), dtype=torch.uint8)
-    trainer.step(images, 0)
+    trainer.step(random_batch(), 0)
     state = trainer.state()["scaler"]
     assert state["scale"] > 0
     again = Trainer(tiny_config(training={"precision": "fp16"}), World(0, 1, CPU), 9)
@@ -187,19 +193,18 @@ def test_the_gradient_scalers_state_is_saved_for_fp16(tmp_path):
 
 
 def test_bf16_follows_fp32(tmp_path):
-    images = torch.randint(0, 256, (8, 2, 3, 32, 32), dtype=torch.uint8)
-    losses = []
+    batch, losses = random_batch(), []
     for precision in ("fp32", "bf16"):
         trainer = Trainer(tiny_config(training={"precision": precision}), World(0, 1, CPU), 9)
-        losses.append(sum(t.value.item() for t in trainer.step(images, 8)))
+        losses.append(sum(t.value.item() for t in trainer.step(batch, 8)))
     assert losses[0] == pytest.approx(losses[1], rel=0.05) and losses[0] != losses[1]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_step_width_and_last_good_checkpoint(tmp_path, monkeypatch):
     whole = Trainer.step
 
-    def step(self, images, iteration):
-        terms = whole(self, images, iteration)
+    def step(self, batch, iteration):
+        terms = whole(self, batch, iteration)
         if iteration == 6:
             terms[1] = terms[1]._replace(value=torch.tensor(float("nan")))
         return terms
@@ -215,8 +220,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_step_width_and_last_good_c
 def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch):
     whole = Trainer.step
 
-    def step(self, images, iteration):
-        terms = whole(self, images, iteration)
+    def step(self, batch, iteration):
+        terms = whole(self, batch, iteration)
         if iteration == 3:
             self.model.aux_head.linears[0].weight.data.fill_(float("inf"))
         return terms

@@ -14,9 +14,9 @@ from pretrain.data.datasets import image_dataset
 from pretrain.data.loader import CalibrationBatches
 from pretrain.data.views import Views, normalise
 from pretrain.errors import UserError
+from pretrain.knn import knn_scores, neighbours
 from transfer.recognition.features import extract_features, extract_widths
 from transfer.recognition.images import Images, augmented, batches, plain, shuffled, train_views
-from transfer.recognition.knn import knn_scores, neighbours
 from transfer.recognition.metrics import accuracies
 from transfer.recognition.probe import train_probe
 from transfer.recognition.settings import Settings

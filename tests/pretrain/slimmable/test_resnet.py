@@ -30,7 +30,7 @@ def test_extraction_uses_plain_modules_and_torchvisions_names(name, stem):
     state = plain.state_dict()
     assert set(state) == {key for key in reference if not key.startswith("fc.")}
     unequal = {key for key in state if state[key].shape != reference[key].shape}
-    assert unequal == ({"conv1.weight"} if stem == "cifar" else set())
+    assert unequal == ({"conv1.weight"} if stem != "imagenet" else set())
     assert {type(m).__module__.split(".")[0] for m in plain.modules() if not list(m.children())} == {"torch"}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from pretrain.data.digits import digits
-from transfer.recognition.knn import knn_scores, neighbours
+from pretrain.knn import knn_scores, neighbours
 
 
 def test_the_votes_are_those_of_scikit_learn():

@@ -1,0 +1,3 @@
+"""US3L, the whole method."""
+
+_base_ = ["_base.py"]

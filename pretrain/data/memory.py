@@ -1,0 +1,25 @@
+"""Small images are decoded once and kept as one uint8 tensor; large ones stay files."""
+
+import torch
+from torch.utils.data import Dataset
+
+from pretrain.data.datasets import TensorImages
+
+LARGEST_SIDE = 96  # px; at 224 px a photograph costs more to augment than to decode
+LIMIT = 4 << 30  # bytes of all images together
+
+
+def in_memory(source: Dataset) -> Dataset:
+    """``source`` as ``TensorImages`` if its images are small, equal in size and fit in memory, else as it is."""
+    if isinstance(source, TensorImages):
+        return source
+    first, _ = source[0]
+    if max(first.shape) > LARGEST_SIDE or first.numel() * len(source) > LIMIT:
+        return source
+    images = torch.empty(len(source), *first.shape, dtype=torch.uint8)
+    for index in range(len(source)):
+        image, _ = source[index]
+        if image.shape != first.shape:
+            return source
+        images[index] = image
+    return TensorImages(images, source.labels, source.classes)

@@ -1,0 +1,119 @@
+"""MoCo v3, alone, universally slimmable, and US3L's form of it for vision transformers.
+
+Chen, Xie and He, "An empirical study of training self-supervised vision transformers" (ICCV 2021), Algorithm 1: queries
+q = h(f(x)) against keys k = m(x) of the other view and, as negatives, of all other images of the batch, that of all
+processes:
+
+    2 tau * cross_entropy(q k^T / tau, own image), summed over the two orders of the views
+
+Universally slimmable (US3L, CVPR 2023, Table 3; docs/method.md, section 5) in two ways:
+``own``, US+MoCo v3: every width has the one predictor h and keys of the momentum encoder at its own width;
+``base``, US3L: sub-networks have a predictor of their own, shared among them, and the base network's keys.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pretrain.distributed import all_gather, process_rank
+from pretrain.objectives.heads import plain_mlp
+from pretrain.objectives.losses import check_temperature, unit
+from pretrain.objectives.momentum import MomentumEncoder, check_momentum, coefficient
+from pretrain.objectives.step import Batch, Objective, Step, Term, heads, idle
+from pretrain.slimmable.norms import BatchStatistics, statistics_of
+from pretrain.slimmable.widths import WIDTH_MAX
+
+
+@dataclass(frozen=True)
+class MoCoV3Settings:
+    """keys: whose keys sub-networks are compared with, ``own`` or ``base``. hidden, outputs: of the heads.
+
+    momentum, momentum_end: EMA coefficient at the start and the end. sync_norms: the heads' (and a CNN's) batch
+    statistics of all processes.
+    """
+
+    name: Literal["mocov3"] = "mocov3"
+    keys: Literal["own", "base"] = "own"
+    temperature: float = 0.2
+    hidden: int = 2048
+    outputs: int = 256
+    momentum: float = 0.99
+    momentum_end: float = 1.0
+    sync_norms: bool = True
+
+    def check(self) -> None:
+        """UserError for values that make no sense."""
+        check_momentum(self.momentum, self.momentum_end)
+        check_temperature(self.temperature)
+
+    def build(self, backbone: nn.Module, chunks: int, width_max: float, classes: int) -> "MoCoV3":
+        return MoCoV3(backbone, self, chunks, width_max)
+
+
+def contrast(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """2 tau * cross entropy of each query [B, D] with its key [B, D] among the keys of all processes."""
+    with torch.autocast(queries.device.type, enabled=False):
+        logits = unit(queries) @ all_gather(unit(keys)).T / temperature
+        own = torch.arange(len(queries), device=queries.device) + len(queries) * process_rank()
+        return 2 * temperature * F.cross_entropy(logits, own)
+
+
+class MoCoV3(Objective):
+    """chunks: parts of this process's batch that batch norms see; negatives always come from the whole batch.
+
+    width_max: the base keys' width, w_max.
+    """
+
+    def __init__(self, backbone: nn.Module, settings: MoCoV3Settings, chunks: int = 1, width_max: float = WIDTH_MAX):
+        super().__init__()
+        self.settings, self.chunks, self.width_max = settings, chunks, width_max
+        hidden, outputs = settings.hidden, settings.outputs
+        self.backbone = backbone
+        self.projector = plain_mlp([backbone.features(WIDTH_MAX), hidden, hidden, outputs])
+        self.predictor = plain_mlp([outputs, hidden, outputs])
+        self.sub_predictor = plain_mlp([outputs, hidden, outputs]) if settings.keys == "base" else None
+        self.momentum_encoder = MomentumEncoder(self.backbone, self.projector)
+
+    @property
+    def momentum_each_width(self) -> bool:
+        return self.settings.keys == "own"
+
+    def update_momentum(self, progress: float) -> None:
+        momentum = coefficient(self.settings.momentum, self.settings.momentum_end, progress)
+        self.momentum_encoder.update(self.backbone, self.projector, momentum)
+
+    def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
+        x, terms, unused = torch.cat(batch.views), [], []
+        statistics = statistics_of(self.settings.sync_norms, groups=2 * self.chunks)
+        if targets is None:
+            targets = self.momentum_encoder(x, self._key_width(widths[0], base=True), statistics)
+            loss = self._contrast(x, widths[0], self.predictor, targets, statistics)
+            terms, widths = [Term("base", widths[0], loss)], widths[1:]
+        elif self.sub_predictor is not None:
+            unused += heads(self.predictor)
+        for width in widths:
+            keys = targets
+            if self.settings.keys == "own":
+                keys = self.momentum_encoder(x, self._key_width(width, base=False), statistics)
+            loss = self._contrast(x, width, self.sub_predictor or self.predictor, keys, statistics)
+            terms.append(Term("distill", width, loss))
+        if not widths:
+            unused += heads(self.sub_predictor)
+        terms[0] = terms[0]._replace(value=terms[0].value + idle(unused))
+        return Step(terms, targets)
+
+    def embed(self, x: Tensor, width: float) -> Tensor:
+        statistics = BatchStatistics()
+        return self.projector(self.backbone(x, width, statistics), statistics)
+
+    def _key_width(self, width: float, base: bool) -> float:
+        return self.width_max if base and self.settings.keys == "base" else width
+
+    def _contrast(self, x: Tensor, width: float, predictor: nn.Module, keys: Tensor, statistics: BatchStatistics):
+        z = self.projector(self.backbone(x, width, statistics), statistics)
+        q1, q2 = predictor(z, statistics).chunk(2)
+        k1, k2 = keys.chunk(2)
+        return contrast(q1, k2, self.settings.temperature) + contrast(q2, k1, self.settings.temperature)

@@ -1,0 +1,80 @@
+"""What the training loop asks of every objective: the losses of a step at some widths, in one call.
+
+``objective(batch, widths)`` runs all widths, the base network first. A step can also be taken apart, for an optimizer
+step or a backward pass after every width: ``objective(batch, widths[:1])`` gives the base network's loss and the
+``targets``, with which ``objective(batch, [width], targets)`` gives the loss of a sub-network, now or later.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from pretrain.slimmable.norms import batch_norms
+
+
+class Batch(NamedTuple):
+    """views: ``Objective.views`` augmented views of B images, each normalised [B, 3, H, W]. labels: int64 [B]."""
+
+    views: tuple[Tensor, ...]
+    labels: Tensor
+
+
+class Term(NamedTuple):
+    """One summand of a step's loss: ``base`` or ``distill``, the width it belongs to, and its scalar value."""
+
+    name: str
+    width: float
+    value: Tensor
+
+
+class Step(NamedTuple):
+    """The terms of a call, and what sub-networks of the same step take as their targets."""
+
+    terms: list[Term]
+    targets: Tensor
+
+
+class Objective(nn.Module):
+    """A backbone with the heads and losses of a method.
+
+    views: augmented views of each image. momentum_each_width: whether the momentum encoder is updated before every
+    width when the optimizer steps after every width, instead of once per iteration. projector: None where there is
+    none. teacher_name: of the frozen network that the method distils from, if it does, e.g. ``byol-resnet50``.
+
+    Every trainable parameter takes part in every call (``idle``), so each has a gradient after it and
+    DistributedDataParallel needs no search for unused ones.
+    """
+
+    views = 2
+    momentum_each_width = False
+    backbone: nn.Module
+    projector: nn.Module | None = None
+    teacher_name: str | None = None
+
+    def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
+        """targets: those of the step's base network; without them ``widths[0]`` is the base network."""
+        raise NotImplementedError
+
+    def embed(self, x: Tensor, width: float) -> Tensor:
+        """Normalised images [B, 3, H, W] -> [B, D], what the loss compares: watched for collapse."""
+        raise NotImplementedError
+
+    def update_momentum(self, progress: float) -> None:
+        """Move the momentum encoder, if there is one. progress: iteration / iterations, in [0, 1)."""
+
+
+def idle(parameters: Iterable[nn.Parameter]) -> Tensor | float:
+    """0, with a gradient of 0 for each of ``parameters``: those that a call has no other use for."""
+    return sum((p.sum() * 0.0 for p in parameters if p.requires_grad), 0.0)
+
+
+def heads(*modules: nn.Module | None) -> list[nn.Parameter]:
+    """The parameters of those heads that there are."""
+    return [p for module in modules if module is not None for p in module.parameters()]
+
+
+def private_norms(backbone: nn.Module) -> list[nn.Parameter]:
+    """The parameters of batch norms that no width but their own uses."""
+    norms = batch_norms(backbone).values()
+    return [p for norm in norms if norm.private is not None for p in norm.parameters()]

@@ -1,0 +1,51 @@
+"""What a run tells while it trains: mean losses of an interval, the progress bar, a line for each interval."""
+
+import time
+from collections import defaultdict
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pretrain.distributed import World, mean_over_processes
+from pretrain.objectives.step import Term
+
+
+class Interval:
+    """Collects the loss terms since the last line of the log, without waiting for the device until ``close``."""
+
+    def __init__(self):
+        self.terms: list[tuple[int, Term]] = []
+        self.iterations, self.started = 0, time.perf_counter()
+
+    def add(self, iteration: int, terms: list[Term]) -> None:
+        self.iterations += 1
+        self.terms += [(iteration, term) for term in terms]
+
+    def close(self, world: World) -> tuple[dict[str, float], tuple[int, Term] | None]:
+        """Mean of each kind of term and of their sum (``loss``) over iterations and processes; the first term that is
+        not finite in any process."""
+        values = mean_over_processes(torch.stack([term.value for _, term in self.terms]), world).tolist()
+        finite = torch.tensor(values).isfinite()
+        sums, counts = defaultdict(float), defaultdict(int)
+        for (_, term), value in zip(self.terms, values, strict=True):
+            sums[term.name] += value
+            counts[term.name] += 1
+        means = {name: sums[name] / counts[name] for name in sums}
+        bad = None if finite.all() else self.terms[int((~finite).nonzero()[0])]
+        return {"loss": sum(values) / self.iterations, **means}, bad
+
+
+def progress(world: World) -> Progress:
+    """A bar on terminals; elsewhere only the lines of ``report``."""
+    console = Console()
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, disable=not (world.is_main and console.is_terminal),
+    )  # fmt: skip
+
+
+def report(bar: Progress, line: dict, iterations: int) -> None:
+    losses = "  ".join(f"{name} {line[name]:.4f}" for name in ("loss", "base", "distill") if name in line)
+    rate = f"lr {line['lr']:.4f}  {line['images_per_second']:g} images/s"
+    bar.console.print(f"iteration {line['iteration']}/{iterations}  {losses}  {rate}", highlight=False, soft_wrap=True)

@@ -1,0 +1,166 @@
+"""One iteration of pretraining, and the state that it leaves.
+
+An iteration t is a pure function of (weights, optimizer state, seed, t): its images, views and widths are drawn from
+them (randomness.py), so the state that is saved is the state there is.
+"""
+
+import warnings
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pretrain.backbones import create_backbone
+from pretrain.config import PretrainConfig, differences
+from pretrain.data.loader import LoadedBatch, coloured_views
+from pretrain.data.views import normalise
+from pretrain.distributed import World
+from pretrain.errors import UserError
+from pretrain.objectives.sampling import WidthSampler
+from pretrain.objectives.step import Batch, Step, Term
+from pretrain.optim import GroupRegularisation, create_optimizer
+from pretrain.precision import autocast, grad_scaler, resolve_precision
+from pretrain.randomness import torch_seed
+from pretrain.schedules import ramp, warmup_cosine
+
+
+class Trainer:
+    """Model, optimizer and schedule of one run; ``step(batch, t)`` is one iteration.
+
+    epoch: iterations of one. classes: of the data set, for objectives that look at labels.
+    """
+
+    def __init__(self, config: PretrainConfig, world: World, iterations: int, epoch: int = 1, classes: int = 0):
+        training, optimizer = config.training, config.optimizer
+        self.config, self.world, self.iterations = config, world, iterations
+        self.precision = resolve_precision(training.precision, world.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(torch_seed("weights", training.seed))
+            backbone = create_backbone(**vars(config.backbone))
+            chunks = local_chunks(config, world)
+            self.model = config.objective.build(backbone, chunks, config.width_range[1], classes)
+        self.model = self.model.to(world.device, memory_format=torch.channels_last)
+        self.views = [config.data.views, config.data.second_views or config.data.views][: self.model.views]
+        self.ddp: nn.Module = self.model
+        if world.size > 1:
+            ids = [world.device.index] if world.device.type == "cuda" else None
+            self.ddp = DistributedDataParallel(self.model, device_ids=ids)
+        space = backbone.width_space(*config.width_range)
+        sampling = config.sampling
+        self.sampler = WidthSampler(
+            space, iterations, training.seed, sampling.dynamic, sampling.sandwich, sampling.networks, sampling.widths
+        )
+        self.lr = optimizer.lr * training.batch_size / optimizer.lr_batch
+        self.warmup = round(optimizer.warmup_epochs * epoch)
+        self.optimizer = create_optimizer(optimizer, self.model, self.lr)
+        self.regularisation = None
+        if optimizer.name == "sgd":
+            self.regularisation = GroupRegularisation(self.model, backbone, optimizer)
+        self.scaler = grad_scaler(self.precision, world.device)
+
+    def step(self, loaded: LoadedBatch, iteration: int) -> list[Term]:
+        """One iteration on a batch; the terms of its loss, detached and still on the device."""
+        progress, batch = iteration / self.iterations, self.prepare(loaded)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * warmup_cosine(iteration, self.iterations, self.warmup)
+        if self.regularisation is not None:
+            self.regularisation.set_alpha(ramp(progress, self.config.optimizer.alpha_ramp))
+        self.model.update_momentum(progress)
+        widths = self.sampler.widths(iteration)
+        terms = self._train(batch, widths, progress)
+        return [term._replace(value=term.value.detach()) for term in terms]
+
+    def prepare(self, loaded: LoadedBatch) -> Batch:
+        """Colours and normalisation, on the device. channels_last: a fifth to a quarter faster on CPUs and GPUs."""
+        data, device = self.config.data, self.world.device
+        loaded = LoadedBatch(*(t.to(device, non_blocking=True) for t in loaded))
+        views = (
+            normalise(view, data.mean, data.std).contiguous(memory_format=torch.channels_last)
+            for view in coloured_views(loaded, self.views, self.config.training.seed)
+        )
+        return Batch(tuple(views), loaded.labels)
+
+    def _train(self, batch: Batch, widths: list[float], progress: float) -> list[Term]:
+        """Losses, gradients and optimizer steps in the configured order."""
+        training = self.config.training
+        self.optimizer.zero_grad()
+        if training.update == "accumulate" and training.memory == "normal":
+            terms = self._backward(batch, widths).terms
+            self._update()
+            return terms
+        terms, targets = [], None
+        for width in widths:
+            last = width is widths[-1]
+            per_width = training.update == "per_width"
+            if per_width and terms and self.model.momentum_each_width:
+                self.model.update_momentum(progress)
+            # the last of several backward passes reduces what all of them added up
+            with nullcontext() if per_width or last or self.world.size == 1 else self.ddp.no_sync():
+                step = self._backward(batch, [width], targets)
+            terms, targets = [*terms, *step.terms], step.targets
+            if per_width or last:
+                self._update()
+                self.optimizer.zero_grad()
+        return terms
+
+    def _backward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
+        with autocast(self.precision, self.world.device):
+            step = self.ddp(batch, widths, targets)
+        self.scaler.scale(torch.stack([term.value for term in step.terms]).sum()).backward()
+        return step
+
+    def _update(self) -> None:
+        self.scaler.unscale_(self.optimizer)
+        if self.regularisation is not None:
+            self.regularisation.add_gradients()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def resolved(self) -> dict:
+        """The config with what was left open filled in, for ``config.json``."""
+        values, world = self.config.as_dict(), self.world.size
+        values["training"] |= {
+            "iterations": self.iterations, "precision": self.precision, "threads": torch.get_num_threads(),
+            "chunks": self.config.training.chunks or world,
+        }  # fmt: skip
+        return values
+
+    def state(self) -> dict:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "config": self.config.as_dict(),
+            "iterations": self.iterations,
+            "threads": torch.get_num_threads(),
+            "world_size": self.world.size,
+            "precision": self.precision,
+        }
+
+    def load(self, state: dict) -> None:
+        """Continue from ``state``. UserError if it belongs to another run; a warning if the bytes will differ."""
+        other = differences(state["config"], self.config.as_dict())
+        if other or state["iterations"] != self.iterations:
+            what = other[0] if other else "the number of iterations"
+            raise UserError(f"the checkpoint belongs to another run: {what} differs; use another --work-dir")
+        arithmetic = {"threads": torch.get_num_threads(), "world_size": self.world.size, "precision": self.precision}
+        for name, now in arithmetic.items():
+            if state[name] != now:
+                warnings.warn(f"resumed with {name} {now} instead of {state[name]}: other bytes", stacklevel=2)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+
+    def all_finite(self) -> bool:
+        return bool(torch.stack([p.detach().float().sum() for p in self.model.parameters()]).isfinite().all())
+
+
+def local_chunks(config: PretrainConfig, world: World) -> int:
+    """Chunks of this process; ``training.chunks`` counts over all. UserError where they can't be dealt out equally."""
+    chunks, batch = config.training.chunks or world.size, config.training.batch_size
+    if chunks % world.size:
+        raise UserError(f"training.chunks is {chunks} for {world.size} processes; expected a multiple of {world.size}")
+    if batch % chunks or batch // chunks < 2:
+        raise UserError(f"a batch of {batch} in {chunks} chunks; expected equal chunks of at least 2 images")
+    return chunks // world.size
