@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d
+from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, SlimDepthwiseConv2d
 
 
 def group_strength(channels: int, weight_decay: float, groups: int, alpha: float) -> Tensor:
@@ -35,7 +35,7 @@ class GroupRegularisation:
         grouped = {
             parameter
             for module in backbone.modules()
-            if isinstance(module, SlimConv2d | SlimBatchNorm)
+            if isinstance(module, SlimConv2d | SlimDepthwiseConv2d | SlimBatchNorm)
             for parameter in module.parameters(recurse=False)
         }
         self.terms: list[tuple[nn.Parameter, Tensor]] = []

@@ -44,7 +44,7 @@ class Trainer:
         self.precision = resolve_precision(training.precision, world.device)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(torch_seed("weights", training.seed))
-            backbone = create_backbone(**vars(config.backbone))
+            backbone = create_backbone(**config.backbone.arguments)
             chunks = local_chunks(config, world)
             self.model = US3L(backbone, config.objective, chunks, config.width_range[1]).to(world.device)
         self.ddp: nn.Module = self.model
@@ -195,7 +195,7 @@ def begin(trainer: Trainer, work_dir: Path, resume: bool) -> int:
         where = f"continuing at iteration {start} from {newest}" if newest else "starting"
         training, data = trainer.config.training, trainer.config.data
         print(
-            f"{where}: {trainer.config.method} {trainer.config.backbone.name} ({trainer.config.backbone.stem} stem) "
+            f"{where}: {trainer.config.method} {trainer.config.backbone} "
             f"on {data.name} at {data.image_size} px, {trainer.iterations} iterations of {training.batch_size} images, "
             f"{trainer.precision}, {trainer.world.size} process(es) on {trainer.world.device}, "
             f"{torch.get_num_threads()} threads, in {work_dir}",

@@ -72,6 +72,7 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "data": lacks_data,
     "detection": lacks_modules("detectron2", "pycocotools"),
     "mmdet": lacks_modules("mmdet", "mmcv"),
+    "timm": lacks_modules("timm"),
     "slurm": lacks_slurm,
     "root": lacks_root,
 }
