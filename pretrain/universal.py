@@ -70,7 +70,7 @@ class UniversalNetwork(nn.Module):
         Without batch norms: one width for each distinct sub-network of the range.
         """
         if not self.needs_calibration:
-            return sorted(self.backbone.width_space(*self.width_range).names, reverse=True)
+            return self.backbone.width_space(*self.width_range).short_names()[::-1]
         return sorted(self.metadata["calibration"]["widths"], reverse=True)
 
     @property

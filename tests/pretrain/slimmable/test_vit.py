@@ -165,6 +165,7 @@ def test_nothing_is_calibrated_and_every_width_can_be_used(tmp_path):
 
     net.calibrate(unread(), [1.0, 0.3])
     assert not net.needs_calibration and net.statistics == {} and net.metadata["calibration"] == {"widths": []}
+    assert net.calibrated_widths == [1.0, 0.9, 0.8, 0.6, 0.5, 0.3, 0.25]
     channels = [net.backbone.channels(width).embed for width in net.calibrated_widths]
     assert channels == [192, 168, 144, 120, 96, 72, 48]
     assert net.reinitialised(seed=1).extract(0.77)(images()).shape == (2, 144)

@@ -43,6 +43,17 @@ def test_a_snapped_width_has_the_same_channels(width):
     assert backbone.channels(backbone.width_space().snap(width)) == backbone.channels(width)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vit_small"])
+def test_short_names_stand_for_the_same_sub_networks(name):
+    with torch.device("meta"):
+        backbone = create_backbone(name)
+    space = backbone.width_space(0.3, 0.95)
+    short = space.short_names()
+    assert [space.snap(width) for width in short] == list(space.names)
+    assert sum(len(str(width)) for width in short) < sum(len(str(width)) for width in space.names)
+    assert backbone.width_space(0.5, 0.5).short_names() == [0.5]
+
+
 def test_the_draw_has_the_distribution_of_a_uniform_width():
     backbone = create_backbone("resnet18", base_channels=16)
     low, high, count = 0.5, 1.0, 20000
