@@ -1,15 +1,36 @@
 """The slimmable backbones by name."""
 
-from torch import nn
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
 
 from pretrain.errors import UserError, nearest
-from pretrain.plain.resnet import STEMS
+from pretrain.plain.mobilenetv2 import STEMS as MOBILENET_STEMS
+from pretrain.plain.resnet import STEMS as RESNET_STEMS
+from pretrain.slimmable.backbone import SlimBackbone
+from pretrain.slimmable.mobilenetv2 import SlimMobileNetV2
 from pretrain.slimmable.resnet import SlimResNet
+from pretrain.slimmable.vit import SIZES, SLIM, SlimViT
 
+
+class Architecture(NamedTuple):
+    """build: makes the backbone. options: the keywords that it takes. choices: values of those that are names."""
+
+    build: Callable[..., SlimBackbone]
+    options: tuple[str, ...]
+    choices: dict[str, Iterable[str]]
+
+
+CNN = ("stem", "base_channels")
+RESNET = (*CNN, "private_norms")
+VIT = ("image_size", "patch_size", "depth", "slim")
 BACKBONES = {
-    "resnet18": lambda **options: SlimResNet(18, **options),
-    "resnet50": lambda **options: SlimResNet(50, **options),
+    "resnet18": Architecture(partial(SlimResNet, 18), RESNET, {"stem": RESNET_STEMS}),
+    "resnet50": Architecture(partial(SlimResNet, 50), RESNET, {"stem": RESNET_STEMS}),
+    "mobilenetv2": Architecture(SlimMobileNetV2, CNN, {"stem": MOBILENET_STEMS}),
+    **{name: Architecture(partial(SlimViT, name), VIT, {"slim": SLIM}) for name in SIZES},
 }
+COUNTS = ("base_channels", "image_size", "patch_size", "depth")
 
 
 def list_backbones() -> list[str]:
@@ -17,16 +38,33 @@ def list_backbones() -> list[str]:
     return sorted(BACKBONES)
 
 
-def create_backbone(name: str, stem: str = "imagenet", **options) -> nn.Module:
-    """A slimmable backbone: ``backbone(x, width)`` gives [B, c(width)] pooled features.
+def backbone_options(name: str) -> tuple[str, ...]:
+    """The options of the backbone ``name``; UserError for an unknown name, with the nearest."""
+    if name not in BACKBONES:
+        raise UserError(f"unknown backbone '{name}'{nearest(name, BACKBONES)}")
+    return BACKBONES[name].options
 
-    stem: ``imagenet``, ``cifar`` or ``cifar_half``. Errors: UserError for an unknown name or stem, naming the nearest.
+
+def create_backbone(name: str, stem: str | None = None, **options: Any) -> SlimBackbone:
+    """A slimmable backbone: ``backbone(x, width)`` gives pooled features [B, backbone.num_features(width)].
+
+    stem (CNNs): ``imagenet``, ``cifar`` or, of ResNets, ``cifar_half``. Other options: see ``SlimResNet``,
+    ``SlimMobileNetV2`` and ``SlimViT``; None is the default of each.
+    Errors: UserError for an unknown name, option or value, naming the nearest.
 
     >>> create_backbone("resnet18").channels(0.25).outer
     (16, 32, 64, 128)
+    >>> create_backbone("vit_tiny", image_size=32).num_features(0.25)
+    48
     """
-    if name not in BACKBONES:
-        raise UserError(f"unknown backbone '{name}'{nearest(name, BACKBONES)}")
-    if stem not in STEMS:
-        raise UserError(f"unknown stem '{stem}'{nearest(stem, STEMS)}")
-    return BACKBONES[name](stem=stem, **options)
+    known = backbone_options(name)
+    choices = BACKBONES[name].choices
+    given = {option: value for option, value in {"stem": stem, **options}.items() if value is not None}
+    for option, value in given.items():
+        if option not in known:
+            raise UserError(f"{name} has no option '{option}'{nearest(option, known)}")
+        if option in choices and value not in choices[option]:
+            raise UserError(f"unknown {option} '{value}'{nearest(str(value), choices[option])}")
+        if option in COUNTS and value < 1:
+            raise UserError(f"{option} is {value}; expected a number from 1")
+    return BACKBONES[name].build(**given)

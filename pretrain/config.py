@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
+import torch
 from pydantic import Discriminator, TypeAdapter, ValidationError
 
+from pretrain.backbones import backbone_options, create_backbone
 from pretrain.data.views import Views
 from pretrain.errors import UserError, nearest
 from pretrain.monitor import Monitor
@@ -35,12 +37,28 @@ POSITIVE_KEYS = (
 
 @dataclass(frozen=True)
 class Backbone:
-    """Arguments of ``create_backbone``."""
+    """Arguments of ``create_backbone``; None is the backbone's own default, or that it has no such option.
+
+    ``validate`` fills in the defaults, and as a vision transformer's image_size that of the data.
+    """
 
     name: str = "resnet18"
-    stem: str = "imagenet"
-    base_channels: int = 64
-    private_norms: tuple[float, ...] = ()
+    stem: str | None = None
+    base_channels: int | None = None
+    private_norms: tuple[float, ...] | None = None
+    image_size: int | None = None
+    patch_size: int | None = None
+    depth: int | None = None
+    slim: str | None = None
+
+    @property
+    def arguments(self) -> dict:
+        """What is not None."""
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+    def __str__(self) -> str:
+        options = (f"{key} {value}" for key, value in self.arguments.items() if key != "name")
+        return f"{self.name} ({', '.join(options)})"
 
 
 @dataclass(frozen=True)
@@ -134,7 +152,7 @@ class PretrainConfig:
 
     def as_dict(self) -> dict:
         """Plain values, as ``config.json`` and checkpoints hold them."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        return json.loads(json.dumps(dataclasses.asdict(self) | {"backbone": self.backbone.arguments}))
 
     @property
     def hash(self) -> str:
@@ -172,7 +190,19 @@ def validate(values: dict) -> PretrainConfig:
         key = ".".join(str(part) for part in first["loc"] if part not in OBJECTIVES)
         raise UserError(f"{key}: {first['msg']}, got {str(first['input'])[:60]!r}") from None
     _check_values(config)
-    return config
+    return dataclasses.replace(config, backbone=_resolved(config.backbone, config.data.image_size))
+
+
+def _resolved(backbone: Backbone, image_size: int) -> Backbone:
+    """With its defaults filled in. UserError for what ``create_backbone`` refuses, or for images of another size."""
+    given = backbone.arguments
+    if "image_size" in backbone_options(backbone.name):
+        given.setdefault("image_size", image_size)
+    with torch.device("meta"):
+        arguments = create_backbone(**given).arguments
+    if arguments.get("image_size", image_size) != image_size:
+        raise UserError(f"backbone.image_size is {arguments['image_size']}, but data.image_size is {image_size}")
+    return Backbone(**arguments)
 
 
 def _with_defaults(values: dict) -> dict:

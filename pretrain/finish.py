@@ -23,7 +23,7 @@ def metadata(trainer: "Trainer", images: int) -> dict:
     data, training, values = config.data, config.training, config.as_dict()
     return {
         "method": config.method,
-        "backbone": values["backbone"],
+        "backbone": trainer.model.backbone.arguments,
         **{section: values[section] for section in ("objective", "sampling", "optimizer")},
         "width_range": list(config.width_range),
         "seed": training.seed,
@@ -59,7 +59,9 @@ def write_universal(trainer: "Trainer", source: Dataset, work_dir: Path) -> Path
     path = work_dir / "universal.safetensors"
     if world.is_main:
         net.save(path)
-        print(f"calibrated {', '.join(f'{w:g}' for w in net.calibrated_widths)} on {batches.count} batches", flush=True)
+        widths = ", ".join(f"{w:g}" for w in net.calibrated_widths)
+        done = f"calibrated {widths} on {batches.count} batches"
+        print(done if net.needs_calibration else f"no batch norm to calibrate in {config.backbone.name}", flush=True)
     if dist.is_initialized():
         dist.barrier()
     return path

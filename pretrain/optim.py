@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.errors import UserError
-from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d
+from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, SlimDepthwiseConv2d
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class GroupRegularisation:
         grouped = {
             parameter
             for module in backbone.modules()
-            if isinstance(module, SlimConv2d | SlimBatchNorm)
+            if isinstance(module, SlimConv2d | SlimDepthwiseConv2d | SlimBatchNorm)
             for parameter in module.parameters(recurse=False)
         }
         if settings.group_heads:

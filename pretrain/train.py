@@ -68,7 +68,7 @@ def begin(trainer: Trainer, work_dir: Path, resume: bool) -> int:
         where = f"continuing at iteration {start} from {newest}" if newest else "starting"
         training, data = trainer.config.training, trainer.config.data
         print(
-            f"{where}: {trainer.config.method} {trainer.config.backbone.name} ({trainer.config.backbone.stem} stem) "
+            f"{where}: {trainer.config.method} {trainer.config.backbone} "
             f"on {data.name} at {data.image_size} px, {trainer.iterations} iterations of {training.batch_size} images, "
             f"{trainer.precision}, {trainer.world.size} process(es) on {trainer.world.device}, "
             f"{torch.get_num_threads()} threads, in {work_dir}",

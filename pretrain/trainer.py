@@ -37,7 +37,7 @@ class Trainer:
         self.precision = resolve_precision(training.precision, world.device)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(torch_seed("weights", training.seed))
-            backbone = create_backbone(**vars(config.backbone))
+            backbone = create_backbone(**config.backbone.arguments)
             chunks = local_chunks(config, world)
             self.model = config.objective.build(backbone, chunks, config.width_range[1], classes)
         self.model = self.model.to(world.device, memory_format=torch.channels_last)

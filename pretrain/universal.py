@@ -2,7 +2,7 @@
 
 A safetensors file, so that loading one from a stranger runs no code:
 
-    backbone.<parameter>                               weights at full width, torchvision's names
+    backbone.<parameter>                               weights at full width, torchvision's or timm's names
     projector.<parameter>                              only if it was kept, for a student to distil from
     statistics.<channel key>/<batch norm>.mean|.var    calibrated statistics of a width
     metadata["us3l"]                                   sorted JSON, see ``FORMAT``
@@ -25,6 +25,7 @@ from pretrain.backbones import create_backbone
 from pretrain.errors import UncalibratedWidthError, UserError
 from pretrain.objectives.heads import Head
 from pretrain.plain.cost import Cost, cost
+from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.calibrate import LayerMoments, all_norms, calibrate
 from pretrain.slimmable.extract import extract
 from pretrain.slimmable.norms import FixedStatistics
@@ -38,7 +39,8 @@ class UniversalNetwork(nn.Module):
     """A pretrained slimmable backbone with the statistics of its calibrated widths.
 
     metadata: what the file records (method, backbone, data, epochs, mean, std, channel_order, width_range, seed …);
-    ``mean`` and ``std`` normalise RGB images scaled to [0, 1].
+    ``mean`` and ``std`` normalise RGB images scaled to [0, 1]. A backbone without batch norms (a vision transformer)
+    needs no statistics: every width of the range can be used.
 
     Example::
 
@@ -49,7 +51,7 @@ class UniversalNetwork(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: SlimBackbone,
         metadata: dict,
         statistics: dict[str, LayerMoments] | None = None,
         projector: Head | None = None,
@@ -65,8 +67,18 @@ class UniversalNetwork(nn.Module):
         return low, high
 
     @property
+    def needs_calibration(self) -> bool:
+        """Whether there are batch norms, in the backbone or in a projector that was kept."""
+        return bool(all_norms(self.backbone, self.projector))
+
+    @property
     def calibrated_widths(self) -> list[float]:
-        """Widths with statistics, widest first; a width that rounds to the same channels needs none of its own."""
+        """Widths with statistics, widest first; a width that rounds to the same channels needs none of its own.
+
+        Without batch norms: one width for each distinct sub-network of the range.
+        """
+        if not self.needs_calibration:
+            return self.backbone.width_space(*self.width_range).short_names()[::-1]
         return sorted(self.metadata["calibration"]["widths"], reverse=True)
 
     @property
@@ -75,8 +87,10 @@ class UniversalNetwork(nn.Module):
         return weights_hash(network_state(self.backbone, self.projector))
 
     def moments(self, width: float) -> LayerMoments:
-        """Statistics of ``width``; UncalibratedWidthError names the widths that have them."""
+        """Statistics of ``width``, none without batch norms; UncalibratedWidthError names the widths that have them."""
         key = self.backbone.channels(check_width(width, *self.width_range)).key
+        if not self.needs_calibration:
+            return {}
         if key not in self.statistics:
             known = ", ".join(f"{w:g}" for w in self.calibrated_widths) or "none"
             raise UncalibratedWidthError(f"width {width:g} is not calibrated; calibrated widths: {known}")
@@ -106,10 +120,12 @@ class UniversalNetwork(nn.Module):
         """Estimate the statistics of ``widths`` from one pass over ``loader`` (normalised images [B, 3, H, W]).
 
         Replaces statistics that these widths had. The metadata records all calibrated widths and, of the last
-        calibration, the batch size, the number of batches and ``settings``.
+        calibration, the batch size, the number of batches and ``settings``. Without batch norms nothing is read.
         """
         for width in widths:
             check_width(width, *self.width_range)
+        if not self.needs_calibration:
+            return
         device = next(self.backbone.parameters()).device
         sizes: list[int] = []
 
@@ -128,7 +144,7 @@ class UniversalNetwork(nn.Module):
         self.metadata["calibration"] = {**record, **last, "widths": sorted([*known, *widths], reverse=True)}
 
     def extract(self, width: float) -> nn.Module:
-        """A plain module of this width, in eval mode, with torchvision's names and ``fc = Identity``."""
+        """A plain module of this width, in eval mode, with torchvision's (timm's) names and no classifier."""
         moments = self.moments(width)
         self._check_fresh()
         return extract(self.backbone, self.backbone.channels(width), moments)
@@ -177,12 +193,10 @@ class UniversalNetwork(nn.Module):
         return path
 
 
-def backbone_cost(backbone: nn.Module, width: float, image_size: int = 224, num_classes: int = 0) -> Cost:
+def backbone_cost(backbone: SlimBackbone, width: float, image_size: int = 224, num_classes: int = 0) -> Cost:
     """Cost of the plain network of ``width``; with ``num_classes`` a linear classifier is added."""
     with torch.device("meta"):
-        plain = backbone.plain(backbone.channels(width))
-        if num_classes:
-            plain.fc = nn.Linear(backbone.features(width), num_classes)
+        plain = backbone.plain(backbone.channels(width), num_classes)
     return cost(plain, image_size)
 
 

@@ -72,7 +72,7 @@ class MoCoV3(Objective):
         self.settings, self.chunks, self.width_max = settings, chunks, width_max
         hidden, outputs = settings.hidden, settings.outputs
         self.backbone = backbone
-        self.projector = plain_mlp([backbone.features(WIDTH_MAX), hidden, hidden, outputs])
+        self.projector = plain_mlp([backbone.num_features(WIDTH_MAX), hidden, hidden, outputs])
         self.predictor = plain_mlp([outputs, hidden, outputs])
         self.sub_predictor = plain_mlp([outputs, hidden, outputs]) if settings.keys == "base" else None
         self.momentum_encoder = MomentumEncoder(self.backbone, self.projector)

@@ -71,7 +71,7 @@ class Seed(Objective):
         self.views = 1 if settings.loss == "queue" else 2
         outputs = teacher.projector.outputs
         self.backbone = backbone
-        self.projector = projector(backbone.features(WIDTH_MAX), settings.hidden, outputs)
+        self.projector = projector(backbone.num_features(WIDTH_MAX), settings.hidden, outputs)
         self.predictor = predictor(outputs, settings.hidden) if settings.loss == "mse" else None
         self.teacher = teacher.requires_grad_(False).eval()
         self.teacher_name = f"{teacher.metadata['method']}-{teacher.metadata['backbone']['name']}"

@@ -49,7 +49,7 @@ class Objective(nn.Module):
     views = 2
     momentum_each_width = False
     backbone: nn.Module
-    projector: nn.Module | None = None
+    projector: nn.Module | None
     teacher_name: str | None = None
 
     def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:

@@ -48,7 +48,8 @@ class Supervised(Objective):
             raise UserError(f"supervised training needs at least 2 classes, the data set has {classes}")
         self.settings, self.chunks = settings, chunks
         self.backbone = backbone
-        self.classifier = SlimLinear(backbone.features(WIDTH_MAX), classes)
+        self.projector = None
+        self.classifier = SlimLinear(backbone.num_features(WIDTH_MAX), classes)
 
     def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
         (x,) = batch.views

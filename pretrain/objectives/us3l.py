@@ -90,7 +90,7 @@ class US3L(Objective):
         outputs = settings.outputs or (256 if settings.base == "infonce" else 2048)
         simsiam = settings.base == "mse" and not settings.has_momentum
         self.backbone = backbone
-        self.projector = projector(backbone.features(WIDTH_MAX), settings.hidden, outputs, final_norm=simsiam)
+        self.projector = projector(backbone.num_features(WIDTH_MAX), settings.hidden, outputs, final_norm=simsiam)
         self.predictor = predictor(outputs, settings.hidden) if settings.base == "mse" else None
         self.aux_head = predictor(outputs, settings.hidden) if settings.aux_head else None
         self.momentum_encoder = MomentumEncoder(self.backbone, self.projector) if settings.has_momentum else None

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @dataclass(frozen=True)
 class Cost:
-    """params: trainable parameters. macs: multiply-accumulates of convolutions and linear layers for one image.
+    """params: all parameters. macs: multiply-accumulates of convolutions, linear layers and attention for one image.
 
     Batch norms are not counted; the paper's Table 6 adds 2 operations for each of their output elements.
     """

@@ -102,6 +102,11 @@ class PlainResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    @property
+    def name(self) -> str:
+        """The backbone's name, e.g. ``resnet18``."""
+        return f"resnet{self.depth}"
+
     def _stage(self, i: int, inputs: int) -> nn.Sequential:
         block = BasicBlock if self.depth == 18 else Bottleneck
         inner, outer, stride = self.channels.inner[i], self.channels.outer[i], 1 if i == 0 else 2

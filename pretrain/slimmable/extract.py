@@ -6,17 +6,18 @@ Its output is bit-equal to the slimmable network's at that width on the CPU: the
 import torch
 from torch import Tensor, nn
 
+from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.calibrate import LayerMoments
 from pretrain.slimmable.norms import batch_norms
 
 
-def extract(backbone: nn.Module, channels, moments: LayerMoments) -> nn.Module:
+def extract(backbone: SlimBackbone, channels, moments: LayerMoments) -> nn.Module:
     """The sub-network ``channels`` of ``backbone`` as ``backbone.plain(channels)``, in eval mode.
 
     moments: (mean, variance) [c] of each batch norm by name, which become its running statistics.
     """
     plain = backbone.plain(channels)
-    state = sliced_state(backbone.state_dict(), moments, plain.state_dict())
+    state = sliced_state(backbone, channels, moments, plain.state_dict())
     for name, norm in batch_norms(backbone).items():
         if norm.private is not None:  # a set of affine parameters of its own, not a prefix
             weight, bias = norm.affine(len(state[f"{name}.weight"]))
@@ -25,16 +26,18 @@ def extract(backbone: nn.Module, channels, moments: LayerMoments) -> nn.Module:
     return plain.eval()
 
 
-def sliced_state(full: dict[str, Tensor], moments: LayerMoments, shapes: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state that a plain network of shapes ``shapes`` takes: prefix slices of ``full`` and the given statistics."""
-    statistics = {}
+def sliced_state(
+    backbone: SlimBackbone, channels, moments: LayerMoments, shapes: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The state that a plain network of shapes ``shapes`` takes: cuts of the backbone's and the given statistics."""
+    full, statistics = backbone.state_dict(), {}
     for name, (mean, variance) in moments.items():
         statistics[f"{name}.running_mean"] = mean
         statistics[f"{name}.running_var"] = variance
     state = {}
     for name, like in shapes.items():
         if name in full:
-            state[name] = full[name][tuple(slice(size) for size in like.shape)].clone()
+            state[name] = backbone.cut(name, full[name], channels, tuple(like.shape)).clone()
         elif name.endswith("num_batches_tracked"):
             state[name] = torch.zeros_like(like)
         else:

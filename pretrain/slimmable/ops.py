@@ -25,11 +25,39 @@ class SlimConv2d(nn.Conv2d):
         return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation)
 
 
+class SlimDepthwiseConv2d(nn.Conv2d):
+    """``conv(x)``: [B, c, H, W] -> [B, c, H', W'], a 3x3 kernel a channel: ``W[:c]``, ``groups = c``; no bias."""
+
+    def __init__(self, channels: int, stride: int = 1):
+        super().__init__(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        return F.conv2d(x, self.weight[:channels], None, self.stride, self.padding, self.dilation, groups=channels)
+
+
 class SlimLinear(nn.Linear):
     """``linear(x)``: [B, c_in] -> [B, out_features] with the weight ``W[:, :c_in]``; the output keeps its full size."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight[:, : x.shape[1]], self.bias)
+
+
+class SlimLayerNorm(nn.LayerNorm):
+    """``norm(x)``: layer norm over the last dimension, all c channels of it, with the first c of weight and bias."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[-1]
+        return F.layer_norm(x, (channels,), self.weight[:channels], self.bias[:channels], self.eps)
+
+
+def first_of_each(tensor: Tensor, dim: int, parts: int, size: int) -> Tensor:
+    """The first ``size`` entries of each of ``parts`` equal parts of dimension ``dim``: how attention heads are cut.
+
+    >>> first_of_each(torch.arange(6), 0, parts=2, size=2).tolist()
+    [0, 1, 3, 4]
+    """
+    return tensor.unflatten(dim, (parts, -1)).narrow(dim + 1, 0, size).flatten(dim, dim + 1)
 
 
 class SlimBatchNorm(nn.Module):

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.plain.resnet import BLOCKS, STEMS, PlainResNet, ResNetChannels, projects
+from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.norms import batch_statistics
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, Statistics
-from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, check_width, round_channels
+from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_channels
 
 Norm = Callable[[int], SlimBatchNorm]
 
@@ -55,7 +56,7 @@ class SlimBottleneck(nn.Module):
         return torch.relu_(y + (x if self.downsample is None else self.downsample(x, outer, statistics)))
 
 
-class SlimResNet(nn.Module):
+class SlimResNet(SlimBackbone):
     """``backbone(x, width)``: [B, 3, H, W] -> [B, c(w)] pooled features, normalised by the batch's own statistics.
 
     It keeps no statistics, so in eval mode they must be given, as ``UniversalNetwork`` does: UncalibratedWidthError.
@@ -95,9 +96,8 @@ class SlimResNet(nn.Module):
 
     @property
     def arguments(self) -> dict:
-        """What ``create_backbone`` needs to build this again."""
         arguments = {"name": f"resnet{self.depth}", "stem": self.stem, "base_channels": self.base_channels}
-        return arguments | ({"private_norms": list(self.private_norms)} if self.private_norms else {})
+        return arguments | ({"private_norms": self.private_norms} if self.private_norms else {})
 
     def channels(self, width: float) -> ResNetChannels:
         """The channels of every layer at ``width``; each layer rounds by itself."""
@@ -110,24 +110,21 @@ class SlimResNet(nn.Module):
         )
 
     def width_space(self, low: float = WIDTH_MIN, high: float = WIDTH_MAX) -> WidthSpace:
-        """The distinct sub-networks with widths in [low, high]."""
         base = {self.base_channels * 2**i for i in range(4 if self.depth == 18 else 6)}
         return WidthSpace.of(self.channels, base, low, high)
 
-    def features(self, width: float) -> int:
-        """Number of pooled features at ``width``."""
+    def num_features(self, width: float) -> int:
         return self.channels(width).outer[-1]
 
     def forward(self, x: Tensor, width: float | ResNetChannels, statistics: Statistics | None = None) -> Tensor:
         if statistics is None:
             statistics = batch_statistics(self, width)
-        channels = self.channels(check_width(width)) if isinstance(width, int | float) else width
+        channels = self.planned(width)
         x = self.maxpool(torch.relu_(self.bn1(self.conv1(x, channels.stem), statistics)))
         for i, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4)):
             for block in stage:
                 x = block(x, channels.inner[i], channels.outer[i], statistics)
         return torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1)
 
-    def plain(self, channels: ResNetChannels) -> PlainResNet:
-        """An ordinary network of these channels with fresh weights, the target of extraction."""
-        return PlainResNet(self.depth, channels, self.stem)
+    def plain(self, channels: ResNetChannels, num_classes: int = 0) -> PlainResNet:
+        return PlainResNet(self.depth, channels, self.stem, num_classes)

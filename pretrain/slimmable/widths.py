@@ -90,6 +90,15 @@ class WidthSpace:
         check_width(width, self.low, self.high)
         return self.names[bisect_right(self.edges, width) - 1]
 
+    def short_names(self) -> list[float]:
+        """One width per interval, ascending, of as few decimals as it takes: for people."""
+
+        def shortest(name: float) -> float:
+            rounded = (round(name, digits) for digits in range(1, 7))
+            return next((w for w in rounded if self.low <= w <= self.high and self.snap(w) == name), name)
+
+        return [shortest(name) for name in self.names]
+
     def draw(self, count: int, low: float, high: float, seed: int, iteration: int) -> list[float]:
         """``count`` sub-networks, each as if by a uniform width of [low, high]; a pure function of its arguments."""
         check_width(low, self.low, self.high)

@@ -21,7 +21,7 @@ def tiny_config(**changes) -> PretrainConfig:
     return validate(values)
 
 
-def universal(name: str = "resnet18", stem: str = "imagenet", widths: tuple[float, ...] = (1.0, 0.5), **options):
+def universal(name: str = "resnet18", stem: str | None = None, widths: tuple[float, ...] = (1.0, 0.5), **options):
     """A random universal network, its norms away from their initial values, calibrated on random images."""
     backbone = create_backbone(name, stem, **options)
     with torch.no_grad():

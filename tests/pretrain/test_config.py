@@ -72,6 +72,31 @@ def test_calibration_views_given_in_part_keep_linear_evaluations_rest(repository
     assert (large.crop_scale, large.interpolation, large.jitter_p) == ((0.08, 1.0), "bicubic", 0.0)
 
 
+def test_a_backbones_defaults_are_filled_in_and_options_of_others_left_out():
+    """So configs and checkpoints of before other backbones existed stay what they are."""
+    assert tiny_config().as_dict()["backbone"] == {"name": "resnet18", "stem": "imagenet", "base_channels": 8}
+    vit = tiny_config(backbone={"name": "vit_tiny", "base_channels": None}, data={"image_size": 64})
+    assert vit.as_dict()["backbone"] == {
+        "name": "vit_tiny", "image_size": 64, "patch_size": 16, "depth": 12, "slim": "embedding"
+    }  # fmt: skip
+    assert str(vit.backbone) == "vit_tiny (image_size 64, patch_size 16, depth 12, slim embedding)"
+
+
+@pytest.mark.parametrize(
+    ("backbone", "message"),
+    [
+        ({"name": "vit_tiny"}, "vit_tiny has no option 'base_channels'"),
+        ({"name": "mobilnetv2"}, "unknown backbone 'mobilnetv2'; did you mean 'mobilenetv2'"),
+        ({"patch_size": 4}, "resnet18 has no option 'patch_size'"),
+        ({"patchsize": 4}, "unknown config key 'backbone.patchsize'; did you mean 'patch_size'"),
+        ({"name": "vit_tiny", "base_channels": None, "image_size": 64}, "image_size is 64, but data.image_size is 32"),
+    ],
+)
+def test_options_that_a_backbone_does_not_have_are_named(backbone, message):
+    with pytest.raises(UserError, match=message):
+        tiny_config(backbone=backbone)
+
+
 def test_a_file_that_is_no_config_is_refused(repository):
     with pytest.raises(UserError, match=r"README.md is no valid config"):
         load_config(repository / "README.md", [])

@@ -7,6 +7,7 @@ from pretrain.backbones import create_backbone
 from pretrain.errors import UserError
 from pretrain.objectives.us3l import US3L, US3LSettings
 from pretrain.optim import GroupRegularisation, Optimizer, create_optimizer, group_strength
+from tests.pretrain.networks import TINY
 from tests.requirements import requires
 
 
@@ -81,6 +82,19 @@ def test_the_optimizer_is_sgd_with_momentum():
         velocity = 0.9 * velocity + gradient
         expected -= 0.5 * velocity
     torch.testing.assert_close(weight.detach(), expected)
+
+
+@pytest.mark.parametrize(("name", "options"), TINY.values(), ids=TINY)
+def test_convolutions_and_batch_norms_of_the_backbone_are_grouped_and_nothing_else(name, options):
+    """Depthwise convolutions too; not linear layers, layer norms, tokens and heads, nor what is frozen."""
+    net = US3L(create_backbone(name, **options), US3LSettings(hidden=16, outputs=8))
+    names = {parameter: key for key, parameter in net.named_parameters()}
+    terms = GroupRegularisation(net, net.backbone, Optimizer()).terms
+    grouped = {names[parameter] for parameter, strength in terms if len(strength.unique()) == 8}
+    plain = {names[parameter] for parameter, strength in terms if len(strength.unique()) == 1}
+    trained = {key for parameter, key in names.items() if parameter.requires_grad}
+    expected = {key for key in trained if key.startswith("backbone.") and not name.startswith("vit")}
+    assert (grouped, plain) == (expected, trained - expected)
 
 
 def test_the_momentum_encoder_is_not_regularised():

@@ -57,7 +57,7 @@ def test_a_width_outside_the_range_is_an_error(net):
 
 def test_a_width_can_be_calibrated_later(net):
     net.calibrate([torch.randn(4, 3, 32, 32), torch.randn(2, 3, 32, 32)], widths=[0.8], seed=5)
-    assert net(torch.randn(2, 3, 32, 32), width=0.8).shape == (2, net.backbone.features(0.8))
+    assert net(torch.randn(2, 3, 32, 32), width=0.8).shape == (2, net.backbone.num_features(0.8))
     assert net.calibrated_widths == [1.0, 0.8, 0.5, 0.3]
     recorded = net.metadata["calibration"]
     assert (recorded["batch_size"], recorded["batches"], recorded["seed"]) == (4, 2, 5)

@@ -244,6 +244,50 @@ def test_torchvisions_own_class_loads_the_full_width(name, networks, tmp_path):
         assert torch.equal(model(images()), plain(images()))
 
 
+@pytest.mark.parametrize("width", [1.0, 0.5])
+def test_torchvisions_mobilenet_loads_any_width_multiplier_that_it_computes_alike(width, tmp_path):
+    import torchvision
+
+    net = universal("mobilenetv2", widths=(width,))
+    plain = net.extract(width)
+    (path,) = convert(plain, "torchvision", tmp_path, net.metadata)
+    model = torchvision.models.mobilenet_v2(width_mult=width).eval()
+    missing, unexpected = model.load_state_dict(torch.load(path, weights_only=True), strict=False)
+    assert (missing, unexpected) == (["classifier.1.weight", "classifier.1.bias"], [])
+    model.classifier = torch.nn.Identity()
+    with torch.no_grad():
+        assert torch.equal(model(images()), plain(images()))
+
+
+VIT = {"image_size": 32, "patch_size": 8, "depth": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "target", "message"),
+    [
+        ("mobilenetv2", {}, "detectron2", "no class that computes mobilenetv2; expected resnet18 or resnet50"),
+        ("vit_tiny", VIT, "detectron2", "no class that computes vit_tiny; expected resnet18 or resnet50"),
+        ("vit_small", VIT, "torchvision", "cannot say vit_small; expected resnet18, resnet50 or mobilenetv2"),
+        ("mobilenetv2", {"stem": "cifar"}, "torchvision", "other strides than a cifar stem; expected"),
+        ("mobilenetv2", {}, "torchvision", "shortcut where stem and first block both have 8 channels"),
+    ],
+)
+def test_a_backbone_that_a_target_cannot_say_gets_one_line(name, options, target, message, tmp_path):
+    net = universal(name, widths=(0.25,), **options)
+    with pytest.raises(UserError, match=message) as error:
+        convert(net.extract(0.25), target, tmp_path, net.metadata)
+    assert "\n" not in str(error.value) and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "options"), [("mobilenetv2", {}), ("vit_tiny", VIT)])
+def test_safetensors_take_every_backbone(name, options, tmp_path):
+    net = universal(name, widths=(0.5,), **options)
+    (path,) = convert(net.extract(0.5), "safetensors", tmp_path, net.metadata)
+    assert path.name == f"{name}.safetensors"
+    with safe_open(path, "pt") as file:
+        assert set(file.keys()) == set(net.extract(0.5).state_dict())
+
+
 def test_safetensors_hold_the_same_names_and_where_they_come_from(networks, tmp_path):
     net = networks["resnet18"]
     plain = net.extract(0.9)

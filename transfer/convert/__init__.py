@@ -3,13 +3,14 @@
 import importlib
 from pathlib import Path
 
+from torch import nn
+
 from pretrain.errors import UserError, nearest
-from pretrain.plain.resnet import PlainResNet
 
 TARGETS = ("detectron2", "torchvision", "safetensors")
 
 
-def convert(plain: PlainResNet, target: str, output: Path, metadata: dict) -> list[Path]:
+def convert(plain: nn.Module, target: str, output: Path, metadata: dict) -> list[Path]:
     """Write ``plain`` for ``target`` into the folder ``output`` and return the paths, the main file first.
 
     metadata: of the universal checkpoint (``mean`` and ``std`` of RGB images in [0, 1]).

@@ -11,6 +11,7 @@ the yaml derives all channels from the stem's and the first stage's, which fits 
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from pretrain.errors import UserError
 from pretrain.plain.resnet import BLOCKS, PlainResNet, projects
@@ -22,11 +23,11 @@ NAME = "mask_rcnn_fpn"
 ZOO_YAML = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml"
 
 
-def write(plain: PlainResNet, output: Path, metadata: dict) -> list[Path]:
+def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     """Write the LazyConfig, the weights and, where it can say them, the yaml; the weights come first on the disk.
 
-    Errors: UserError for a CIFAR stem; RuntimeError, before anything is replaced, if the features of res2 to res5 that
-    detectron2 computes from the files differ from ``plain.stages``.
+    Errors: UserError for a backbone that is no ResNet or has a CIFAR stem; RuntimeError, before anything is replaced,
+    if the features of res2 to res5 that detectron2 computes from the files differ from ``plain.stages``.
     """
     check_sayable(plain)
     require_detectron2()
@@ -46,13 +47,15 @@ def write(plain: PlainResNet, output: Path, metadata: dict) -> list[Path]:
     return paths
 
 
-def check_sayable(plain: PlainResNet) -> None:
+def check_sayable(plain: nn.Module) -> None:
     """UserError unless detectron2's classes can build ``plain``.
 
     The stages must have the strides 4, 8, 16, 32 of detectron2's stem and pyramid, and the first block of each a
     projection exactly where the channels change, which is where detectron2 puts one: true of every width of ResNet-18
     and 50 in [0.25, 1], but not of one so narrow that neighbouring stages round to the same channels.
     """
+    if not isinstance(plain, PlainResNet):
+        raise UserError(f"detectron2 has no class that computes {plain.name}; expected resnet18 or resnet50")
     if plain.stem != "imagenet":
         raise UserError(
             f"a {plain.stem} stem has strides 1, 2, 4, 8, but detection needs 4, 8, 16, 32; "

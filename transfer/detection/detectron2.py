@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from pretrain.cli import checked_device
 from pretrain.errors import NonFiniteLossError, UserError
 from pretrain.plain.cost import cost
-from pretrain.plain.resnet import PlainResNet
 from transfer.convert import convert
 from transfer.detection.datasets import CocoData, read_coco, registered
 from transfer.detection.installed import require_detectron2, without_deprecations
@@ -73,7 +73,7 @@ def on_devices(settings: Settings) -> Settings:
     return Settings(**{**vars(settings), "device": device})
 
 
-def plain_backbone(source: Source, width: float, seed: int) -> PlainResNet:
+def plain_backbone(source: Source, width: float, seed: int) -> nn.Module:
     """The plain network of ``width``: pretrained and calibrated, or with weights drawn by ``seed``."""
     source.check_widths([width])
     if not source.is_random:

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.backbones import create_backbone
 from pretrain.errors import UserError
 from pretrain.slimmable.widths import round_channels
+
+NUMBERS = {"resnet18": 90, "resnet50": 378, "mobilenetv2": 57, "vit_tiny": 7, "vit_small": 13}
 
 
 @given(st.integers(1, 4096), st.floats(0.25, 1.0))
@@ -25,9 +28,10 @@ def test_channels_of_resnet50_at_0_9_are_those_of_the_method():
     assert channels.outer == (232, 464, 920, 1840)
 
 
-@pytest.mark.parametrize(("name", "count"), [("resnet18", 90), ("resnet50", 378)])
+@pytest.mark.parametrize(("name", "count"), NUMBERS.items())
 def test_the_number_of_distinct_subnetworks(name, count):
-    backbone = create_backbone(name)
+    with torch.device("meta"):
+        backbone = create_backbone(name)
     space = backbone.width_space()
     assert len(space) == count
     assert len({backbone.channels(w) for w in np.linspace(0.25, 1, 20001)}) == count
@@ -37,6 +41,17 @@ def test_the_number_of_distinct_subnetworks(name, count):
 def test_a_snapped_width_has_the_same_channels(width):
     backbone = create_backbone("resnet50", base_channels=16)
     assert backbone.channels(backbone.width_space().snap(width)) == backbone.channels(width)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vit_small"])
+def test_short_names_stand_for_the_same_sub_networks(name):
+    with torch.device("meta"):
+        backbone = create_backbone(name)
+    space = backbone.width_space(0.3, 0.95)
+    short = space.short_names()
+    assert [space.snap(width) for width in short] == list(space.names)
+    assert sum(len(str(width)) for width in short) < sum(len(str(width)) for width in space.names)
+    assert backbone.width_space(0.5, 0.5).short_names() == [0.5]
 
 
 def test_the_draw_has_the_distribution_of_a_uniform_width():

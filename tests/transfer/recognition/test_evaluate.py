@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from pretrain.errors import UncalibratedWidthError, UserError
+from tests.pretrain.helpers import universal
+from tests.pretrain.networks import TINY
 from transfer.recognition.evaluate import evaluate
 from transfer.recognition.settings import Settings
 from transfer.results import read_results
@@ -48,6 +50,24 @@ def test_random_weights_are_calibrated_here_and_kept_apart(network, image_folder
     [result] = evaluate(random, "folder", image_folder, [0.3], tmp_path, Settings("knn"), progress=False)
     assert (result.method, result.checkpoint, result.details["pretraining"]) == ("random", None, None)
     assert (tmp_path / "photos" / "knn" / "width_0.3_random" / "result.json").is_file()
+
+
+@pytest.mark.parametrize("variant", ["mobilenetv2-cifar", "vit_tiny-embedding", "vit_small-inputs"])
+def test_every_kind_of_backbone_is_evaluated(variant, image_folder, tmp_path):
+    torch.manual_seed(0)
+    name, options = TINY[variant]
+    net = universal(name, **options)
+    source = Source(net, "us3l", net.hash)
+    [knn, linear] = evaluate(source, "folder", image_folder, [0.5], tmp_path, QUICK, calibrate=True, progress=False)
+    assert linear.metrics["top1"] > 85 and knn.backbone == name
+    assert (linear.params, linear.macs) == tuple(vars(net.cost(0.5, image_size=32)).values())
+
+
+def test_a_random_backbone_without_batch_norms_needs_no_calibration(image_folder, tmp_path):
+    net = universal("vit_tiny", image_size=32, depth=1)
+    random = Source(net.reinitialised(0), "random", None)
+    [result] = evaluate(random, "folder", image_folder, [0.3], tmp_path, Settings("knn"), progress=False)
+    assert (result.method, result.width) == ("random", 0.3)
 
 
 def test_an_uncalibrated_width_names_the_others_and_the_way_out(source, image_folder, tmp_path):

@@ -1,0 +1,47 @@
+"""What every slimmable backbone offers to training, calibration, extraction and costs."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, check_width
+
+
+class SlimBackbone(nn.Module):
+    """A network that computes at any width with the first channels of its layers; the width is an argument.
+
+    ``forward(x, width, statistics=None)``: [B, 3, H, W] -> [B, num_features(width)]; ``width`` is a number in [0.25, 1]
+    or what ``channels`` gives. Channels are an immutable value with a ``key`` that names it in checkpoints.
+    """
+
+    @property
+    def arguments(self) -> dict:
+        """What ``create_backbone`` needs to build this again."""
+        raise NotImplementedError
+
+    def channels(self, width: float) -> Any:
+        """The channels of every layer at ``width``."""
+        raise NotImplementedError
+
+    def width_space(self, low: float = WIDTH_MIN, high: float = WIDTH_MAX) -> WidthSpace:
+        """The distinct sub-networks with widths in [low, high]."""
+        raise NotImplementedError
+
+    def num_features(self, width: float) -> int:
+        """Number of pooled features at ``width``."""
+        raise NotImplementedError
+
+    def plain(self, channels: Any, num_classes: int = 0) -> nn.Module:
+        """An ordinary network of these channels with fresh weights, the target of extraction.
+
+        With ``num_classes`` it ends in a linear classifier, named as the network's reference implementation names it.
+        """
+        raise NotImplementedError
+
+    def planned(self, width: Any) -> Any:
+        """The channels that ``forward`` was asked for; UserError for a number outside [0.25, 1]."""
+        return self.channels(check_width(width)) if isinstance(width, int | float) else width
+
+    def cut(self, name: str, tensor: Tensor, channels: Any, shape: tuple[int, ...]) -> Tensor:
+        """The part of the full parameter ``name`` that ``channels`` use, of ``shape``: the first of each dimension."""
+        return tensor[tuple(slice(size) for size in shape)]

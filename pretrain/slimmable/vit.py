@@ -1,0 +1,159 @@
+"""Slimmable vision transformers. Parameter names are timm's; the embedding dimension shrinks in all layers.
+
+US3L (CVPR 2023), section 4.2: the number of heads stays, so q, k and v shrink within each head. docs/method.md, section
+1. ``slim = "inputs"`` is the released program's variant, in which only what the linear layers read shrinks.
+"""
+
+from math import lcm
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pretrain.errors import UserError
+from pretrain.plain.vit import (
+    MLP_RATIO,
+    NORM_EPS,
+    PatchEmbed,
+    PlainViT,
+    ViTChannels,
+    attention,
+    check_image,
+    first,
+    initialise,
+    position_embedding,
+)  # fmt: skip
+from pretrain.slimmable.backbone import SlimBackbone
+from pretrain.slimmable.ops import SlimLayerNorm, Statistics, first_of_each
+from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_channels
+
+SIZES = {"vit_tiny": (192, 6), "vit_small": (384, 12)}
+SLIM = ("embedding", "inputs")
+
+
+def qkv_part(tensor: Tensor, heads: int, channels: ViTChannels) -> Tensor:
+    """Rows [3 C, ...] of q, k, v -> [3 embed, ...]: the first of each head."""
+    return first_of_each(tensor, 0, 3 * heads, channels.embed // heads)
+
+
+def proj_part(weight: Tensor, heads: int, channels: ViTChannels) -> Tensor:
+    """[C, C] -> [embed, inputs]: the columns of what is left of each head, of which the layer reads the first."""
+    columns = first_of_each(weight[: channels.embed], 1, heads, channels.embed // heads)
+    return columns[:, : channels.inputs]
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The weight laid out as an extracted network has it, which makes the two bit-equal."""
+    return F.linear(x, weight.contiguous(), bias.contiguous())
+
+
+class SlimAttention(nn.Module):
+    def __init__(self, embed: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.proj = nn.Linear(embed, 3 * embed), nn.Linear(embed, embed)
+
+    def forward(self, x: Tensor, channels: ViTChannels) -> Tensor:
+        weight = qkv_part(self.qkv.weight, self.heads, channels)[:, : channels.inputs]
+        x = linear(first(x, channels.inputs), weight, qkv_part(self.qkv.bias, self.heads, channels))
+        x = first(attention(x, self.heads), channels.inputs)
+        return linear(x, proj_part(self.proj.weight, self.heads, channels), self.proj.bias[: channels.embed])
+
+
+class SlimMlp(nn.Module):
+    def __init__(self, embed: int):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(embed, MLP_RATIO * embed), nn.Linear(MLP_RATIO * embed, embed)
+
+    def forward(self, x: Tensor, channels: ViTChannels) -> Tensor:
+        embed, inputs = channels.embed, channels.inputs
+        hidden, read = MLP_RATIO * embed, MLP_RATIO * inputs
+        x = F.gelu(linear(first(x, inputs), self.fc1.weight[:hidden, :inputs], self.fc1.bias[:hidden]))
+        return linear(first(x, read), self.fc2.weight[:embed, :read], self.fc2.bias[:embed])
+
+
+class SlimBlock(nn.Module):
+    def __init__(self, embed: int, heads: int):
+        super().__init__()
+        self.norm1, self.attn = SlimLayerNorm(embed, NORM_EPS), SlimAttention(embed, heads)
+        self.norm2, self.mlp = SlimLayerNorm(embed, NORM_EPS), SlimMlp(embed)
+
+    def forward(self, x: Tensor, channels: ViTChannels) -> Tensor:
+        x = x + self.attn(self.norm1(x), channels)
+        return x + self.mlp(self.norm2(x), channels)
+
+
+class SlimViT(SlimBackbone):
+    """``backbone(x, width)``: [B, 3, image_size, image_size] -> [B, c(w)], the class token.
+
+    It has no batch norm, so it needs no statistics and no calibration. The patch projection is random and frozen and
+    the position embedding fixed, as in MoCo v3: parameters that need no gradient, saved and extracted like any other.
+
+    name: ``vit_tiny`` (192 channels, 6 heads) or ``vit_small`` (384, 12). patch_size: by default 16, 4 for images
+    smaller than 64 px. slim: ``embedding``, or ``inputs`` for full features whose layers read the first c(w) of their
+    inputs. Both round c(w) to a multiple of lcm(8, heads).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        image_size: int = 224,
+        patch_size: int | None = None,
+        depth: int = 12,
+        slim: str = "embedding",
+    ):
+        super().__init__()
+        patch_size = patch_size or (16 if image_size >= 64 else 4)
+        if image_size % patch_size:
+            raise UserError(f"patches of {patch_size} px do not fill an image of {image_size} px; expected a divisor")
+        self.name, self.image_size, self.patch_size, self.depth, self.slim = name, image_size, patch_size, depth, slim
+        self.embed, self.heads = SIZES[name]
+        self.patch_embed = PatchEmbed(self.embed, patch_size).requires_grad_(False)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed))
+        self.pos_embed = nn.Parameter(position_embedding(self.embed, image_size // patch_size), requires_grad=False)
+        self.blocks = nn.ModuleList(SlimBlock(self.embed, self.heads) for _ in range(depth))
+        self.norm = SlimLayerNorm(self.embed, NORM_EPS)
+        initialise(self)
+
+    @property
+    def arguments(self) -> dict:
+        return {
+            "name": self.name, "image_size": self.image_size, "patch_size": self.patch_size, "depth": self.depth,
+            "slim": self.slim,
+        }  # fmt: skip
+
+    @property
+    def divisor(self) -> int:
+        return lcm(8, self.heads)
+
+    def channels(self, width: float) -> ViTChannels:
+        """One number for all layers: that of the residual stream, or of the inputs alone."""
+        count = round_channels(self.embed, width, self.divisor)
+        return ViTChannels(self.embed if self.slim == "inputs" else count, count)
+
+    def width_space(self, low: float = WIDTH_MIN, high: float = WIDTH_MAX) -> WidthSpace:
+        return WidthSpace.of(self.channels, {self.embed}, low, high, self.divisor)
+
+    def num_features(self, width: float) -> int:
+        return self.channels(width).embed
+
+    def forward(self, x: Tensor, width: float | ViTChannels, statistics: Statistics | None = None) -> Tensor:
+        """statistics: taken as by every backbone and not needed."""
+        check_image(x, self.image_size)
+        channels = self.planned(width)
+        c, patches = channels.embed, self.patch_embed.proj
+        x = F.conv2d(x, patches.weight[:c], patches.bias[:c], patches.stride).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls_token[..., :c].expand(len(x), -1, -1), x], dim=1) + self.pos_embed[..., :c]
+        for block in self.blocks:
+            x = block(x, channels)
+        return self.norm(x)[:, 0]
+
+    def plain(self, channels: ViTChannels, num_classes: int = 0) -> PlainViT:
+        return PlainViT(channels, self.heads, self.depth, self.image_size, self.patch_size, num_classes, self.name)
+
+    def cut(self, name: str, tensor: Tensor, channels: ViTChannels, shape: tuple[int, ...]) -> Tensor:
+        if ".attn.qkv." in name:
+            tensor = qkv_part(tensor, self.heads, channels)
+        elif name.endswith(".attn.proj.weight"):
+            tensor = proj_part(tensor, self.heads, channels)
+        return super().cut(name, tensor, channels, shape)
