@@ -114,7 +114,10 @@ class UniversalNetwork(nn.Module):
 
     def _fixed(self, width: float, device: torch.device) -> FixedStatistics:
         moments, norms = self.moments(width), all_norms(self.backbone, self.projector)
-        return FixedStatistics({norms[name]: tuple(t.to(device) for t in pair) for name, pair in moments.items()})
+        dtype = next(self.backbone.parameters()).dtype
+        return FixedStatistics(
+            {norms[name]: tuple(t.to(device, dtype) for t in pair) for name, pair in moments.items()}
+        )
 
     def calibrate(self, loader: Iterable[Tensor], widths: list[float], **settings) -> None:
         """Estimate the statistics of ``widths`` from one pass over ``loader`` (normalised images [B, 3, H, W]).

@@ -1,15 +1,3 @@
-"""US3L, ResNet-50 on ImageNet: 100 epochs of batch 512 at 224 px, by the paper's text (docs/method.md, section 5)."""
+"""US3L, ResNet-50 on ImageNet, by the paper's text (docs/method.md, section 5); the released recipe: table4/."""
 
-_base_ = ["_base_/us3l.py"]
-
-backbone = dict(name="resnet50", stem="imagenet")
-data = dict(
-    name="imagenet",
-    image_size=224,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-    views=dict(blur=0.5, blur_sigma=(0.1, 2.0)),
-    workers=8,
-)
-training = dict(epochs=100, batch_size=512, checkpoint_interval=1000, log_interval=50)
-calibration = dict(batch_size=512, batches=100, views=dict(crop_scale=(0.08, 1.0), jitter_p=0.0, grayscale=0.0))
+_base_ = ["_base_/us3l.py", "_base_/imagenet.py"]

@@ -131,7 +131,7 @@ def hue(x: Tensor, shift: Tensor) -> Tensor:
     chroma = value - x.amin(dim=1, keepdim=True)
     red, green, blue = x.split(1, dim=1)
     ahead = torch.where(most == 0, green - blue, torch.where(most == 1, blue - red, red - green))
-    sixth = ahead / torch.where(chroma == 0, 1.0, chroma) + 2.0 * most + 6.0 * shift
+    sixth = ahead / torch.where(chroma == 0, 1.0, chroma) + 2.0 * most.to(x.dtype) + 6.0 * shift
     k = (sixth + torch.tensor([5.0, 3.0, 1.0], device=x.device, dtype=x.dtype).view(1, 3, 1, 1)).remainder(6.0)
     return value - chroma * torch.minimum(k, 4.0 - k).clamp_(0.0, 1.0)
 

@@ -4,6 +4,7 @@ import torch
 
 from pretrain.backbones import create_backbone
 from pretrain.config import PretrainConfig, validate
+from pretrain.objectives.heads import projector
 from pretrain.universal import UniversalNetwork
 
 
@@ -36,3 +37,12 @@ def universal(name: str = "resnet18", stem: str | None = None, widths: tuple[flo
     net = UniversalNetwork(backbone, metadata)
     net.calibrate([torch.randn(4, 3, 32, 32)], list(widths))
     return net
+
+
+def universal_with_projector(outputs: int = 8) -> UniversalNetwork:
+    """A random universal network that kept its projector, as a teacher."""
+    net = universal(widths=(1.0,), base_channels=8)
+    features = net.backbone.num_features(1.0)
+    teacher = UniversalNetwork(net.backbone, net.metadata, projector=projector(features, hidden=16, outputs=outputs))
+    teacher.calibrate([torch.randn(4, 3, 32, 32)], [1.0])
+    return teacher

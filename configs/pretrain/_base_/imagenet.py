@@ -1,0 +1,13 @@
+"""ImageNet at 224 px: 100 epochs of batch 512."""
+
+backbone = dict(name="resnet50", stem="imagenet")
+data = dict(
+    name="imagenet",
+    image_size=224,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    views=dict(blur=0.5, blur_sigma=(0.1, 2.0)),
+    workers=8,
+)
+training = dict(epochs=100, batch_size=512, checkpoint_interval=1000, log_interval=50)
+calibration = dict(batch_size=512, batches=100, views=dict(crop_scale=(0.08, 1.0), jitter_p=0.0, grayscale=0.0))

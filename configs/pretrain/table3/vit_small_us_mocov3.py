@@ -1,0 +1,5 @@
+"""Table 3, ViT-Small."""
+
+_base_ = ["vit_tiny_us_mocov3.py"]
+
+backbone = dict(name="vit_small")

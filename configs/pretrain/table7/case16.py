@@ -1,0 +1,5 @@
+"""Table 7, case 16: case 14 with momentum targets."""
+
+_base_ = ["case12.py"]
+
+objective = dict(distill="infonce")

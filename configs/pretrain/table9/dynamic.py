@@ -1,0 +1,5 @@
+"""Table 9: dynamic sampling without the sandwich rule."""
+
+_base_ = ["both.py"]
+
+sampling = dict(sandwich=False)
