@@ -86,8 +86,9 @@ class Trainer:
         training = self.config.training
         self.optimizer.zero_grad()
         if training.update == "accumulate" and training.memory == "normal":
-            terms = self._backward(batch, widths).terms
+            terms, targets = self._backward(batch, widths)
             self._update()
+            self.model.finish_step(targets)
             return terms
         terms, targets = [], None
         for width in widths:
@@ -102,6 +103,7 @@ class Trainer:
             if per_width or last:
                 self._update()
                 self.optimizer.zero_grad()
+        self.model.finish_step(targets)
         return terms
 
     def _backward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:

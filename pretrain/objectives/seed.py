@@ -97,8 +97,6 @@ class Seed(Objective):
             else:
                 loss = mse(self.predictor(z, statistics).chunk(2), targets.chunk(2))
             terms.append(Term("base" if not terms else "distill", width, loss))
-        if self.predictor is None:
-            self._enqueue(targets)
         return Step(terms, targets)
 
     def embed(self, x: Tensor, width: float) -> Tensor:
@@ -114,9 +112,11 @@ class Seed(Objective):
             return -(goal * (similar[0] / self.settings.temperature).log_softmax(dim=1)).sum(dim=1).mean()
 
     @torch.no_grad()
-    def _enqueue(self, projections: Tensor) -> None:
-        """The oldest projections make room for those of all processes."""
-        fresh = all_gather(projections)[-len(self.queue) :].to(self.queue.dtype)
+    def finish_step(self, targets: Tensor) -> None:
+        """The oldest projections make room for those of all processes; after the gradients, which need the old ones."""
+        if self.predictor is not None:
+            return
+        fresh = all_gather(targets)[-len(self.queue) :].to(self.queue.dtype)
         places = (self.position + torch.arange(len(fresh), device=fresh.device)) % len(self.queue)
         self.queue[places] = fresh
         self.position.copy_((self.position + len(fresh)) % len(self.queue))

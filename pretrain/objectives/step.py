@@ -60,6 +60,9 @@ class Objective(nn.Module):
         """Normalised images [B, 3, H, W] -> [B, D], what the loss compares: watched for collapse."""
         raise NotImplementedError
 
+    def finish_step(self, targets: Tensor) -> None:
+        """Called once the gradients of a step with these ``targets`` are computed: for what a loss remembers."""
+
     def update_momentum(self, progress: float) -> None:
         """Move the momentum encoder, if there is one. progress: iteration / iterations, in [0, 1)."""
 

@@ -89,7 +89,7 @@ def test_nearest_neighbours_see_the_features_and_change_nothing():
     look = NearestNeighbours(train, test, 32, 400, 0, [0.3] * 3, [0.4] * 3, CPU)
     generator_state = torch.get_rng_state()
     found = look.accuracies(backbone, [1.0, 0.5])
-    assert found.keys() == {1.0, 0.5} and all(50 < accuracy <= 100 for accuracy in found.values())
+    assert found.keys() == {1.0, 0.5} and all(20 < accuracy <= 100 for accuracy in found.values())
     assert backbone.training and torch.equal(torch.get_rng_state(), generator_state)
     assert all(torch.equal(t, before[name]) for name, t in backbone.state_dict().items())
     assert look.accuracies(backbone, [1.0, 0.5]) == found

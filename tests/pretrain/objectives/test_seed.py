@@ -47,9 +47,9 @@ def test_seed_is_the_cross_entropy_of_two_softmaxes_over_teacher_and_queue():
 def test_the_teachers_projections_push_the_oldest_out_of_the_queue():
     net = model(queue=6)
     before, t = net.queue.clone(), normalize(net.teacher.project(batch(1).views[0]), dim=1)
-    net(batch(1), [1.0])
+    net.finish_step(net(batch(1), [1.0]).targets)
     torch.testing.assert_close(net.queue, torch.cat([t, before[4:]]))
-    net(batch(1), [1.0])
+    net.finish_step(net(batch(1), [1.0]).targets)
     torch.testing.assert_close(net.queue[4:], t[:2])
     torch.testing.assert_close(net.queue[:2], t[2:])
     assert int(net.position) == 2
