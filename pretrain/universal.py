@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 
 import safetensors
@@ -212,10 +213,10 @@ def network_state(backbone: nn.Module, projector: nn.Module | None) -> dict[str,
 
 
 def weights_hash(state: dict[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and bytes of a state dict, in sorted order."""
+    """SHA-256 over names (the backbone's without their prefix), shapes and bytes of a state dict, in sorted order."""
     digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
+    for name, value in sorted(((n.removeprefix("backbone."), t) for n, t in state.items()), key=itemgetter(0)):
+        tensor = value.detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
