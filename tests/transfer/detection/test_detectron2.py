@@ -10,8 +10,8 @@ import torch
 from pretrain.errors import NonFiniteLossError, UncalibratedWidthError, UserError
 from pretrain.plain.cost import cost
 from tests.requirements import requires
-from transfer.detection.datasets import read_coco, registered
-from transfer.detection.detectron2 import detect, launch, plain_backbone
+from transfer.detection.datasets import read_coco
+from transfer.detection.detectron2 import detect, launch
 from transfer.results import read_results
 from transfer.source import Source
 
@@ -66,9 +66,9 @@ def test_random_weights_are_drawn_by_the_seed_and_marked(source, random, setting
     record = detect(random, 0.25, settings, tmp_path)  # no calibration needed
     assert (record["method"], record["checkpoint"], record["details"]["pretraining"]) == ("random", None, None)
     assert (tmp_path / settings.data.name / "detection/width_0.25_random/result.json").is_file()
-    one, again, other = (plain_backbone(random, 0.5, seed).conv1.weight for seed in (0, 0, 1))
+    one, again, other = (random.plain(0.5, seed).conv1.weight for seed in (0, 0, 1))
     assert torch.equal(one, again) and not torch.equal(one, other)
-    assert not torch.equal(one, plain_backbone(source, 0.5, 0).conv1.weight)
+    assert not torch.equal(one, source.plain(0.5).conv1.weight)
 
 
 def test_a_resumed_training_goes_on_and_eval_only_repeats_the_evaluation(source, settings, tmp_path):
@@ -108,6 +108,7 @@ def test_a_perfect_detector_has_an_average_precision_of_100(source, settings, tm
     from pycocotools import mask as coco_mask
 
     from transfer.detection import training
+    from transfer.detection.registration import registered
 
     class Perfect(torch.nn.Module):
         def forward(self, inputs):
@@ -127,7 +128,7 @@ def test_a_perfect_detector_has_an_average_precision_of_100(source, settings, tm
     monkeypatch.setattr(training, "evaluate", lambda config, model: evaluate(config, Perfect()))
     data = read_coco(settings.data)
     with registered(data) as names:
-        truth = {x["image_id"]: x["annotations"] for x in DatasetCatalog.get(names["val"])}
+        truth = {x["image_id"]: x["annotations"] for x in DatasetCatalog.get(names["val"][0])}
     metrics = detect(source, 0.5, settings, tmp_path)["metrics"]
     for name in ("box/AP", "box/AP50", "box/AP75", "mask/AP", "mask/AP50", "mask/AP75"):
         assert metrics[name] == pytest.approx(100.0)
