@@ -36,7 +36,7 @@ class CocoData:
     train: Split | None
     val: Split
 
-    has_masks = True
+    has_masks, note = True, ""
 
     @property
     def name(self) -> str:
@@ -90,6 +90,8 @@ def read_coco(data: Path | None, need_train: bool = True) -> CocoData:
     """Find and check a data set. Errors: UserError for whatever would stop detectron2 later, in one line."""
     folder = find_coco(data)
     train, val = (read_split(folder, TRAIN) if need_train else None), read_split(folder, VAL)
+    if train and not train.object_areas:
+        raise UserError(f"{train.annotations} has crowds alone; expected objects to train on")
     if train and train.classes != val.classes:
         raise UserError(f"{train.annotations.name} and {val.annotations.name} have different categories")
     return CocoData(folder, train, val)

@@ -130,7 +130,8 @@ def summary(resolved: Resolved, data: CocoData | VocData) -> str:
     anchors = ", ".join(f"{size:g}" for level in rpn.anchor_generator.sizes for size in level)
     train_images = f"{data.train_count} training and " if data.train_count else ""
     lines = {
-        "data": f"{data.folder}: {train_images}{data.val_count} validation images, {len(data.classes)} classes",
+        "data": f"{data.folder}: {train_images}{data.val_count} validation images, {len(data.classes)} classes"
+        f"{data.note}",
         "images": f"shorter side {image_size(config.dataloader)} px, in training {', '.join(map(str, sizes))}",
         "anchors": f"{anchors} px",
         "proposals": f"{rpn.pre_nms_topk[0]} a level, {rpn.post_nms_topk[0]} an image after suppression "

@@ -77,6 +77,12 @@ class VocData:
     def val_count(self) -> int:
         return len(self.val.images)
 
+    @property
+    def note(self) -> str:
+        """What a user should know of the data beside its size."""
+        alone = len(self.train) == 1
+        return f"; {self.folder} has no VOC2012, trained is on VOC2007 alone" if alone else ""
+
     @cached_property
     def object_areas(self) -> tuple[float, ...]:
         """Square pixels of the boxes that are scored."""
