@@ -10,7 +10,6 @@ import torch
 from pretrain.errors import NonFiniteLossError, UncalibratedWidthError, UserError
 from pretrain.plain.cost import cost
 from tests.requirements import requires
-from transfer.detection.datasets import read_coco
 from transfer.detection.detectron2 import detect, launch
 from transfer.results import read_results
 from transfer.source import Source
@@ -99,40 +98,6 @@ def test_two_processes_share_a_batch(source, settings, tmp_path):
     record = detect(source, 0.5, replace(settings, num_gpus=2), tmp_path)
     assert record["details"]["processes"] == 2 and record["details"]["batch"] == 2
     assert record["metrics"]["box/AP"] is not None
-
-
-def test_a_perfect_detector_has_an_average_precision_of_100(source, settings, tmp_path, monkeypatch):
-    """Through loader, evaluator and result: a model that answers with the annotations."""
-    from detectron2.data import DatasetCatalog
-    from detectron2.structures import Boxes, BoxMode, Instances
-    from pycocotools import mask as coco_mask
-
-    from transfer.detection import training
-    from transfer.detection.registration import registered
-
-    class Perfect(torch.nn.Module):
-        def forward(self, inputs):
-            return [{"instances": self.answer(x)} for x in inputs]
-
-        def answer(self, x):
-            annotations = truth[x["image_id"]]
-            boxes = [BoxMode.convert(a["bbox"], BoxMode.XYWH_ABS, BoxMode.XYXY_ABS) for a in annotations]
-            masks = [coco_mask.decode(a["segmentation"]).astype(bool) for a in annotations]
-            return Instances(
-                (x["height"], x["width"]), pred_boxes=Boxes(torch.tensor(boxes)), scores=torch.ones(len(boxes)),
-                pred_classes=torch.tensor([a["category_id"] for a in annotations]),
-                pred_masks=torch.stack([torch.from_numpy(m) for m in masks]),
-            )  # fmt: skip
-
-    evaluate = training.evaluate
-    monkeypatch.setattr(training, "evaluate", lambda config, model: evaluate(config, Perfect()))
-    data = read_coco(settings.data)
-    with registered(data) as names:
-        truth = {x["image_id"]: x["annotations"] for x in DatasetCatalog.get(names["val"][0])}
-    metrics = detect(source, 0.5, settings, tmp_path)["metrics"]
-    for name in ("box/AP", "box/AP50", "box/AP75", "mask/AP", "mask/AP50", "mask/AP75"):
-        assert metrics[name] == pytest.approx(100.0)
-    assert metrics["box/APl"] is None  # a canvas of 64 pixels has no object of 96
 
 
 def test_mistakes_are_found_before_anything_trains(source, settings, tmp_path):
