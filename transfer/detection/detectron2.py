@@ -42,8 +42,8 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
 
     source: or a ``transfer.weights.PlainSource``. dataset: its name in results, by default the folder's. Everything
     is written to ``source.folder(output, dataset, "detection", width)``: the converted backbone, checkpoints, metrics,
-    log.txt, predictions and result.json. Errors: UserError for data, widths, backbones or settings that don't fit,
-    before anything trains; NonFiniteLossError.
+    log.txt, predictions and result.json; what an earlier training left there goes to ``previous/``. Errors: UserError
+    for data, widths, backbones or settings that don't fit, before anything trains; NonFiniteLossError.
 
     Example::
 
@@ -129,7 +129,7 @@ def run(job: Job) -> None:
 
     start, main = time.monotonic(), comm.is_main_process()
     if main and not (job.settings.resume or job.settings.eval_only):
-        training.clear(job.folder)
+        training.set_aside(job.folder)
     with registered(job.data) as names, progress.logging_to(job.folder / "log.txt", main):
         # here, as the norm depends on the number of processes
         resolved = resolve(job.settings, job.backbone, job.data, names, job.folder)

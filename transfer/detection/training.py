@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from transfer.detection.predictions import draw_predictions
 from transfer.detection.progress import ProgressBar
 from transfer.detection.resolution import image_size
 from transfer.detection.stream import evaluation_loader, training_loader
+from transfer.results import FILE_NAME
 
 log = logging.getLogger("detectron2.transfer")
 
@@ -70,7 +72,7 @@ def train(config, model: nn.Module, title: str, resume: bool) -> None:
     trainer.register_hooks(training_hooks(config, model, checkpointer, title))
     checkpointer.resume_or_load(config.train.init_checkpoint, resume=resume)
     start = trainer.iter + 1 if resume and checkpointer.has_checkpoint() else 0
-    if start and comm.is_main_process():
+    if resume and comm.is_main_process():
         cut_metrics(Path(config.train.output_dir) / "metrics.json", start)
     trainer.reset_data_loader(lambda: training_loader(config, start))
     try:
@@ -137,11 +139,18 @@ def evaluate(config, model: nn.Module) -> dict:
     return results
 
 
-def clear(folder: Path) -> None:
-    """Remove what an earlier training left in ``folder``: detectron2 would append to its metrics."""
-    for pattern in (
-        "metrics.json", "log.txt", "events.out.tfevents.*", "last_checkpoint", "model_*.pth", "result.json",
-        "predictions/*.jpg",
-    ):  # fmt: skip
-        for path in folder.glob(pattern):
-            path.unlink()
+def set_aside(folder: Path) -> None:
+    """Move what an earlier training left in ``folder`` to its ``previous/``: detectron2 would append to its metrics.
+
+    A result takes another name there, so that tables do not read it.
+    """
+    names = ("metrics.json", "log.txt", "events.out.tfevents.*", "last_checkpoint", "model_*.pth", "predictions",
+             "config.yaml", FILE_NAME)  # fmt: skip
+    found = [path for name in names for path in folder.glob(name)]
+    if not found:
+        return
+    previous = folder / "previous"
+    shutil.rmtree(previous, ignore_errors=True)
+    previous.mkdir()
+    for path in found:
+        path.rename(previous / (f"previous_{FILE_NAME}" if path.name == FILE_NAME else path.name))

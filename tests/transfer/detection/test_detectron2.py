@@ -9,6 +9,7 @@ import torch
 
 from pretrain.errors import NonFiniteLossError, UncalibratedWidthError, UserError
 from pretrain.plain.cost import cost
+from tests.pretrain.helpers import universal
 from tests.requirements import requires
 from transfer.detection.detectron2 import detect, launch
 from transfer.results import read_results
@@ -61,6 +62,16 @@ def test_training_starts_from_the_extracted_weights(source, settings, tmp_path):
     assert torch.equal(state["backbone.bottom_up.res5.1.conv2.weight"], plain.layer4[1].conv2.weight)
 
 
+def test_a_resnet50_has_a_pyramid_of_its_own_channels(settings, tmp_path):
+    net = universal("resnet50", base_channels=16)
+    record = detect(Source(net, "us3l", net.hash), 0.5, replace(settings, iterations=1), tmp_path)
+    folder = tmp_path / settings.data.name / "detection/width_0.5"
+    state = torch.load(folder / "model_final.pth", weights_only=True)["model"]
+    outer = net.backbone.channels(0.5).outer
+    assert [state[f"backbone.fpn_lateral{i}.weight"].shape[1] for i in range(2, 6)] == list(outer)
+    assert record["backbone"] == "resnet50" and record["params"] == net.cost(0.5).params
+
+
 def test_random_weights_are_drawn_by_the_seed_and_marked(source, random, settings, tmp_path):
     record = detect(random, 0.25, settings, tmp_path)  # no calibration needed
     assert (record["method"], record["checkpoint"], record["details"]["pretraining"]) == ("random", None, None)
@@ -80,6 +91,9 @@ def test_a_resumed_training_goes_on_and_eval_only_repeats_the_evaluation(source,
     assert again["metrics"] == resumed["metrics"]
     fresh = detect(source, 0.5, settings, tmp_path)  # without --resume it starts anew
     assert iterations(folder) == [0, 1] and fresh["details"]["iterations"] == 2
+    # the earlier one is set aside, where tables do not see it
+    assert iterations(folder / "previous")[-1] == 3 and (folder / "previous/model_final.pth").is_file()
+    assert read_results(tmp_path) == [fresh]
 
 
 def test_the_same_seed_gives_the_same_weights(source, settings, tmp_path):
