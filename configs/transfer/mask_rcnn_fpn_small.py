@@ -1,4 +1,4 @@
-"""Mask R-CNN on images of 128 pixels, for one CPU core: a narrower pyramid and heads, few proposals, 400 iterations.
+"""Mask R-CNN on images of 128 pixels, for one CPU core: a narrower pyramid and heads, few proposals, 300 iterations.
 
 The recipe of mask_rcnn_fpn_coco.py otherwise, with AdamW and one cosine. No benchmark: it shows that training works.
 """
@@ -33,6 +33,6 @@ lr_multiplier = L(WarmupParamScheduler)(
     scheduler=L(CosineParamScheduler)(start_value=1.0, end_value=0.01),
     warmup_length=0.1, warmup_method="linear", warmup_factor=0.05,
 )  # fmt: skip
-train.max_iter = 400
+train.max_iter = 300
 train.reference_world_size = 1
 train.eval_period = 0
