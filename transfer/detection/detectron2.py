@@ -10,6 +10,7 @@ from pretrain.cli import checked_device
 from pretrain.errors import NonFiniteLossError, UserError
 from pretrain.plain.cost import cost
 from transfer.convert import convert
+from transfer.convert.detectron2 import check_sayable
 from transfer.detection.datasets import CocoData, read_data
 from transfer.detection.installed import require_detectron2, without_deprecations
 from transfer.detection.metrics import class_metrics, flat_metrics
@@ -57,6 +58,7 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
     data = read_data(settings.target, settings.data, need_train=not settings.eval_only)
     dataset = dataset or data.name
     plain = source.plain(width, settings.seed)
+    check_sayable(plain)  # in all processes: none waits for one that has stopped
     folder = source.folder(output, dataset, "detection", width).absolute()
     backbone = folder / "backbone/mask_rcnn_fpn.py"
     with without_deprecations():
@@ -153,7 +155,7 @@ def result(job: Job, schedule: Schedule, plain: dict, results: dict, detector: d
         "framework": "detectron2", "recipe": recipe_path(job.settings).name, "detector": detector,
         "overrides": list(job.settings.overrides), **vars(schedule),
         "image_size": plain["dataloader"]["test"]["mapper"]["augmentations"][0]["short_edge_length"],
-        "data": data.folder.name, "classes": len(data.classes), "train_images": data.train_count,
+        "data": data.folder.resolve().name, "classes": len(data.classes), "train_images": data.train_count,
         "val_images": data.val_count, "per_class_AP": class_metrics(results, target),
     }  # fmt: skip
     return Result(

@@ -53,12 +53,13 @@ def explain(recipe: Schedule, used: Schedule, overridden: tuple[str, ...] = ()) 
     """
     base, ratio = f"the recipe's {recipe.batch} images", f"{used.batch}/{recipe.batch}"
     share = max(1, recipe.batch // recipe.processes)
+    together = "one process" if used.processes == 1 else f"each of {used.processes} processes"
     same = used.batch == recipe.batch
     kept = f"the recipe's {recipe.iterations} x {recipe.batch}/{used.batch}, which keeps the number of epochs"
     warm = f"the recipe's {recipe.warmup} x {recipe.batch}/{used.batch}, which keeps the number of its images"
     scaled_warmup = round(recipe.warmup * Fraction(recipe.batch, used.batch))
     reasons = {
-        "batch": f"{share} for each of {used.processes} processes, as in the recipe"
+        "batch": f"{share} for {together}, as in the recipe"
         if used.batch == share * used.processes else f"as asked; the recipe's is {recipe.batch}",
         "learning_rate": "the recipe's" if same else f"{recipe.learning_rate:g} for {base}, x {ratio}",
         "iterations": "the recipe's" if same and used.iterations == recipe.iterations

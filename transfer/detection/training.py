@@ -102,9 +102,9 @@ def cut_metrics(path: Path, iteration: int) -> None:
 
 
 def ddp_options(config) -> dict:
-    """device_ids names GPUs: processes on CPUs have none."""
-    options = dict(config.train.ddp)
-    return options if config.train.device.startswith("cuda") else {**options, "device_ids": None}
+    """device_ids names this process's GPU, which SLURM may number 0 in every one; processes on CPUs have none."""
+    on_gpu = config.train.device.startswith("cuda")
+    return {**config.train.ddp, "device_ids": [torch.cuda.current_device()] if on_gpu else None}
 
 
 def training_hooks(config, model: nn.Module, checkpointer: DetectionCheckpointer, title: str) -> list[HookBase]:
