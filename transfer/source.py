@@ -12,7 +12,6 @@ from transfer.results import result_folder
 
 if TYPE_CHECKING:
     from pretrain import UniversalNetwork
-    from pretrain.plain.resnet import PlainResNet
 
 CHECKPOINT_NAME = "universal.safetensors"
 INITS = ("pretrained", "random")
@@ -52,7 +51,7 @@ class Source:
         """What is evaluated where no width is given: none, a universal checkpoint has many."""
         return []
 
-    def plain(self, width: float, seed: int = 0) -> "PlainResNet":
+    def plain(self, width: float, seed: int = 0) -> torch.nn.Module:
         """The plain network of ``width``: pretrained and calibrated, or with weights drawn by ``seed``."""
         self.check_widths([width])
         if not self.is_random:

@@ -41,6 +41,12 @@ class PlainSource:
         return f"resnet{self.network.depth}"
 
     @property
+    def universal(self) -> torch.nn.Module:
+        """The slimmable network of this depth, without weights: it knows the channels of each width."""
+        with torch.device("meta"):
+            return create_backbone(self.backbone)
+
+    @property
     def checkpoint_hash(self) -> str:
         return weights_hash(self.network.state_dict())
 
@@ -52,7 +58,7 @@ class PlainSource:
     @property
     def default_widths(self) -> list[float]:
         """The width of a universal network that has these channels."""
-        full = create_backbone(self.backbone)
+        full = self.universal
         for width in WIDTHS:
             if full.channels(width) == self.network.channels:
                 return [width]
@@ -61,7 +67,7 @@ class PlainSource:
 
     def check_widths(self, widths: list[float]) -> None:
         """UserError for a width whose channels are not the network's."""
-        full = create_backbone(self.backbone)
+        full = self.universal
         for width in widths or self.default_widths:
             if not 0 < width <= 1 or full.channels(width) != self.network.channels:
                 raise UserError(f"{self.file} is no {self.backbone} of width {width:g}; its channels are "

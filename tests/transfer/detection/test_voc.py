@@ -64,7 +64,7 @@ def test_without_2012_the_line_says_so(data):
 
 def test_other_classes_are_read_off_the_annotations(tmp_path):
     names = {"VOC2007/trainval": "zebra", "VOC2007/test": "ant"}
-    images = {place: {"1": [(name, (1, 1, 9, 9), False)]} for place, name in names.items()}
+    images = {place: {name: [(name, (1, 1, 9, 9), False)]} for place, name in names.items()}
     assert read_voc(write_voc(tmp_path, images)).classes == ("ant", "zebra")
 
 
