@@ -58,6 +58,10 @@ SCENES = (
     "from transfer.detection.scenes import *; "
     "make_scenes(Path('datasets/coco'), SceneSettings(train=4, val=2, size=64))\""
 )
+PHOTOS = (
+    'test -d datasets/VOC2007 || .venv/bin/python -c "from pathlib import Path; '
+    "from tests.transfer.detection.voc import *; write_voc(Path('datasets'), TWO_YEARS)\""
+)
 SHORT = "--checkpoint runs/us3l_resnet50_imagenet --iterations 1 --image-size 64 --batch 2 --device cpu"
 
 HOW_TO_RUN = [
@@ -71,6 +75,7 @@ HOW_TO_RUN = [
     ),
     How(r"(.* tools/transfer.py folder .*)", r"\1 --epochs 2"),
     How(r"(.* tools/transfer.py coco .*) --num-gpus 8( --init random)?", rf"{SCENES} && \1\2 {SHORT}", "detection"),
+    How(r"(.* tools/transfer.py voc .*) --num-gpus 8", rf"{PHOTOS} && \1 {SHORT}", "detection"),
     How(r"(.* tools/convert.py .*)", r"\1", "detection"),
     How(r"(.* tools/tables.py .*)", r"\1"),
 ]

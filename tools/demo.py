@@ -13,8 +13,9 @@ from pretrain.config import load_config
 from pretrain.train import pretrain
 from transfer.convert import convert
 from transfer.detection.detectron2 import detect
-from transfer.detection.recipe import DIGITS, Settings
+from transfer.detection.recipe import DIGITS
 from transfer.detection.scenes import make_scenes
+from transfer.detection.settings import Settings
 from transfer.plots import plot
 from transfer.recognition.evaluate import evaluate
 from transfer.results import read_results

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from pretrain.errors import UserError, nearest
 from pretrain.slimmable.widths import check_width
+from transfer.results import result_folder
 
 if TYPE_CHECKING:
     from pretrain import UniversalNetwork
@@ -37,6 +40,30 @@ class Source:
             check_width(width, *self.net.width_range)
             if not self.is_random:
                 self.net.moments(width)
+
+    @property
+    def metadata(self) -> dict:
+        """The checkpoint's: ``mean`` and ``std`` of RGB images in [0, 1], and more."""
+        return self.net.metadata
+
+    @property
+    def default_widths(self) -> list[float]:
+        """What is evaluated where no width is given: none, a universal checkpoint has many."""
+        return []
+
+    def plain(self, width: float, seed: int = 0) -> torch.nn.Module:
+        """The plain network of ``width``: pretrained and calibrated, or with weights drawn by ``seed``."""
+        self.check_widths([width])
+        if not self.is_random:
+            return self.net.extract(width)
+        channels = self.net.backbone.channels(width)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.net.backbone.plain(channels).eval()
+
+    def folder(self, output: Path, dataset: str, task: str, width: float) -> Path:
+        """Where a result goes: ``output/<dataset>/<task>/width_<w>[_random]``."""
+        return result_folder(output, dataset, task, width, self.method)
 
     @property
     def pretraining(self) -> dict | None:

@@ -42,3 +42,4 @@ lr_multiplier = model_zoo.get_config("common/coco_schedule.py").lr_multiplier_1x
 train = model_zoo.get_config("common/train.py").train
 train.device = "cuda" if torch.cuda.is_available() else "cpu"
 train.seed = 0
+train.reference_world_size = 8  # processes that share the batch of 16

@@ -1,38 +1,48 @@
-"""``tools/transfer.py coco``: Mask R-CNN on COCO, or on any data set in its layout, at one or more widths."""
+"""``tools/transfer.py coco`` and ``voc``: a detector on a pretrained backbone, at one or more widths."""
 
 import argparse
+from importlib import import_module
 from pathlib import Path
 
 from pretrain.cli import widths_argument
 from pretrain.errors import UserError
-from transfer.detection.recipe import COCO, Settings
-from transfer.results import FILE_NAME, result_folder
-from transfer.source import INITS, find_checkpoint, load_source
+from transfer.detection.processes import is_main_process
+from transfer.detection.settings import Settings
+from transfer.results import FILE_NAME
+from transfer.source import INITS, Source, find_checkpoint, load_source
+from transfer.weights import load_weights
 
-TARGETS = {"coco": "Mask R-CNN on COCO 2017, or on any data set in its layout"}
-EXAMPLE = "--width 0.5 --data datasets/coco --num-gpus 8"
+TARGETS = {
+    "coco": "Mask R-CNN on COCO 2017, or on any data set in its layout",
+    "voc": "Faster R-CNN on Pascal VOC 07+12 trainval, 07 test, or on any data set in its layout",
+}
+EXAMPLE = "--width 0.5 --data datasets --num-gpus 8"
+# name -> the module whose ``detect(source, width, settings, output, dataset)`` returns the record of result.json
+FRAMEWORKS = {"detectron2": "transfer.detection.detectron2"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``tools/transfer.py coco``."""
+    """The options of ``tools/transfer.py coco`` and ``voc``."""
     widths_argument(parser, None)
     add = parser.add_argument
     add("--checkpoint", type=Path, metavar="U", help="universal checkpoint (default: the newest below runs/)")
     add("--init", choices=INITS, default="pretrained", help="random: the same network, not pretrained")
-    add("--data", type=Path, metavar="D", help="folder in COCO's layout, or one with coco/ in it "
-        "(default: coco/ in $DETECTRON2_DATASETS, or in datasets/)")  # fmt: skip
+    add("--weights", type=Path, metavar="FILE", help="instead of --checkpoint: any ResNet-18 or -50 with torchvision's "
+        "names, .pth or .safetensors")  # fmt: skip
+    add("--weights-name", metavar="NAME", help="method of --weights in results (default: the file's name)")
+    add("--data", type=Path, metavar="D", help="coco: folder with annotations/, or one with coco/ in it; voc: one with "
+        "VOC2007/ or VOCdevkit/ in it (default: $DETECTRON2_DATASETS, or datasets/)")  # fmt: skip
     add("--name", help="the data set's name in results (default: the folder's)")
-    add("--framework", choices=("detectron2",), default="detectron2", help="what trains the detector")
-    add("--config", type=Path, default=COCO, metavar="FILE", help=f"recipe (default: configs/transfer/{COCO.name})")
-    add("--iterations", type=int, metavar="N", help="length of the training (default: the recipe's 90000)")
-    add(
-        "--image-size",
-        type=int,
-        metavar="S",
-        help="shorter side in px; anchors and proposals scale with it (default: 800)",
-    )
-    add("--batch", type=int, metavar="B", help="images an iteration, in all; scales the learning rate (default: 16)")
-    add("--num-gpus", type=int, default=1, metavar="G", help="processes, one for each GPU (default: 1)")
+    add("--framework", choices=tuple(FRAMEWORKS), default="detectron2", help="what trains the detector")
+    add("--config", type=Path, metavar="FILE", help="recipe (default: the target's in configs/transfer/)")
+    add("--iterations", type=int, metavar="N", help="length of the training (default: the recipe's, 90000 for coco and "
+        "24000 for voc with its batch of 16; a smaller batch trains longer)")  # fmt: skip
+    add("--image-size", type=int, metavar="S", help="shorter side in px; anchors and proposals scale with it "
+        "(default: 800)")  # fmt: skip
+    add("--batch", type=int, metavar="B", help="images an iteration, in all; learning rate, iterations and warm-up "
+        "follow it (default: 2 for each process)")  # fmt: skip
+    add("--num-gpus", type=int, default=1, metavar="G", help="processes, one for each GPU (default: 1); under SLURM or "
+        "torchrun their number is the tasks'")  # fmt: skip
     add("--device", metavar="DEVICE", help="cuda or cpu (default: cuda where there is one)")
     add("--eval-only", action="store_true", help="evaluate the last checkpoint of the output folder")
     add("--resume", action="store_true", help="go on from the last checkpoint of the output folder")
@@ -43,24 +53,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Train and evaluate one width after the other; prints the metrics and the path of each result."""
-    from transfer.detection.detectron2 import detect
-
-    if not arguments.widths:
-        raise UserError("no width given; expected --width with one or more numbers, e.g. --width 0.5")
-    checkpoint = find_checkpoint(arguments.checkpoint)
-    print(f"checkpoint  {checkpoint}", flush=True)
-    source = load_source(checkpoint, arguments.init, arguments.seed)
-    source.check_widths(arguments.widths)  # a width that cannot be had is said before any training
+    source, origin = find_source(arguments)
     settings = Settings(
-        recipe=arguments.config, data=arguments.data, iterations=arguments.iterations, image_size=arguments.image_size,
-        batch=arguments.batch, num_gpus=arguments.num_gpus, device=arguments.device, seed=arguments.seed,
-        resume=arguments.resume, eval_only=arguments.eval_only, overrides=tuple(arguments.overrides),
+        target=arguments.target, recipe=arguments.config, data=arguments.data, iterations=arguments.iterations,
+        image_size=arguments.image_size, batch=arguments.batch, num_gpus=arguments.num_gpus, device=arguments.device,
+        seed=arguments.seed, resume=arguments.resume, eval_only=arguments.eval_only,
+        overrides=tuple(arguments.overrides),
     )  # fmt: skip
-    output = arguments.output or checkpoint.parent / "transfer"
-    for width in arguments.widths:
+    detect = import_module(FRAMEWORKS[arguments.framework]).detect
+    output = arguments.output or origin.parent / "transfer"
+    for width in arguments.widths or source.default_widths:
         record = detect(source, width, settings, output, arguments.name)
-        print(metrics_line(record))
-        print(result_folder(output, record["dataset"], "detection", width, record["method"]) / FILE_NAME)
+        if is_main_process():
+            print(metrics_line(record))
+            print(source.folder(output, record["dataset"], "detection", width) / FILE_NAME)
+
+
+def find_source(arguments: argparse.Namespace) -> tuple[Source, Path]:
+    """The weights that the options name, checked for all widths before any training, and their file."""
+    if arguments.weights_name and not arguments.weights:
+        raise UserError("--weights-name without --weights; expected the file that it names")
+    if arguments.weights:
+        if arguments.checkpoint or arguments.init != "pretrained":
+            raise UserError("--weights beside --checkpoint or --init; expected one of them")
+        source, origin = load_weights(arguments.weights, arguments.weights_name), arguments.weights
+    else:
+        if not arguments.widths:
+            raise UserError("no width given; expected --width with one or more numbers, e.g. --width 0.5")
+        origin = find_checkpoint(arguments.checkpoint)
+        source = load_source(origin, arguments.init, arguments.seed)
+    if is_main_process():
+        print(f"{'weights' if arguments.weights else 'checkpoint':12}{origin}", flush=True)
+    source.check_widths(arguments.widths or [])
+    return source, origin
 
 
 def metrics_line(record: dict) -> str:
@@ -73,5 +98,5 @@ def metrics_line(record: dict) -> str:
     def group(kind: str) -> str:
         return f"{kind} " + " ".join(f"{name} {figure(f'{kind}/{name}')}" for name in ("AP", "AP50", "AP75"))
 
-    parts = [group(kind) for kind in ("box", "mask")]
+    parts = [group(kind) for kind in ("box", "mask") if f"{kind}/AP" in record["metrics"]]
     return f"width {record['width']:g} ({record['method']}): {', '.join(parts)} in {record['seconds']:.0f} s"

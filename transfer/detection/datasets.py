@@ -1,4 +1,4 @@
-"""A data set in COCO's layout: checked before anything trains, then registered with detectron2 while it is used.
+"""A data set in COCO's layout, checked before anything trains.
 
     annotations/instances_train2017.json   annotations/instances_val2017.json   train2017/   val2017/
 
@@ -7,12 +7,11 @@ Lin et al., "Microsoft COCO: common objects in context" (ECCV 2014). Class names
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pretrain.errors import UserError
+from transfer.detection.voc import VocData, read_voc
 
 TRAIN, VAL = "train2017", "val2017"
 
@@ -37,6 +36,26 @@ class CocoData:
     train: Split | None
     val: Split
 
+    has_masks, note = True, ""
+
+    @property
+    def name(self) -> str:
+        """In results."""
+        return self.folder.resolve().name
+
+    @property
+    def train_count(self) -> int | None:
+        return self.train.image_count if self.train else None
+
+    @property
+    def val_count(self) -> int:
+        return self.val.image_count
+
+    @property
+    def object_areas(self) -> tuple[float, ...]:
+        """Square pixels of the validation objects."""
+        return self.val.object_areas
+
     @property
     def classes(self) -> tuple[str, ...]:
         return self.val.classes
@@ -45,6 +64,11 @@ class CocoData:
     def mask_format(self) -> str:
         """The format that detectron2's mapper needs for the training masks."""
         return self.train.masks if self.train else "polygon"
+
+
+def read_data(target: str, data: Path | None, need_train: bool = True) -> "CocoData | VocData":
+    """The data set of ``coco`` or ``voc``, checked. Errors: UserError."""
+    return {"coco": read_coco, "voc": read_voc}[target](data, need_train)
 
 
 def find_coco(data: Path | None) -> Path:
@@ -66,6 +90,8 @@ def read_coco(data: Path | None, need_train: bool = True) -> CocoData:
     """Find and check a data set. Errors: UserError for whatever would stop detectron2 later, in one line."""
     folder = find_coco(data)
     train, val = (read_split(folder, TRAIN) if need_train else None), read_split(folder, VAL)
+    if train and not train.object_areas:
+        raise UserError(f"{train.annotations} has crowds alone; expected objects to train on")
     if train and train.classes != val.classes:
         raise UserError(f"{train.annotations.name} and {val.annotations.name} have different categories")
     return CocoData(folder, train, val)
@@ -124,24 +150,3 @@ def check_annotations(path: Path, content: dict) -> None:
         if number in seen:
             raise UserError(f"{path}: annotation id {number} occurs twice; expected unique ids")
         seen.add(number)
-
-
-@contextmanager
-def registered(data: CocoData) -> Iterator[dict[str, str]]:
-    """Register the splits with detectron2 for the length of the block; gives their names as ``train`` and ``val``."""
-    from detectron2.data import DatasetCatalog, MetadataCatalog
-    from detectron2.data.datasets import register_coco_instances
-
-    names = {}
-    try:
-        for kind, split in (("train", data.train), ("val", data.val)):
-            if split is not None:
-                names[kind] = f"coco_{data.folder.resolve()}_{kind}"
-                register_coco_instances(names[kind], {}, str(split.annotations), str(split.images))
-        yield names
-    finally:
-        for name in names.values():
-            if name in DatasetCatalog:
-                DatasetCatalog.remove(name)
-            if name in MetadataCatalog:
-                MetadataCatalog.remove(name)

@@ -1,22 +1,29 @@
-"""Train and evaluate Mask R-CNN on a pretrained backbone with detectron2: one width, one result.json."""
+"""Train and evaluate a detector on a pretrained backbone with detectron2: one width, one result.json."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from pretrain.cli import checked_device
 from pretrain.errors import NonFiniteLossError, UserError
 from pretrain.plain.cost import cost
 from transfer.convert import convert
-from transfer.detection.datasets import CocoData, read_coco, registered
+from transfer.convert.detectron2 import check_sayable
+from transfer.detection.datasets import CocoData, read_data
 from transfer.detection.installed import require_detectron2, without_deprecations
 from transfer.detection.metrics import class_metrics, flat_metrics
-from transfer.detection.recipe import Settings, plain_settings, resolve, summary
-from transfer.results import Result, read_result, result_folder, settings_hash
+from transfer.detection.processes import Member, is_main_process, join, membership
+from transfer.detection.recipe import plain_settings, recipe_path, resolve, summary
+from transfer.detection.resolution import image_size
+from transfer.detection.schedule import Schedule
+from transfer.detection.settings import Settings
+from transfer.detection.voc import VocData
+from transfer.results import FILE_NAME, Result, read_result, settings_hash
 from transfer.source import Source
+
+DETECTORS = {"coco": "Mask R-CNN", "voc": "Faster R-CNN"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Job:
     """What every process of one training needs. known: the fields of the Result that are known before it."""
 
     settings: Settings
-    data: CocoData
+    data: CocoData | VocData
     backbone: Path
     folder: Path
     title: str
@@ -32,12 +39,12 @@ class Job:
 
 
 def detect(source: Source, width: float, settings: Settings, output: Path, dataset: str | None = None) -> dict:
-    """Convert ``source`` at ``width`` to detectron2, train Mask R-CNN on it and evaluate; the record of result.json.
+    """Convert ``source`` at ``width`` to detectron2, train a detector on it and evaluate; the record of result.json.
 
-    dataset: its name in results, by default the folder's. Everything is written to
-    ``output/<dataset>/detection/width_<w>[_random]/``: the converted backbone, checkpoints, metrics, log.txt and
-    result.json. Errors: UserError for data, widths, backbones or settings that don't fit, before anything trains;
-    NonFiniteLossError.
+    source: or a ``transfer.weights.PlainSource``. dataset: its name in results, by default the folder's. Everything
+    is written to ``source.folder(output, dataset, "detection", width)``: the converted backbone, checkpoints, metrics,
+    log.txt, predictions and result.json; what an earlier training left there goes to ``previous/``. Errors: UserError
+    for data, widths, backbones or settings that don't fit, before anything trains; NonFiniteLossError.
 
     Example::
 
@@ -46,49 +53,64 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
         record["metrics"]["box/AP"]
     """
     require_detectron2()
-    settings = on_devices(settings)
-    data = read_coco(settings.data, need_train=not settings.eval_only)
-    dataset = dataset or data.folder.resolve().name
-    plain = plain_backbone(source, width, settings.seed)
-    folder = result_folder(output, dataset, "detection", width, source.method).absolute()
-    backbone = convert(plain, "detectron2", folder / "backbone", source.net.metadata)[0]
-    with without_deprecations(), registered(data) as names:
-        config = resolve(settings, backbone, data, names, folder)
-    print(f"Mask R-CNN on {source.backbone} at width {width:g} ({source.method} weights)", flush=True)
-    image_size = config.dataloader.test.mapper.augmentations[0].short_edge_length
+    member = membership()
+    settings = on_devices(settings, member)
+    data = read_data(settings.target, settings.data, need_train=not settings.eval_only)
+    dataset = dataset or data.name
+    plain = source.plain(width, settings.seed)
+    check_sayable(plain)  # in all processes: none waits for one that has stopped
+    folder = source.folder(output, dataset, "detection", width).absolute()
+    backbone = folder / "backbone/mask_rcnn_fpn.py"
+    with without_deprecations():
+        if is_main_process():
+            convert(plain, "detectron2", folder / "backbone", source.metadata)
+            print(f"{DETECTORS[settings.target]} on {source.backbone} at width {width:g} ({source.method} weights)",
+                  flush=True)  # fmt: skip
+        if member:
+            join_group(member, settings.device)
+        from transfer.detection.registration import registered
+
+        with registered(data) as names:  # what is wrong with the settings is said before processes start
+            config = resolve(settings, backbone, data, names, folder).config
     known = {
         "task": "detection", "dataset": dataset, "method": source.method, "backbone": source.backbone, "width": width,
-        "seed": settings.seed, "checkpoint": source.checkpoint_hash, **vars(cost(plain, image_size)),
-        "details": {"pretraining": source.pretraining},
+        "seed": settings.seed, "checkpoint": source.checkpoint_hash,
+        **vars(cost(plain, image_size(config.dataloader))), "details": {"pretraining": source.pretraining},
     }  # fmt: skip
     launch(Job(settings, data, backbone, folder, f"{source.backbone} x {width:g} {source.method}", known))
-    return read_result(folder / "result.json")
+    return read_result(folder / FILE_NAME)
 
 
-def on_devices(settings: Settings) -> Settings:
-    """``settings`` with the device filled in. UserError for more processes than GPUs."""
-    device = checked_device(settings.device)
-    if settings.num_gpus < 1 or (device == "cuda" and settings.num_gpus > torch.cuda.device_count()):
-        raise UserError(f"--num-gpus {settings.num_gpus}, but this machine has {torch.cuda.device_count()}")
-    return Settings(**{**vars(settings), "device": device})
+def on_devices(settings: Settings, member: Member | None = None) -> Settings:
+    """``settings`` with the device and the number of processes. UserError for more processes than GPUs."""
+    device, present = checked_device(settings.device), torch.cuda.device_count()
+    if member is not None:
+        if settings.num_gpus not in (1, member.size, member.local_size):
+            raise UserError(f"--num-gpus {settings.num_gpus}, but {member.size} processes were started")
+        return replace(settings, device=device, num_gpus=member.size)
+    if device == "cuda" and settings.num_gpus > present:
+        raise UserError(f"--num-gpus {settings.num_gpus}, but this machine has {present}")
+    return replace(settings, device=device)
 
 
-def plain_backbone(source: Source, width: float, seed: int) -> nn.Module:
-    """The plain network of ``width``: pretrained and calibrated, or with weights drawn by ``seed``."""
-    source.check_widths([width])
-    if not source.is_random:
-        return source.net.extract(width)
-    channels = source.net.backbone.channels(width)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return source.net.backbone.plain(channels).eval()
+def join_group(member: Member, device: str) -> None:
+    """Join the processes that torchrun or SLURM has started, and wait for the backbone that the main one writes."""
+    from detectron2.utils import comm
+
+    first = not torch.distributed.is_initialized()
+    join(member, device)
+    if first:
+        comm.create_local_process_group(member.local_size)
+    comm.synchronize()
 
 
 def launch(job: Job) -> None:
-    """Run the job in ``num_gpus`` processes, in this one if that is 1."""
+    """Run the job: in this process if it is alone or the others exist already, else in ``num_gpus`` new ones."""
     from detectron2.engine import launch as detectron2_launch
     from torch.multiprocessing import ProcessRaisedException
 
+    if torch.distributed.is_initialized():
+        return run(job)
     try:
         detectron2_launch(run, job.settings.num_gpus, dist_url="auto", args=(job,))
     except ProcessRaisedException as error:  # what a user can mend stays one line, whichever process met it
@@ -100,40 +122,44 @@ def launch(job: Job) -> None:
 
 
 def run(job: Job) -> None:
-    """One process: train, evaluate; the main process writes result.json."""
+    """One process: train, evaluate; the main process draws predictions and writes result.json."""
     from detectron2.config import LazyConfig
     from detectron2.utils import comm
 
     from transfer.detection import progress, training
+    from transfer.detection.registration import registered
 
     start, main = time.monotonic(), comm.is_main_process()
     if main and not (job.settings.resume or job.settings.eval_only):
-        training.clear(job.folder)
+        training.set_aside(job.folder)
     with registered(job.data) as names, progress.logging_to(job.folder / "log.txt", main):
-        config = resolve(job.settings, job.backbone, job.data, names, job.folder)
+        # here, as the norm depends on the number of processes
+        resolved = resolve(job.settings, job.backbone, job.data, names, job.folder)
+        config = resolved.config
         if main:
-            print(summary(config, job.data), flush=True)  # here, as the norm depends on the number of processes
+            print(summary(resolved, job.data), flush=True)
             LazyConfig.save(config, str(job.folder / "config.yaml"))
-        settings = plain_settings(config)
+        plain = plain_settings(config)
         results, detector = training.train_and_evaluate(config, job.title, job.settings.resume, job.settings.eval_only)
     if main:
-        result(job, settings, results, detector, time.monotonic() - start).write(job.folder)
+        seconds = time.monotonic() - start
+        result(job, resolved.schedule, plain, results, detector, seconds).write(job.folder)
+    comm.synchronize()
 
 
-def result(job: Job, settings: dict, results: dict, detector, seconds: float) -> Result:
-    """The record of one training from COCOEvaluator's ``results``."""
-    loader, data = settings["dataloader"]["train"], job.data
+def result(job: Job, schedule: Schedule, plain: dict, results: dict, detector: dict, seconds: float) -> Result:
+    """The record of one training from the evaluator's ``results``."""
+    data, target = job.data, job.settings.target
     details = {
         **job.known["details"],
-        "framework": "detectron2", "recipe": job.settings.recipe.name, "overrides": list(job.settings.overrides),
-        "iterations": settings["train"]["max_iter"], "batch": loader["total_batch_size"],
-        "learning_rate": settings["optimizer"]["lr"],
-        "image_size": settings["dataloader"]["test"]["mapper"]["augmentations"][0]["short_edge_length"],
-        "processes": job.settings.num_gpus, "data": data.folder.name, "classes": len(data.classes),
-        "train_images": data.train.image_count if data.train else None, "val_images": data.val.image_count,
-        "detector": vars(detector), "per_class_AP": class_metrics(results),
+        "framework": "detectron2", "recipe": recipe_path(job.settings).name, "detector": detector,
+        "overrides": list(job.settings.overrides), **vars(schedule),
+        "image_size": plain["dataloader"]["test"]["mapper"]["augmentations"][0]["short_edge_length"],
+        "data": data.folder.resolve().name, "classes": len(data.classes), "train_images": data.train_count,
+        "val_images": data.val_count, "per_class_AP": class_metrics(results, target),
     }  # fmt: skip
     return Result(
         **{**job.known, "details": details},
-        metrics=flat_metrics(results, data.val.object_areas), config=settings_hash(settings), seconds=round(seconds, 3),
+        metrics=flat_metrics(results, data.object_areas, target), config=settings_hash(plain),
+        seconds=round(seconds, 3),
     )  # fmt: skip

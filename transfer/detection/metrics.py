@@ -1,25 +1,28 @@
-"""From what detectron2's COCOEvaluator returns to the flat metrics of result.json, in percent."""
+"""From what COCO's and VOC's evaluators return to the flat metrics of result.json, in percent."""
 
 import math
 
-NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 TASKS = {"bbox": "box", "segm": "mask"}
+# target -> what its evaluator computes of each task
+COCO_NAMES, VOC_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl"), ("AP", "AP50", "AP75")
+METRICS = {"coco": {"box": COCO_NAMES, "mask": COCO_NAMES}, "voc": {"box": VOC_NAMES}}
 # COCO's area ranges in square pixels (Lin et al., ECCV 2014).
 AREAS = {"APs": (0, 32**2), "APm": (32**2, 96**2), "APl": (96**2, math.inf)}
 
 
-def flat_metrics(results: dict, object_areas: tuple[float, ...]) -> dict[str, float | None]:
-    """``{"bbox": {"AP": 38.3, …}, "segm": …}`` -> ``{"box/AP": 38.3, …, "mask/APl": …}``.
+def flat_metrics(results: dict, object_areas: tuple[float, ...], target: str = "coco") -> dict[str, float | None]:
+    """``{"bbox": {"AP": 38.3, …}, "segm": …}`` -> ``{"box/AP": 38.3, …, "mask/APl": …}``, as ``METRICS`` names them.
 
-    object_areas: of the validation objects. None where COCO defines no average precision: no object of that size. A
+    object_areas: of the validation objects. None where no average precision is defined: no object (of that size). A
     detector that found nothing has an average precision of 0 where there are objects, though pycocotools gives up.
     """
     metrics: dict[str, float | None] = {}
     for task, name in TASKS.items():
+        names = METRICS[target].get(name, ())
         found = results.get(task, {})
-        nothing = all(math.isnan(found.get(metric, math.nan)) for metric in NAMES)
-        for metric in NAMES:
-            value = found.get(metric, math.nan)
+        nothing = all(math.isnan(found.get(metric, math.nan)) for metric in names)
+        for metric in names:
+            value = float(found.get(metric, math.nan))
             if nothing and has_objects(metric, object_areas):
                 value = 0.0
             metrics[f"{name}/{metric}"] = None if math.isnan(value) else value
@@ -31,13 +34,14 @@ def has_objects(metric: str, object_areas: tuple[float, ...]) -> bool:
     return any(low <= area <= high for area in object_areas)
 
 
-def class_metrics(results: dict) -> dict[str, dict[str, float | None]]:
+def class_metrics(results: dict, target: str = "coco") -> dict[str, dict[str, float | None]]:
     """Average precision per class: ``{"box": {"person": 52.1, …}, "mask": …}``; None for a class without objects."""
     return {
         name: {
-            key.removeprefix("AP-"): None if math.isnan(value) else value
+            key.removeprefix("AP-"): None if math.isnan(value) else float(value)
             for key, value in results.get(task, {}).items()
             if key.startswith("AP-")
         }
         for task, name in TASKS.items()
+        if name in METRICS[target]
     }

@@ -2,79 +2,110 @@
 
 import json
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from pretrain.errors import UserError
 from transfer.detection.datasets import CocoData
 from transfer.detection.overrides import apply_overrides
 from transfer.detection.resolution import image_size, scale_to
+from transfer.detection.schedule import Schedule, explain, scale
+from transfer.detection.settings import Settings
+from transfer.detection.voc import VocData
 
 MACHINE = ("output_dir", "init_checkpoint", "device", "names", "dataset_name", "num_workers")  # no part of a result
 CONFIGS = Path(__file__).parents[2] / "configs/transfer"
 COCO, DIGITS = CONFIGS / "mask_rcnn_fpn_coco.py", CONFIGS / "mask_rcnn_fpn_digits.py"
+VOC = CONFIGS / "faster_rcnn_fpn_voc.py"
+RECIPES = {"coco": COCO, "voc": VOC}
+# where a recipe keeps what its schedule is made of
+FIELDS = {
+    "batch": "dataloader.train.total_batch_size", "learning_rate": "optimizer.lr", "iterations": "train.max_iter",
+    "warmup": "lr_multiplier.warmup_length",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a user says about a detection training; None leaves the recipe's value.
+class Resolved:
+    """config: ``model``, ``dataloader``, ``optimizer``, ``lr_multiplier``, ``train``. schedule: what they amount to.
 
-    recipe: a LazyConfig of configs/transfer. data: a folder in COCO's layout. image_size: shorter side in pixels.
-    batch: images of all processes together; the learning rate scales with it. overrides: ``key=value``, applied last.
+    reasons: a line for each value of the schedule that says what it came from.
     """
 
-    recipe: Path = COCO
-    data: Path | None = None
-    iterations: int | None = None
-    image_size: int | None = None
-    batch: int | None = None
-    num_gpus: int = 1
-    device: str | None = None
-    seed: int = 0
-    resume: bool = False
-    eval_only: bool = False
-    overrides: tuple[str, ...] = ()
+    config: Any
+    schedule: Schedule
+    reasons: list[str]
 
 
-def resolve(settings: Settings, backbone: Path, data: CocoData, names: dict[str, str], output: Path):
-    """The LazyConfig of one training: ``model``, ``dataloader``, ``optimizer``, ``lr_multiplier``, ``train``.
+def recipe_path(settings: Settings) -> Path:
+    """The recipe's file. UserError if there is none."""
+    path = settings.recipe or RECIPES[settings.target]
+    if not path.is_file():
+        raise UserError(f"no such recipe: {path}; expected a LazyConfig such as {RECIPES[settings.target].name}")
+    return path
+
+
+def resolve(settings: Settings, backbone: Path, data: CocoData | VocData, names: dict, output: Path) -> Resolved:
+    """The config of one training.
 
     backbone: the LazyConfig that the converter wrote. names: of the registered splits. Errors: UserError for values or
     overrides that don't fit.
     """
     from detectron2.config import LazyConfig
 
-    if not settings.recipe.is_file():
-        raise UserError(f"no such recipe: {settings.recipe}; expected a LazyConfig such as {COCO.name}")
-    config, narrow = LazyConfig.load(str(settings.recipe)), LazyConfig.load(str(backbone))
+    config, narrow = LazyConfig.load(str(recipe_path(settings))), LazyConfig.load(str(backbone))
+    check_target(config, settings)
     config.model.backbone.bottom_up = narrow.model.backbone.bottom_up
     config.model.pixel_mean, config.model.pixel_std = narrow.model.pixel_mean, narrow.model.pixel_std
     config.model.roi_heads.num_classes = len(data.classes)
     train, loaders = config.train, config.dataloader
     train.init_checkpoint, train.output_dir, train.seed = narrow.train.init_checkpoint, str(output), settings.seed
-    loaders.train.dataset.names, loaders.test.dataset.names = names.get("train", names["val"]), names["val"]
-    loaders.train.mapper.instance_mask_format = data.mask_format
-    loaders.evaluator.output_dir = str(output / "inference")
+    loaders.train.dataset.names, loaders.test.dataset.names = names["train"] or names["val"], names["val"][0]
+    if data.has_masks:
+        loaders.train.mapper.instance_mask_format = data.mask_format
+        loaders.evaluator.output_dir = str(output / "inference")
     if settings.device:
         train.device = settings.device
     if settings.image_size is not None:
-        scale_to(config.model, loaders, positive(settings.image_size, "--image-size"))
-    if settings.batch is not None:
-        config.optimizer.lr *= positive(settings.batch, "--batch") / loaders.train.total_batch_size
-        loaders.train.total_batch_size = settings.batch
-    if settings.iterations is not None:
-        train.max_iter = positive(settings.iterations, "--iterations")
+        scale_to(config.model, loaders, settings.image_size)
+    recipe = read_schedule(config, train.get("reference_world_size", 1))
+    apply_schedule(config, recipe, scale(recipe, settings.num_gpus, settings.batch, settings.iterations))
     apply_overrides(config, list(settings.overrides))
-    if loaders.train.total_batch_size % settings.num_gpus:
-        raise UserError(
-            f"a batch of {loaders.train.total_batch_size} is not divisible by {settings.num_gpus} processes"
-        )
-    return config
+    used = read_schedule(config, settings.num_gpus)
+    if used.batch % settings.num_gpus:
+        raise UserError(f"a batch of {used.batch} is not divisible by {settings.num_gpus} processes")
+    keys = [override.partition("=")[0] for override in settings.overrides]
+    return Resolved(config, used, explain(recipe, used, tuple(name for name, key in FIELDS.items() if key in keys)))
 
 
-def positive(value: int, option: str) -> int:
-    if value < 1:
-        raise UserError(f"{option} {value} is not positive")
-    return value
+def check_target(config, settings: Settings) -> None:
+    """UserError for a recipe of the other target."""
+    evaluator = config.dataloader.evaluator["_target_"]
+    target = "voc" if str(evaluator).rstrip("'>").endswith("VocEvaluator") else "coco"
+    if target != settings.target:
+        raise UserError(f"{settings.recipe.name} is a recipe for {target}; expected one for {settings.target} such as "
+                        f"{RECIPES[settings.target].name}")  # fmt: skip
+
+
+def read_schedule(config, processes: int) -> Schedule:
+    """What a config's loader, optimizer and schedules say. processes: that share its batch."""
+    train, warmup = config.train, config.lr_multiplier.get("warmup_length", 0)
+    return Schedule(
+        config.dataloader.train.total_batch_size, config.optimizer.lr, train.max_iter, round(warmup * train.max_iter),
+        processes,
+    )  # fmt: skip
+
+
+def apply_schedule(config, recipe: Schedule, used: Schedule) -> None:
+    """Write ``used`` into the config; periods between checkpoints and evaluations keep their number of images."""
+    ratio, train = Fraction(recipe.batch, used.batch), config.train
+    config.dataloader.train.total_batch_size, config.optimizer.lr = used.batch, used.learning_rate
+    train.max_iter = used.iterations
+    train.eval_period = round(train.eval_period * ratio)
+    train.checkpointer.period = max(1, round(train.checkpointer.period * ratio))
+    if "warmup_length" in config.lr_multiplier:
+        config.lr_multiplier.warmup_length = used.warmup / used.iterations
 
 
 def plain_settings(config) -> dict:
@@ -91,20 +122,21 @@ def plain_settings(config) -> dict:
     return json.loads(json.dumps(plain(OmegaConf.to_container(config, resolve=True)), default=str))
 
 
-def summary(config, data: CocoData) -> str:
+def summary(resolved: Resolved, data: CocoData | VocData) -> str:
     """The settings that decide about time and accuracy, in a few lines."""
+    config = resolved.config
     rpn, loader = config.model.proposal_generator, config.dataloader.train
     sizes = list(loader.mapper.augmentations[0].short_edge_length)
     anchors = ", ".join(f"{size:g}" for level in rpn.anchor_generator.sizes for size in level)
-    train_images = f"{data.train.image_count} training and " if data.train else ""
+    train_images = f"{data.train_count} training and " if data.train_count else ""
     lines = {
-        "data": f"{data.folder}: {train_images}{data.val.image_count} validation images, {len(data.classes)} classes",
+        "data": f"{data.folder}: {train_images}{data.val_count} validation images, {len(data.classes)} classes"
+        f"{data.note}",
         "images": f"shorter side {image_size(config.dataloader)} px, in training {', '.join(map(str, sizes))}",
         "anchors": f"{anchors} px",
         "proposals": f"{rpn.pre_nms_topk[0]} a level, {rpn.post_nms_topk[0]} an image after suppression "
         f"(evaluation: {rpn.pre_nms_topk[1]}, {rpn.post_nms_topk[1]}); "
         f"{config.model.roi_heads.batch_size_per_image} an image train the heads",
-        "training": f"{config.train.max_iter} iterations of {loader.total_batch_size} images, "
-        f"learning rate {config.optimizer.lr:g}, norm {config.model.backbone.norm}, {config.train.device}",
+        "norm": f"{config.model.backbone.norm}, on {config.train.device}",
     }
-    return "\n".join(f"{name:12}{text}" for name, text in lines.items())
+    return "\n".join([*(f"{name:12}{text}" for name, text in lines.items()), *resolved.reasons])

@@ -2,17 +2,17 @@
 
 import contextlib
 import io
-import itertools
+import json
 import logging
 import os
+import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import instantiate
-from detectron2.data.samplers import TrainingSampler
 from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, hooks
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.evaluation import inference_on_dataset
@@ -20,34 +20,23 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain.errors import NonFiniteLossError, UserError
-from pretrain.plain.cost import Cost
+from transfer.detection.detector_cost import detector_cost
+from transfer.detection.predictions import draw_predictions
 from transfer.detection.progress import ProgressBar
+from transfer.detection.resolution import image_size
+from transfer.detection.stream import evaluation_loader, training_loader
+from transfer.results import FILE_NAME
 
 log = logging.getLogger("detectron2.transfer")
 
 
-class ContinuingSampler(TrainingSampler):
-    """detectron2's endless shuffled stream from image number ``start`` on: a resumed training goes on where it stopped.
+def train_and_evaluate(config, title: str, resume: bool, eval_only: bool) -> tuple[dict, dict]:
+    """Train as ``config`` says unless ``eval_only``, then evaluate: the evaluator's results and the detector's cost.
 
-    start: images that all processes together have taken. Where images are grouped by aspect ratio the place is
-    approximate, because some were drawn that wait for their group.
-    """
-
-    def __init__(self, size: int, seed: int, start: int):
-        super().__init__(size, seed=seed)
-        self.start = start
-
-    def __iter__(self) -> Iterator[int]:
-        yield from itertools.islice(self._infinite_indices(), self.start + self._rank, None, self._world_size)
-
-
-def train_and_evaluate(config, title: str, resume: bool, eval_only: bool) -> tuple[dict, Cost]:
-    """Train as ``config`` says unless ``eval_only``, then evaluate: COCOEvaluator's results and the detector's cost.
-
-    Every process calls it; the results are the main process's, elsewhere empty. Errors: NonFiniteLossError.
+    The main process draws ``predictions/*.jpg`` in the output folder. Every process calls it; the results are the main
+    process's, elsewhere empty. Errors: NonFiniteLossError.
     """
     seed_all_rng(config.train.seed + comm.get_rank())
     model = instantiate(config.model).to(config.train.device)
@@ -57,7 +46,10 @@ def train_and_evaluate(config, title: str, resume: bool, eval_only: bool) -> tup
     else:
         train(config, model, title, resume)
     results = evaluate(config, model)
-    return results, detector_cost(config, model) if comm.is_main_process() else Cost(0, 0)
+    if not comm.is_main_process():
+        return {}, {}
+    draw_predictions(config, model, Path(config.train.output_dir) / "predictions")
+    return results, detector_cost(model, image_size(config.dataloader))
 
 
 def trained_weights(config, checkpointer: DetectionCheckpointer) -> str:
@@ -80,6 +72,8 @@ def train(config, model: nn.Module, title: str, resume: bool) -> None:
     trainer.register_hooks(training_hooks(config, model, checkpointer, title))
     checkpointer.resume_or_load(config.train.init_checkpoint, resume=resume)
     start = trainer.iter + 1 if resume and checkpointer.has_checkpoint() else 0
+    if resume and comm.is_main_process():
+        cut_metrics(Path(config.train.output_dir) / "metrics.json", start)
     trainer.reset_data_loader(lambda: training_loader(config, start))
     try:
         trainer.train(start, config.train.max_iter)
@@ -89,22 +83,32 @@ def train(config, model: nn.Module, title: str, resume: bool) -> None:
         raise NonFiniteLossError(f"{title}, iteration {trainer.iter}: {reason}; last good checkpoint: {last}") from None
 
 
+class SeedIterations(HookBase):
+    """Seed torch before each iteration, so that the anchors and regions that it draws are a function of its number."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def before_step(self) -> None:
+        numbers = np.random.SeedSequence([self.seed, self.trainer.iter, comm.get_rank()]).generate_state(1, np.uint64)
+        torch.manual_seed(int(numbers[0] >> 1))
+
+
+def cut_metrics(path: Path, iteration: int) -> None:
+    """Remove what an interrupted training wrote of iterations that are now trained again."""
+    if path.is_file():
+        lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+        path.write_text("".join(line for line in lines if json.loads(line).get("iteration", 0) < iteration))
+
+
 def ddp_options(config) -> dict:
-    """device_ids names GPUs: processes on CPUs have none."""
-    options = dict(config.train.ddp)
-    return options if config.train.device.startswith("cuda") else {**options, "device_ids": None}
-
-
-def training_loader(config, start_iteration: int):
-    """The recipe's loader, continued at ``start_iteration`` of the stream that ``config.train.seed`` shuffles."""
-    recipe = config.dataloader.train
-    images = instantiate(recipe.dataset)
-    sampler = ContinuingSampler(len(images), config.train.seed, start_iteration * recipe.total_batch_size)
-    return instantiate({**{key: recipe[key] for key in recipe}, "dataset": images, "sampler": sampler})
+    """device_ids names this process's GPU, which SLURM may number 0 in every one; processes on CPUs have none."""
+    on_gpu = config.train.device.startswith("cuda")
+    return {**config.train.ddp, "device_ids": [torch.cuda.current_device()] if on_gpu else None}
 
 
 def training_hooks(config, model: nn.Module, checkpointer: DetectionCheckpointer, title: str) -> list[HookBase]:
-    settings, common = config.train, [hooks.IterationTimer()]
+    settings, common = config.train, [SeedIterations(config.train.seed), hooks.IterationTimer()]
     common.append(hooks.LRScheduler(scheduler=instantiate(config.lr_multiplier)))
     evaluation = hooks.EvalHook(settings.eval_period, lambda: evaluate(config, model), eval_after_train=False)
     if not comm.is_main_process():
@@ -125,39 +129,28 @@ def training_hooks(config, model: nn.Module, checkpointer: DetectionCheckpointer
 
 
 def evaluate(config, model: nn.Module) -> dict:
-    """COCOEvaluator's ``{"bbox": {"AP": …}, "segm": …}`` on the validation images; it prints to the log."""
+    """The evaluator's ``{"bbox": {"AP": …}, "segm": …}`` on the validation images; it prints to the log."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         evaluator = instantiate(config.dataloader.evaluator)
-        results = inference_on_dataset(model, instantiate(config.dataloader.test), evaluator)
+        results = inference_on_dataset(model, evaluation_loader(config), evaluator)
     if printed.getvalue():
         log.info("pycocotools:\n%s", printed.getvalue())
     return results
 
 
-def detector_cost(config, model: nn.Module) -> Cost:
-    """Parameters of the whole detector and its multiply-accumulates on the first validation image.
+def set_aside(folder: Path) -> None:
+    """Move what an earlier training left in ``folder`` to its ``previous/``: detectron2 would append to its metrics.
 
-    Convolutions and linear layers, as for the backbone. The heads' share depends on what the detector finds.
+    A result takes another name there, so that tables do not read it.
     """
-    inputs = next(iter(instantiate(config.dataloader.test)))[:1]
-    training = model.training
-    model.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(inputs)
-    model.train(training)
-    return Cost(sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2)
-
-
-def clear(folder: Path) -> None:
-    """Remove what an earlier training left in ``folder``: detectron2 would append to its metrics."""
-    for pattern in (
-        "metrics.json",
-        "log.txt",
-        "events.out.tfevents.*",
-        "last_checkpoint",
-        "model_*.pth",
-        "result.json",
-    ):
-        for path in folder.glob(pattern):
-            path.unlink()
+    names = ("metrics.json", "log.txt", "events.out.tfevents.*", "last_checkpoint", "model_*.pth", "predictions",
+             "config.yaml", FILE_NAME)  # fmt: skip
+    found = [path for name in names for path in folder.glob(name)]
+    if not found:
+        return
+    previous = folder / "previous"
+    shutil.rmtree(previous, ignore_errors=True)
+    previous.mkdir()
+    for path in found:
+        path.rename(previous / (f"previous_{FILE_NAME}" if path.name == FILE_NAME else path.name))

@@ -5,8 +5,9 @@ import torch
 
 from tests.pretrain.helpers import universal
 from tests.requirements import demand
-from transfer.detection.recipe import DIGITS, Settings
+from transfer.detection.recipe import DIGITS
 from transfer.detection.scenes import SceneSettings, make_scenes
+from transfer.detection.settings import Settings
 from transfer.source import Source
 
 SMALL = SceneSettings(train=6, val=3, size=64, seed=1)

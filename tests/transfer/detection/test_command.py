@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.requirements import requires
+from transfer.convert import convert
 from transfer.detection.command import metrics_line
 
 RECORD = {
@@ -31,13 +32,35 @@ def transfer(repository, source, tmp_path):
 def test_a_result_is_one_line():
     line = metrics_line(RECORD)
     assert line == "width 0.5 (us3l): box AP 38.31 AP50 59.00 AP75 -, mask AP 1.00 AP50 2.00 AP75 3.00 in 61 s"
+    boxes = {name: value for name, value in RECORD["metrics"].items() if name.startswith("box/")}
+    assert metrics_line({**RECORD, "metrics": boxes}) == "width 0.5 (us3l): box AP 38.31 AP50 59.00 AP75 - in 61 s"
 
 
 @requires("detection", "data")
-def test_real_photographs_with_overrides_behind_the_widths(transfer, real_data, tmp_path):
+def test_voc_from_weights_of_any_origin(repository, real_data, source, tmp_path):
+    """Without a universal checkpoint: the label comes from the file, the width from its channels."""
+    [weights] = convert(source.net.extract(0.5), "torchvision", tmp_path, source.net.metadata)
+    weights = weights.rename(tmp_path / "moco.pth")
+    command = [
+        sys.executable, repository / "tools/transfer.py", "voc", "--weights", weights, "--data", real_data / "voc_mini",
+        "--config", repository / "configs/transfer/faster_rcnn_fpn_small.py", "--image-size", 64, "--iterations", 2,
+    ]  # fmt: skip
+    done = subprocess.run(list(map(str, command)), cwd="/", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "transfer/voc_mini/detection/width_0.25_moco/result.json"
+    assert done.stdout.splitlines()[-1] == str(path)
+    record = json.loads(path.read_text())
+    assert (record["method"], record["width"], record["dataset"]) == ("moco", 0.25, "voc_mini")
+    assert record["details"]["train_images"] == 47 and record["details"]["recipe"] == "faster_rcnn_fpn_small.py"
+    assert "iterations  2 (as asked)" in done.stdout and (path.parent / "predictions/000724.jpg").is_file()
+
+
+@requires("detection", "data")
+def test_real_photographs_with_overrides_behind_the_widths(transfer, repository, real_data, tmp_path):
     done = transfer(
         "--data", real_data / "coco_mini", "--image-size", 64, "--iterations", 2, "--batch", 2, "--output", tmp_path,
-        "--width", 0.5, "dataloader.train.num_workers=0", "dataloader.test.num_workers=0",
+        "--config", repository / "configs/transfer/mask_rcnn_fpn_small.py", "--width", 0.5,
+        "dataloader.train.num_workers=0", "dataloader.test.num_workers=0",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     path = tmp_path / "coco_mini/detection/width_0.5/result.json"
@@ -52,6 +75,10 @@ def test_real_photographs_with_overrides_behind_the_widths(transfer, real_data, 
     [
         (("--data", "/nowhere", "--width", 0.5), "/nowhere holds no COCO data"),
         (("--width", "half"), "invalid float value: 'half'"),
+        (("--weights", "/nowhere.pth"), "--weights beside --checkpoint or --init; expected one of them"),
+        (("--weights-name", "moco", "--width", 0.5), "--weights-name without --weights"),
+        (("--batch", 0, "--width", 0.5), "--batch 0 is not positive"),
+        ((), "no width given; expected --width"),
     ],
 )
 @requires("detection")

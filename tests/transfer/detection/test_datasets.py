@@ -7,7 +7,7 @@ import pytest
 
 from pretrain.errors import UserError
 from tests.requirements import requires
-from transfer.detection.datasets import find_coco, read_coco, registered
+from transfer.detection.datasets import find_coco, read_coco
 
 pytestmark = requires("detection")
 
@@ -113,10 +113,12 @@ def test_crowds_do_not_decide_the_mask_format(data):
 def test_detectron2_knows_the_data_only_inside_the_block(data):
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
+    from transfer.detection.registration import registered
+
     before = set(DatasetCatalog.list())
     with pytest.raises(RuntimeError, match="stop"), registered(read_coco(data)) as names:
-        assert len(DatasetCatalog.get(names["train"])) == 6 and len(DatasetCatalog.get(names["val"])) == 3
-        assert MetadataCatalog.get(names["val"]).thing_classes == list("0123456789")
+        assert [len(DatasetCatalog.get(names[kind][0])) for kind in ("train", "val")] == [6, 3]
+        assert MetadataCatalog.get(names["val"][0]).thing_classes == list("0123456789")
         raise RuntimeError("stop")
     assert set(DatasetCatalog.list()) == before and not any("scenes" in name for name in MetadataCatalog.list())
 

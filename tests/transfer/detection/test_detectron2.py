@@ -9,9 +9,9 @@ import torch
 
 from pretrain.errors import NonFiniteLossError, UncalibratedWidthError, UserError
 from pretrain.plain.cost import cost
+from tests.pretrain.helpers import universal
 from tests.requirements import requires
-from transfer.detection.datasets import read_coco, registered
-from transfer.detection.detectron2 import detect, launch, plain_backbone
+from transfer.detection.detectron2 import detect, launch
 from transfer.results import read_results
 from transfer.source import Source
 
@@ -62,13 +62,23 @@ def test_training_starts_from_the_extracted_weights(source, settings, tmp_path):
     assert torch.equal(state["backbone.bottom_up.res5.1.conv2.weight"], plain.layer4[1].conv2.weight)
 
 
+def test_a_resnet50_has_a_pyramid_of_its_own_channels(settings, tmp_path):
+    net = universal("resnet50", base_channels=16)
+    record = detect(Source(net, "us3l", net.hash), 0.5, replace(settings, iterations=1), tmp_path)
+    folder = tmp_path / settings.data.name / "detection/width_0.5"
+    state = torch.load(folder / "model_final.pth", weights_only=True)["model"]
+    outer = net.backbone.channels(0.5).outer
+    assert [state[f"backbone.fpn_lateral{i}.weight"].shape[1] for i in range(2, 6)] == list(outer)
+    assert record["backbone"] == "resnet50" and record["params"] == net.cost(0.5).params
+
+
 def test_random_weights_are_drawn_by_the_seed_and_marked(source, random, settings, tmp_path):
     record = detect(random, 0.25, settings, tmp_path)  # no calibration needed
     assert (record["method"], record["checkpoint"], record["details"]["pretraining"]) == ("random", None, None)
     assert (tmp_path / settings.data.name / "detection/width_0.25_random/result.json").is_file()
-    one, again, other = (plain_backbone(random, 0.5, seed).conv1.weight for seed in (0, 0, 1))
+    one, again, other = (random.plain(0.5, seed).conv1.weight for seed in (0, 0, 1))
     assert torch.equal(one, again) and not torch.equal(one, other)
-    assert not torch.equal(one, plain_backbone(source, 0.5, 0).conv1.weight)
+    assert not torch.equal(one, source.plain(0.5).conv1.weight)
 
 
 def test_a_resumed_training_goes_on_and_eval_only_repeats_the_evaluation(source, settings, tmp_path):
@@ -81,6 +91,9 @@ def test_a_resumed_training_goes_on_and_eval_only_repeats_the_evaluation(source,
     assert again["metrics"] == resumed["metrics"]
     fresh = detect(source, 0.5, settings, tmp_path)  # without --resume it starts anew
     assert iterations(folder) == [0, 1] and fresh["details"]["iterations"] == 2
+    # the earlier one is set aside, where tables do not see it
+    assert iterations(folder / "previous")[-1] == 3 and (folder / "previous/model_final.pth").is_file()
+    assert read_results(tmp_path) == [fresh]
 
 
 def test_the_same_seed_gives_the_same_weights(source, settings, tmp_path):
@@ -99,39 +112,6 @@ def test_two_processes_share_a_batch(source, settings, tmp_path):
     record = detect(source, 0.5, replace(settings, num_gpus=2), tmp_path)
     assert record["details"]["processes"] == 2 and record["details"]["batch"] == 2
     assert record["metrics"]["box/AP"] is not None
-
-
-def test_a_perfect_detector_has_an_average_precision_of_100(source, settings, tmp_path, monkeypatch):
-    """Through loader, evaluator and result: a model that answers with the annotations."""
-    from detectron2.data import DatasetCatalog
-    from detectron2.structures import Boxes, BoxMode, Instances
-    from pycocotools import mask as coco_mask
-
-    from transfer.detection import training
-
-    class Perfect(torch.nn.Module):
-        def forward(self, inputs):
-            return [{"instances": self.answer(x)} for x in inputs]
-
-        def answer(self, x):
-            annotations = truth[x["image_id"]]
-            boxes = [BoxMode.convert(a["bbox"], BoxMode.XYWH_ABS, BoxMode.XYXY_ABS) for a in annotations]
-            masks = [coco_mask.decode(a["segmentation"]).astype(bool) for a in annotations]
-            return Instances(
-                (x["height"], x["width"]), pred_boxes=Boxes(torch.tensor(boxes)), scores=torch.ones(len(boxes)),
-                pred_classes=torch.tensor([a["category_id"] for a in annotations]),
-                pred_masks=torch.stack([torch.from_numpy(m) for m in masks]),
-            )  # fmt: skip
-
-    evaluate = training.evaluate
-    monkeypatch.setattr(training, "evaluate", lambda config, model: evaluate(config, Perfect()))
-    data = read_coco(settings.data)
-    with registered(data) as names:
-        truth = {x["image_id"]: x["annotations"] for x in DatasetCatalog.get(names["val"])}
-    metrics = detect(source, 0.5, settings, tmp_path)["metrics"]
-    for name in ("box/AP", "box/AP50", "box/AP75", "mask/AP", "mask/AP50", "mask/AP75"):
-        assert metrics[name] == pytest.approx(100.0)
-    assert metrics["box/APl"] is None  # a canvas of 64 pixels has no object of 96
 
 
 def test_mistakes_are_found_before_anything_trains(source, settings, tmp_path):

@@ -1,0 +1,37 @@
+"""What a user says about a detection training, whichever framework runs it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pretrain.errors import UserError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """None leaves the recipe's value.
+
+    target: ``coco`` (Mask R-CNN) or ``voc`` (Faster R-CNN). recipe: the framework's config file, None for its own of
+    the target. data: a folder in the target's layout. image_size: shorter side in pixels. batch: images of all
+    processes together. num_gpus: processes, one for each GPU. Learning rate, iterations and warm-up follow the batch
+    (transfer/detection/schedule.py). overrides: ``key=value``, applied last.
+    """
+
+    target: str = "coco"
+    recipe: Path | None = None
+    data: Path | None = None
+    iterations: int | None = None
+    image_size: int | None = None
+    batch: int | None = None
+    num_gpus: int = 1
+    device: str | None = None
+    seed: int = 0
+    resume: bool = False
+    eval_only: bool = False
+    overrides: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """UserError for a number that is not positive."""
+        for option in ("iterations", "image_size", "batch", "num_gpus"):
+            value = getattr(self, option)
+            if value is not None and value < 1:
+                raise UserError(f"--{option.replace('_', '-')} {value} is not positive")
