@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+from transfer.tables.paper import FIGURE_3, figure_3_records
 from transfer.tables.widths import CAPTIONS, Series, series
 
 COLOURS = ("#0b6aa2", "#c8501e", "#2f8f4e", "#8a4fb0", "#a3831a")
@@ -16,35 +17,67 @@ def plot(records: list[dict], folder: Path, name: str = "accuracy_against_macs")
 
     The same records give the same SVG bytes.
     """
+    return save(series(records), folder, name)
+
+
+def plot_figure_3(records: list[dict], folder: Path) -> list[Path]:
+    """Figure 3: AP50 on VOC against MACs, random initialisation beside BYOL and US3L; no path without results."""
+    lines = figure_3_series(records)
+    return save(lines, folder, "figure3") if lines else []
+
+
+def figure_3_series(records: list[dict]) -> list[Series]:
+    """The lines of Figure 3 that have results, from those that fill its table."""
+    lines = []
+    for method in FIGURE_3:
+        lines += [line for line in series(figure_3_records(records, method)) if line.key[2] == "box/AP50"]
+    return [line for line in lines if line.figures]
+
+
+def save(lines: list[Series], folder: Path, name: str) -> list[Path]:
+    """folder/<name>.png and .svg."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    with styled(name):
+        figure = draw(lines)
+        figure.savefig(paths[0], dpi=160, metadata={"Software": None})
+        figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+def styled(name: str, **settings):
+    """matplotlib's settings while something is drawn and saved; name: makes the SVG's identifiers repeat."""
     from matplotlib import rc_context
+
+    style = {"svg.hashsalt": name, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+    return rc_context(style | settings)
+
+
+def draw(lines: list[Series]):
+    """A matplotlib Figure with a panel for each task, data set and metric. Call it, and save it, within ``styled``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     panels: dict[tuple[str, ...], list[Series]] = {}
-    for line in series(records):
+    for line in lines:
         if line.figures:
             panels.setdefault(line.key[:3], []).append(line)
     labels = legend_labels([line for lines in panels.values() for line in lines])
     styles = line_styles(list(dict.fromkeys(labels.values())))
-    columns = min(COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    style = {"svg.hashsalt": name, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-    with rc_context(style):
-        figure = Figure(figsize=(3.4 * columns + 0.2, 3.1 * rows + 0.5), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(rows, columns, squeeze=False).flatten()
-        for axis, (panel, lines) in zip(axes, panels.items()):
-            draw_panel(axis, panel, lines, labels, styles)
-        for axis in axes[len(panels) :]:
-            axis.remove()
-        drawn = {label: line for axis in axes[: len(panels)] for line, label in zip(*axis.get_legend_handles_labels())}
-        figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=4, frameon=False)
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-        figure.savefig(paths[0], dpi=160, metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"Date": None})
-    return paths
+    columns = max(1, min(COLUMNS, len(panels)))
+    rows = max(1, math.ceil(len(panels) / columns))
+    entries = math.ceil(len(styles) / columns)
+    figure = Figure(figsize=(3.4 * columns + 0.2, 3.1 * rows + 0.3 + 0.2 * entries), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis, (panel, lines) in zip(axes, panels.items()):
+        draw_panel(axis, panel, lines, labels, styles)
+    for axis in axes[len(panels) :]:
+        axis.remove()
+    drawn = {label: line for axis in axes[: len(panels)] for line, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=columns, frameon=False)
+    return figure
 
 
 def draw_panel(axis, panel: tuple[str, ...], lines: list[Series], labels: dict[tuple, str], styles: dict) -> None:
@@ -69,7 +102,7 @@ def draw_panel(axis, panel: tuple[str, ...], lines: list[Series], labels: dict[t
         shown = spaced(list(ticks))
         axis.set_xticks(shown, [f"{si(macs)}\n{ticks[macs]:g}×" for macs in shown], fontsize=9)
     axis.margins(x=0.12, y=0.12)
-    axis.grid(axis="y", color="#e4e4e4", linewidth=0.8)
+    axis.grid(axis="y", color="#808080", alpha=0.25, linewidth=0.8)
     axis.set_axisbelow(True)
 
 

@@ -30,9 +30,7 @@ def convert(plain: nn.Module, target: str, output: Path, metadata: dict, fold_bn
         raise UserError(f"unknown target '{target}'{nearest(target, TARGETS)}")
     if fold_bn:
         if target not in FOLDABLE:
-            raise UserError(
-                f"{target} builds a network with batch norms, which it trains; expected folding with {list_of(FOLDABLE)}"
-            )
+            raise UserError(f"{target} builds a network with batch norms, to train on; fold for {list_of(FOLDABLE)}")
         plain, metadata = fold_batch_norms(plain), {**metadata, "folded_bn": True}
     module = importlib.import_module(f"transfer.convert.{target}")
     return module.write(plain, Path(output), metadata)

@@ -12,9 +12,6 @@ from pretrain.errors import UserError
 if TYPE_CHECKING:
     from pretrain import UniversalNetwork
 
-FORMAT = 1
-OWN = ("width", "checkpoint", "folded_bn", "export_size")  # what a conversion adds to a checkpoint's metadata
-
 
 def of_width(net: "UniversalNetwork", width: float) -> dict:
     """The metadata of ``net`` with the width that is cut out and the hash of the weights that it is cut from."""
@@ -27,26 +24,19 @@ def backbone_name(metadata: dict) -> str:
 
 
 def description(plain: nn.Module, metadata: dict) -> dict:
-    """The record that is written beside, or into, every converted file.
+    """The record that is written beside, or into, every converted file: ``metadata`` and what is true of this one.
 
-    width, channels and checkpoint (sha256 of the universal network's weights) say where the weights are from; mean and
-    std normalise images in [0, 1] of ``channel_order``; pretraining is the checkpoint's own metadata.
+    width, channels and checkpoint (sha256 of the universal network's weights) say where the weights are from, None
+    where ``metadata`` is not ``of_width``; mean and std normalise images in [0, 1] of ``channel_order``.
     """
-    pretraining = {key: value for key, value in metadata.items() if key not in OWN}
-    channels = getattr(plain, "channels", None)
     return {
-        "format": FORMAT,
-        "backbone": backbone_name(metadata),
+        **{key: value for key, value in metadata.items() if key != "export_size"},
         "width": metadata.get("width"),
-        "channels": getattr(channels, "key", None),
-        "params": sum(parameter.numel() for parameter in plain.parameters()),
-        "image_size": image_size(metadata),
-        "mean": list(metadata["mean"]),
-        "std": list(metadata["std"]),
-        "channel_order": metadata.get("channel_order", "RGB"),
-        "folded_bn": metadata.get("folded_bn", False),
         "checkpoint": metadata.get("checkpoint"),
-        "pretraining": pretraining,
+        "channels": getattr(getattr(plain, "channels", None), "key", None),
+        "params": sum(parameter.numel() for parameter in plain.parameters()),
+        "folded_bn": metadata.get("folded_bn", False),
+        "image_size": image_size(metadata),
     }
 
 

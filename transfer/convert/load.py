@@ -26,7 +26,7 @@ def load_plain(path: str | Path) -> nn.Module:
     record, state = read(path)
     if record.get("width") is None:
         raise UserError(f"{path} does not say its width; expected a file that tools/convert.py wrote")
-    backbone = create_backbone(**record["pretraining"]["backbone"])
+    backbone = create_backbone(**record["backbone"])
     plain = backbone.plain(backbone.channels(record["width"])).eval()
     if record["folded_bn"]:
         fold_empty(plain)

@@ -26,7 +26,7 @@ BATCHES = (1, 3)  # what the file is run at: a batch dimension that were fixed w
 def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     """``output/resnet18.onnx``: ``images`` [batch, 3, S, S] -> ``features`` [batch, channels], description inside.
 
-    S: ``image_size(metadata)``. The metadata properties hold ``describe.description`` under ``backbone``.
+    S: ``image_size(metadata)``. The metadata properties hold ``describe.description`` under ``pretraining``.
     Errors: UserError without the packages; RuntimeError, before anything is written, if onnxruntime computes other
     features at one of ``BATCHES``.
     """
@@ -34,13 +34,13 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     path = output / f"{backbone_name(metadata)}.onnx"
     size, plain = image_size(metadata), copy.deepcopy(plain).cpu().eval()
     with replacing(path) as partial:
-        export(plain, partial, size, {"backbone": as_json(description(plain, metadata))})
+        export(plain, partial, size, {"pretraining": as_json(description(plain, metadata))})
         check(plain, partial, size)
     return [path]
 
 
 def export(plain: nn.Module, path: Path, size: int, properties: dict[str, str] | None = None) -> None:
-    """Write ``plain``, on the CPU and in eval mode, for images of ``size`` pixels; properties go into the file's metadata."""
+    """Write ``plain``, on the CPU and in eval mode, for images of ``size`` pixels. properties: the file's metadata."""
     import onnx
 
     images = torch.zeros(2, 3, size, size)
@@ -85,14 +85,16 @@ def session(path: Path, threads: int = 0, providers: tuple[str, ...] = ("CPUExec
 
 @torch.no_grad()
 def check(plain: nn.Module, path: Path, size: int) -> float:
-    """The largest difference from torch at ``BATCHES``; RuntimeError if it is over ``TOLERANCE`` or the shape differs."""
+    """The largest difference from torch at ``BATCHES``; RuntimeError beyond ``TOLERANCE`` or for another shape."""
     runner, worst = session(path), 0.0
     for batch in BATCHES:
         images = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(batch))
         expected = plain(images)
         found = torch.from_numpy(runner.run(["features"], {"images": images.numpy()})[0])
         if found.shape != expected.shape:
-            raise RuntimeError(f"onnxruntime gives {tuple(found.shape)}, torch {tuple(expected.shape)}; nothing written")
+            raise RuntimeError(
+                f"onnxruntime gives {tuple(found.shape)}, torch {tuple(expected.shape)}; nothing written"
+            )
         difference = float((found - expected).abs().max() / expected.abs().max())
         if not difference <= TOLERANCE:
             raise RuntimeError(f"onnxruntime's features differ by {difference:.3g} of the largest; nothing was written")

@@ -8,11 +8,11 @@ from torch import nn
 from transfer.convert.describe import as_json, backbone_name, description
 from transfer.convert.files import replacing
 
-KEY = "backbone"
+KEY = "pretraining"
 
 
 def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
-    """``output/resnet18.safetensors``; its metadata's one key ``backbone`` is ``describe.description`` as sorted JSON."""
+    """``output/resnet18.safetensors``; its metadata's one key ``pretraining`` is ``description`` as sorted JSON."""
     path = output / f"{backbone_name(metadata)}.safetensors"
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in plain.state_dict().items()}
     with replacing(path) as partial:

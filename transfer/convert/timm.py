@@ -1,11 +1,11 @@
 """timm: the weights under timm's names and a Python file that builds the network from timm's own classes.
 
-    resnet50.py      create_model(num_classes=0, **options), with timm's options (features_only, in_chans, drop_rate ...)
+    resnet50.py      create_model(num_classes=0, **options), with timm's options (features_only, in_chans ...)
     resnet50.pth     the state dict
     resnet50.json    where it comes from
 
-Nothing in them imports this project. timm's ResNet has a stem of 64 channels and blocks whose output is a fixed multiple
-of their inner channels, so it says the full width alone. Any other width is said by timm's ByobNet ("bring your own
+Nothing in them imports this project. timm's ResNet has a stem of 64 channels and blocks whose output is a multiple of
+their inner channels, so it says the full width alone. Any other width is said by timm's ByobNet ("bring your own
 blocks"), which takes each block's channels; its layers have other names, and the weights are renamed.
 
 A backbone of another class joins by a function (plain, metadata) -> ``Recipe`` in ``RECIPES``.
@@ -140,7 +140,7 @@ def said_by_resnet(plain: PlainResNet) -> bool:
 
 
 def byob_config(plain: PlainResNet) -> str:
-    """``CONFIG = ByoModelCfg(...)``: a stage's ratio is inner to outer channels, which ByobNet rounds to multiples of 8."""
+    """``CONFIG = ByoModelCfg(...)``: a stage's ratio is inner to outer channels; ByobNet rounds to eights."""
     kind, lines = "basic" if plain.depth == 18 else "bottle", []
     for i, (depth, inner, outer) in enumerate(zip(BLOCKS[plain.depth], plain.channels.inner, plain.channels.outer)):
         ratio = "1.0" if inner == outer else f"{inner} / {outer}"
