@@ -9,7 +9,13 @@ from transfer.tables.widths import CAPTIONS, Series, series
 COLOURS = ("#0b6aa2", "#c8501e", "#2f8f4e", "#8a4fb0", "#a3831a")
 RANDOM = {"color": "#7a7a7a", "linestyle": (0, (4, 2)), "marker": "s", "markersize": 4.5}
 TASKS = {"linear": "linear", "knn": "kNN", "detection": "detection"}
+# how a legend says a fact
+TOLD = {
+    "pretrained_on": "on {}", "epochs": "{} epochs", "stem": "{} stem", "protocol": "{} protocol",
+    "image_size": "{} px", "iterations": "{} iterations",
+}  # fmt: skip
 COLUMNS = 4
+LEAST_RANGE = 1.0  # percent: an axis over less would make a picture of noise
 
 
 def plot(records: list[dict], folder: Path, name: str = "accuracy_against_macs") -> list[Path]:
@@ -102,11 +108,15 @@ def draw_panel(axis, panel: tuple[str, ...], lines: list[Series], labels: dict[t
         shown = spaced(list(ticks))
         axis.set_xticks(shown, [f"{si(macs)}\n{ticks[macs]:g}×" for macs in shown], fontsize=9)
     axis.margins(x=0.12, y=0.12)
+    low, high = axis.get_ylim()
+    if high - low < LEAST_RANGE:
+        middle = max((low + high) / 2, LEAST_RANGE * 0.45)
+        axis.set_ylim(middle - LEAST_RANGE / 2, middle + LEAST_RANGE / 2)
     axis.grid(axis="y", color="#808080", alpha=0.25, linewidth=0.8)
     axis.set_axisbelow(True)
 
 
-def spaced(ticks: list[int], gap: float = 0.14) -> list[int]:
+def spaced(ticks: list[int], gap: float = 0.19) -> list[int]:
     """Ticks, largest first, without those nearer to the last than ``gap`` of the logarithmic axis."""
     ordered = sorted(ticks, reverse=True)
     reach = gap * math.log(ordered[0] / ordered[-1])
@@ -118,23 +128,38 @@ def spaced(ticks: list[int], gap: float = 0.14) -> list[int]:
 
 
 def legend_labels(lines: list[Series]) -> dict[tuple[str, ...], str]:
-    """A name for each line by its key: the method, with what else tells it apart."""
-    backbones = {line.key[3] for line in lines}
-    names = {}
-    for line in lines:
-        backbone, method, *rest = line.key[3:]
-        method = "random weights" if method == "random" else f"{method} pretrained"
-        parts = [method, *((backbone,) if len(backbones) > 1 else ()), *(part for part in rest if part)]
-        names[line.key] = ", ".join(parts)
-    return names
+    """A name for each line by its key: the method, with as little else as tells it apart within every panel."""
+    names = ("backbone", *(lines[0].names if lines else ()))
+    told = [name for name in names if len({fact(line, name) for line in lines}) > 1]
+    for name in reversed(told.copy()):
+        fewer = [other for other in told if other != name]
+        if len({(line.key[:3], label(line, fewer)) for line in lines}) == len(lines):
+            told = fewer
+    return {line.key: label(line, told) for line in lines}
+
+
+def fact(line: Series, name: str) -> str:
+    """The backbone of a line, or one of its varying facts."""
+    return line.key[3] if name == "backbone" else line.key[5 + line.names.index(name)]
+
+
+def label(line: Series, told: list[str]) -> str:
+    """``us3l pretrained, cifar stem``, ``random weights``."""
+    method = line.key[4]
+    method = "random weights" if method == "random" else f"{method} pretrained"
+    parts = [TOLD.get(name, "{}").format(fact(line, name)) for name in told if fact(line, name)]
+    return ", ".join([method, *parts])
 
 
 def line_styles(labels: list[str]) -> dict[str, dict]:
-    """Random weights are grey and dashed, pretrained ones in colours."""
+    """Random weights are grey and dashed, pretrained ones in colours; what there is more of has other marks."""
+    random = [label for label in labels if label.startswith("random")]
     pretrained = [label for label in labels if not label.startswith("random")]
-    found = {label: RANDOM for label in labels if label.startswith("random")}
+    found = {label: RANDOM | {"marker": "sD^vP"[i % 5]} for i, label in enumerate(random)}
     for i, label in enumerate(pretrained):
-        found[label] = {"color": COLOURS[i % len(COLOURS)], "marker": "o", "markersize": 5.5}
+        found[label] = {
+            "color": COLOURS[i % len(COLOURS)], "marker": "oXphd"[i // len(COLOURS) % 5], "markersize": 5.5,
+        }  # fmt: skip
     return found
 
 

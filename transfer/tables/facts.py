@@ -2,8 +2,8 @@
 
 Facts: task, dataset, method, backbone, stem, width, protocol, framework, image_size, iterations; and of the
 pretraining, where the checkpoint records it: pretrained_on, epochs, long (800 epochs and more), teacher, and the
-columns of Tables 7 to 9 (base_loss, distill_loss, aux_head, momentum_base, momentum_sub, sandwich, dynamic_sampling, group_reg)
-as ``yes`` and ``no``.
+columns of Tables 7 to 9 (base_loss, distill_loss, aux_head, momentum_base, momentum_sub, sandwich, dynamic_sampling,
+group_reg) as ``yes`` and ``no``.
 """
 
 import statistics

@@ -68,7 +68,7 @@ def environment(table: Table) -> str:
         [
             r"\begin{table}[htbp]",
             r"  \centering",
-            f"  \\caption{{{escape(table.caption)}}}",
+            f"  \\caption{{{escape(caption(table))}}}",
             f"  \\label{{tab:{table.name}}}",
             r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             f"  \\begin{{tabular}}{{{'l' * len(table.labels)}{'r' * len(table.columns)}}}",
@@ -82,6 +82,11 @@ def environment(table: Table) -> str:
             "",
         ]
     )
+
+
+def caption(table: Table) -> str:
+    """LaTeX numbers tables itself: the paper's number is told apart from that one."""
+    return f"The paper's {table.caption}" if table.caption.startswith(("Table ", "Figure ")) else table.caption
 
 
 def line(cells) -> str:

@@ -40,6 +40,10 @@ class Table:
         return any(cell.paper is not None for _, cells in self.rows for cell in cells)
 
     @property
+    def has_ours(self) -> bool:
+        return any(cell.ours != MISSING for _, cells in self.rows for cell in cells)
+
+    @property
     def caption(self) -> str:
         return f"{self.title} In brackets: the paper's figures." if self.has_paper else self.title
 

@@ -18,11 +18,15 @@ COLUMNS = {
 
 @dataclass
 class Series:
-    """One metric of one method over widths. key: (task, dataset, metric, backbone, method, *varying facts)."""
+    """One metric of one method over widths. key: (task, dataset, metric, backbone, method, *varying facts).
+
+    names: of the varying facts.
+    """
 
     key: tuple[str, ...]
     figures: dict[float, Figure]
     macs: dict[float, int]
+    names: tuple[str, ...] = ()
 
 
 def headlines(record: dict) -> list[str]:
@@ -66,7 +70,8 @@ def series(records: list[dict]) -> list[Series]:
     for key, by_width in groups.items():
         figures = {width: figure(group, key[2]) for width, group in by_width.items()}
         figures = {width: value for width, value in figures.items() if value is not None}
-        lines.append(Series(key, figures, {width: group[-1]["macs"] for width, group in by_width.items()}))
+        macs = {width: group[-1]["macs"] for width, group in by_width.items()}
+        lines.append(Series(key, figures, macs, tuple(extra)))
     order = ["linear", "knn", "detection"]
     return sorted(lines, key=lambda s: (order.index(s.key[0]), s.key[1:4], s.key[4] == "random", s.key[4:]))
 
@@ -107,7 +112,9 @@ def costs(records: list[dict]) -> list[Cost]:
         (["", "", "params (M)", backbone], {"stem": stem}, values)
         for (backbone, stem), values in sorted(parameters.items())
     ]
-    for (dataset, backbone, stem, size), tasks in macs.items():
+    datasets = list(dict.fromkeys(place[0] for place in macs))
+    for place in sorted(macs, key=lambda place: datasets.index(place[0])):
+        (dataset, backbone, stem, size), tasks = place, macs[place]
         merged: list[tuple[str, dict[float, int]]] = []
         for task, values in tasks.items():
             same = next((known for _, known in merged if _agree(known, values)), None)
