@@ -18,11 +18,6 @@ def of_width(net: "UniversalNetwork", width: float) -> dict:
     return {**net.metadata, "width": width, "checkpoint": net.hash}
 
 
-def backbone_name(metadata: dict) -> str:
-    """``resnet18``: also the name of the written files."""
-    return metadata["backbone"]["name"]
-
-
 def description(plain: nn.Module, metadata: dict) -> dict:
     """The record that is written beside, or into, every converted file: ``metadata`` and what is true of this one.
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from pretrain.errors import UserError
-from transfer.convert.describe import as_json, backbone_name, description, image_size, require_formats
+from transfer.convert.describe import as_json, description, image_size, require_formats
 from transfer.convert.files import replacing
 
 TOLERANCE = 1e-4  # of the largest feature
@@ -31,7 +31,7 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     features at one of ``BATCHES``.
     """
     require_formats("ONNX", "onnx", "onnxscript", "onnxruntime")
-    path = output / f"{backbone_name(metadata)}.onnx"
+    path = output / f"{plain.name}.onnx"
     size, plain = image_size(metadata), copy.deepcopy(plain).cpu().eval()
     with replacing(path) as partial:
         export(plain, partial, size, {"pretraining": as_json(description(plain, metadata))})

@@ -5,7 +5,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import nn
 
-from transfer.convert.describe import as_json, backbone_name, description
+from transfer.convert.describe import as_json, description
 from transfer.convert.files import replacing
 
 KEY = "pretraining"
@@ -13,7 +13,7 @@ KEY = "pretraining"
 
 def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     """``output/resnet18.safetensors``; its metadata's one key ``pretraining`` is ``description`` as sorted JSON."""
-    path = output / f"{backbone_name(metadata)}.safetensors"
+    path = output / f"{plain.name}.safetensors"
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in plain.state_dict().items()}
     with replacing(path) as partial:
         save_file(tensors, partial, {KEY: as_json(description(plain, metadata))})

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from pretrain.errors import UserError
 from pretrain.plain.resnet import BLOCKS, PlainResNet
-from transfer.convert.describe import backbone_name, description, require_formats, write_json
+from pretrain.plain.vit import PlainViT
+from transfer.convert.describe import description, require_formats, write_json
 from transfer.convert.files import replacing
 from transfer.convert.fold import check_same
 
@@ -66,10 +67,10 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     Errors: UserError for a backbone that timm cannot say; RuntimeError, before anything is written, if the model that
     the Python file builds computes other features.
     """
-    name = backbone_name(metadata)
     if type(plain) not in RECIPES:
         raise UserError(f"nothing tells timm's names of {type(plain).__name__}; expected --to safetensors or onnx")
     require_formats("timm", "timm")
+    name = plain.name
     recipe = RECIPES[type(plain)](plain, metadata)
     record = description(plain, metadata)
     paths = [output / f"{name}{suffix}" for suffix in (".py", ".pth", ".json")]
@@ -77,7 +78,7 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
         torch.save(recipe.state, weights)
         code.write_text(source(recipe, name, record))
         write_json({**record, "load": f"from {name} import create_model; model = create_model()"}, beside)
-        check_same(plain, built(code, weights), max(64, record["image_size"]))
+        check_same(plain, built(code, weights), getattr(plain, "image_size", 64))
     return paths
 
 
@@ -171,4 +172,17 @@ def byob_name(name: str, depth: int) -> str:
     return f"{stage}.{block}.conv{number}_{kernels[number]}.{kind}.{tensor}"
 
 
-RECIPES: dict[type[nn.Module], Callable[[nn.Module, dict], Recipe]] = {PlainResNet: resnet}
+def vit(plain: PlainViT, metadata: dict) -> Recipe:
+    """timm's VisionTransformer, told its sizes; UserError for narrow inputs, which it cannot say."""
+    arguments = {key: value for key, value in plain.timm_arguments().items() if key != "num_classes"}
+    state = {name: tensor.detach().cpu().clone() for name, tensor in plain.state_dict().items()}
+    sizes = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    call = (
+        f'timm.create_model(\n        "{plain.name}_patch16_224", pretrained, pretrained_cfg=weights, {sizes},\n'
+        "        num_classes=num_classes, **options,\n    )"
+    )
+    traits = {"first_conv": "patch_embed.proj", "classifier": "head", "fixed_input_size": True}
+    return Recipe(state, "import timm", call, traits)
+
+
+RECIPES: dict[type[nn.Module], Callable[[nn.Module, dict], Recipe]] = {PlainResNet: resnet, PlainViT: vit}
