@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -158,11 +159,7 @@ def conditions(batch: int, image_size: int, repeats: int, warm_up: int, threads:
 
 
 def onnxruntime_version() -> str | None:
-    if not has_onnx():
-        return None
-    import onnxruntime
-
-    return onnxruntime.__version__
+    return version("onnxruntime") if has_onnx() else None
 
 
 def latency_table(name: str, found: list[Latency], where: dict) -> Table:
