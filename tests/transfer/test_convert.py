@@ -227,7 +227,7 @@ def test_channels_that_detectron2_cannot_say_are_refused(tmp_path):
 
 def test_an_unknown_target_names_the_known_ones(networks, tmp_path):
     with pytest.raises(UserError, match=", ".join(sorted(TARGETS))):
-        convert(networks["resnet18"].extract(0.5), "tensorrt", tmp_path, {})
+        convert(networks["resnet18"].extract(0.5), "xla", tmp_path, {})
 
 
 @pytest.mark.parametrize("width", [1.0, 0.5])
