@@ -63,6 +63,16 @@ def lacks_slurm() -> str | None:
     return None if answer.returncode == 0 else f"no SLURM running: {answer.stderr.strip()}"
 
 
+def lacks_commands(*commands: str) -> Callable[[], str | None]:
+    """A check that commands are on PATH."""
+
+    def check() -> str | None:
+        missing = [command for command in commands if shutil.which(command) is None]
+        return f"no {', '.join(missing)} on PATH" if missing else None
+
+    return check
+
+
 def lacks_root() -> str | None:
     """The rights of root."""
     return None if os.geteuid() == 0 else "not run as root"
@@ -71,6 +81,9 @@ def lacks_root() -> str | None:
 REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "data": lacks_data,
     "detection": lacks_modules("detectron2", "pycocotools"),
+    "formats": lacks_modules("timm", "onnx", "onnxscript", "onnxruntime"),
+    "latex": lacks_commands("pdflatex"),
+    "chromium": lacks_commands("chromium"),
     "mmdet": lacks_modules("mmdet", "mmcv"),
     "timm": lacks_modules("timm"),
     "slurm": lacks_slurm,

@@ -76,7 +76,11 @@ HOW_TO_RUN = [
     How(r"(.* tools/transfer.py folder .*)", r"\1 --epochs 2"),
     How(r"(.* tools/transfer.py coco .*) --num-gpus 8( --init random)?", rf"{SCENES} && \1\2 {SHORT}", "detection"),
     How(r"(.* tools/transfer.py voc .*) --num-gpus 8", rf"{PHOTOS} && \1 {SHORT}", "detection"),
-    How(r"(.* tools/convert.py .*)", r"\1", "detection"),
+    How(r"(.* tools/convert.py .* --to detectron2 .*)", r"\1", "detection"),
+    How(r"(.* tools/convert.py .* --to timm)", r"\1", "formats"),
+    How(r"(.* tools/convert.py .* --to onnx --fold-bn) .*", r"\1 --image-size 32", "formats"),
+    How(r"(.* tools/latency.py .* --widths) .*", r"\1 0.5 --image-size 32 --repeats 1 --warm-up 0", "formats"),
+    How(r"(.* tools/report.py .*)", r"\1"),
     How(r"(.* tools/tables.py .*)", r"\1"),
 ]
 

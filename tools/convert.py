@@ -8,7 +8,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pretrain import cli
 from pretrain.errors import UserError
-from transfer.convert import TARGETS, convert
+from transfer.convert import TARGETS, convert, of_width
 from transfer.source import find_checkpoint, load_source
 
 
@@ -30,7 +30,16 @@ def main(argv: list[str]) -> None:
         help="folder to write; with several widths one below it for each "
         "(default: converted/TARGET/width_W/ beside the checkpoint)",
     )  # fmt: skip
+    parser.add_argument(
+        "--fold-bn", action="store_true",
+        help="fold batch norms into the convolutions before them (torchvision, safetensors, onnx)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--image-size", type=int, metavar="S", help="side of onnx's images in pixels (default: that of pretraining)"
+    )
     arguments = parser.parse_args(argv)
+    if arguments.image_size is not None and (arguments.to != "onnx" or arguments.image_size < 1):
+        raise UserError("--image-size is a number of pixels above 0, for --to onnx; the others take images of any size")
     if not arguments.widths:
         raise UserError("no width given; expected --width with one or more numbers, e.g. --width 0.5")
     checkpoint = find_checkpoint(arguments.checkpoint)
@@ -43,7 +52,10 @@ def main(argv: list[str]) -> None:
         if output is None or len(arguments.widths) > 1:
             folder = folder / f"width_{width:g}"
         print(f"{backbone} at width {width:g} -> {arguments.to}", flush=True)
-        for path in convert(net.extract(width), arguments.to, folder, net.metadata):
+        metadata = of_width(net, width)
+        if arguments.image_size:
+            metadata["export_size"] = arguments.image_size
+        for path in convert(net.extract(width), arguments.to, folder, metadata, arguments.fold_bn):
             print(path)
 
 

@@ -229,10 +229,12 @@ def main(argv: list[str]) -> int:
     """Read the options and set up; 2 for what the user can mend without a network, 1 for a failed step."""
     parser = Parser(
         description=__doc__,
-        epilog="example:\n  python3 tools/setup_environment.py --extras detection dev",
+        epilog="example:\n  python3 tools/setup_environment.py --extras detection dev formats",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--extras", nargs="*", default=["detection", "dev"], help="extras of setup.cfg to install")
+    parser.add_argument(
+        "--extras", nargs="*", default=["detection", "dev", "formats"], help="extras of setup.cfg to install"
+    )
     try:
         check_python(sys.version_info)
         arguments = parser.parse_args(argv)

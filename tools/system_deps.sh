@@ -8,6 +8,12 @@ packages=""
 case ",${US3L_REQUIRE:-}," in
     *,mmdet,*) packages="$packages libgl1 libglib2.0-0" ;;  # OpenCV, which mmcv imports
 esac
+case ",${US3L_REQUIRE:-}," in
+    *,latex,*) packages="$packages texlive-latex-base texlive-latex-recommended" ;;  # compiles our tables
+esac
+case ",${US3L_REQUIRE:-}," in
+    *,chromium,*) packages="$packages chromium" ;;  # opens our page
+esac
 
 missing=""
 for package in $packages; do

@@ -7,9 +7,10 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pretrain import cli
-from transfer.plots import plot
+from pretrain.errors import UserError
+from transfer.plots import plot, plot_figure_3
 from transfer.results import read_results
-from transfer.tables import NAMES, SUFFIXES, build_all, render
+from transfer.tables import NAMES, SUFFIXES, build_all, render, render_all
 
 
 def main(argv: list[str]) -> None:
@@ -22,9 +23,14 @@ def main(argv: list[str]) -> None:
         "--table", default="widths", metavar="NAME",
         help=f"{', '.join(NAMES)} or all: against width (default), or laid out as a table of the paper",
     )  # fmt: skip
-    parser.add_argument("--format", choices=SUFFIXES, default="markdown", help="default: markdown")
+    parser.add_argument(
+        "--format",
+        choices=SUFFIXES,
+        default="markdown",
+        help="markdown (default), latex (a document that compiles, or is \\input) or csv",
+    )
     parser.add_argument("--paper", action="store_true", help="the paper's figures beside ours, in brackets")
-    parser.add_argument("--plot", action="store_true", help="accuracy and AP against MACs, as PNG and SVG")
+    parser.add_argument("--plot", action="store_true", help="accuracy and AP against MACs as PNG and SVG, or Figure 3")
     parser.add_argument(
         "--output",
         type=Path,
@@ -33,17 +39,23 @@ def main(argv: list[str]) -> None:
     )
     args = parser.parse_args(argv)
     records = read_results(args.runs)
-    for table in build_all(args.table, records, args.paper):
-        text = render(table, args.format)
-        if args.output is None:
-            print(text)
-        else:
-            args.output.mkdir(parents=True, exist_ok=True)
+    tables = build_all(args.table, records, args.paper)
+    if args.output is None:
+        print(render_all(tables, args.format))
+    else:
+        args.output.mkdir(parents=True, exist_ok=True)
+        for table in tables:
             path = args.output / f"table_{table.name}.{SUFFIXES[args.format]}"
-            path.write_text(text)
+            path.write_text(render(table, args.format))
             print(path)
     if args.plot:
-        print(*plot(records, args.output or args.runs), sep="\n")
+        folder = args.output or args.runs
+        paths = plot_figure_3(records, folder) if args.table in ("figure3", "all") else []
+        if args.table == "figure3" and not paths:
+            raise UserError(f"{args.runs} has no result that belongs into Figure 3: nothing to draw")
+        if args.table != "figure3":
+            paths += plot(records, folder)
+        print(*paths, sep="\n")
 
 
 if __name__ == "__main__":

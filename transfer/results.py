@@ -67,13 +67,18 @@ def settings_hash(settings: dict) -> str:
 
 def read_results(folder: Path) -> list[dict]:
     """Every ``result.json`` below ``folder``, validated, oldest first; UserError if there is none or one is damaged."""
+    return [record for _, record in located_results(folder)]
+
+
+def located_results(folder: Path) -> list[tuple[Path, dict]]:
+    """``read_results`` with the path of each."""
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; expected one that holds {FILE_NAME} files")
     paths = sorted(folder.rglob(FILE_NAME), key=lambda path: (path.stat().st_mtime_ns, str(path)))
     if not paths:
         raise UserError(f"{folder} holds no {FILE_NAME}; evaluations write them, e.g. tools/transfer.py digits")
-    return [read_result(path) for path in paths]
+    return [(path, read_result(path)) for path in paths]
 
 
 def read_result(path: Path) -> dict:

@@ -171,5 +171,6 @@ class PlainViT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         check_image(x, self.image_size)
         x = self.patch_embed(x)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
+        # x.shape[0], because len(x) is a fixed number to an exporter
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1) + self.pos_embed
         return self.head(self.norm(self.blocks(x))[:, 0])

@@ -15,7 +15,7 @@ from pretrain.errors import UserError
 from pretrain.plain.resnet import projects
 from tests.pretrain.helpers import universal
 from tests.requirements import requires
-from transfer.convert import TARGETS, convert
+from transfer.convert import TARGETS, convert, of_width
 from transfer.convert import detectron2 as to_detectron2
 
 WIDTHS = (1.0, 0.9, 0.5, 0.25)
@@ -227,21 +227,7 @@ def test_channels_that_detectron2_cannot_say_are_refused(tmp_path):
 
 def test_an_unknown_target_names_the_known_ones(networks, tmp_path):
     with pytest.raises(UserError, match=", ".join(sorted(TARGETS))):
-        convert(networks["resnet18"].extract(0.5), "onnx", tmp_path, {})
-
-
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_torchvisions_own_class_loads_the_full_width(name, networks, tmp_path):
-    import torchvision
-
-    plain = networks[name].extract(1.0)
-    (path,) = convert(plain, "torchvision", tmp_path, networks[name].metadata)
-    model = getattr(torchvision.models, name)().eval()
-    missing, unexpected = model.load_state_dict(torch.load(path, weights_only=True), strict=False)
-    assert (missing, unexpected) == (["fc.weight", "fc.bias"], [])
-    model.fc = torch.nn.Identity()
-    with torch.no_grad():
-        assert torch.equal(model(images()), plain(images()))
+        convert(networks["resnet18"].extract(0.5), "xla", tmp_path, {})
 
 
 @pytest.mark.parametrize("width", [1.0, 0.5])
@@ -250,11 +236,11 @@ def test_torchvisions_mobilenet_loads_any_width_multiplier_that_it_computes_alik
 
     net = universal("mobilenetv2", widths=(width,))
     plain = net.extract(width)
-    (path,) = convert(plain, "torchvision", tmp_path, net.metadata)
+    path, beside = convert(plain, "torchvision", tmp_path, of_width(net, width))
     model = torchvision.models.mobilenet_v2(width_mult=width).eval()
-    missing, unexpected = model.load_state_dict(torch.load(path, weights_only=True), strict=False)
-    assert (missing, unexpected) == (["classifier.1.weight", "classifier.1.bias"], [])
     model.classifier = torch.nn.Identity()
+    model.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    assert f"mobilenet_v2(width_mult={width})" in json.loads(beside.read_text())["load"]
     with torch.no_grad():
         assert torch.equal(model(images()), plain(images()))
 
@@ -286,14 +272,3 @@ def test_safetensors_take_every_backbone(name, options, tmp_path):
     assert path.name == f"{name}.safetensors"
     with safe_open(path, "pt") as file:
         assert set(file.keys()) == set(net.extract(0.5).state_dict())
-
-
-def test_safetensors_hold_the_same_names_and_where_they_come_from(networks, tmp_path):
-    net = networks["resnet18"]
-    plain = net.extract(0.9)
-    (path,) = convert(plain, "safetensors", tmp_path, net.metadata)
-    with safe_open(path, "pt") as file:
-        assert json.loads(file.metadata()["pretraining"])["mean"] == net.metadata["mean"]
-        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-    assert found.keys() == plain.state_dict().keys()
-    assert all(torch.equal(found[name], tensor) for name, tensor in plain.state_dict().items())

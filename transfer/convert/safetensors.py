@@ -1,18 +1,20 @@
-"""safetensors: a file that is safe to load from a stranger: the backbone's own names, the checkpoint's metadata."""
+"""safetensors: the plain network's names in a file that is safe to load from a stranger, with its description."""
 
-import json
 from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import nn
 
+from transfer.convert.describe import as_json, description
 from transfer.convert.files import replacing
+
+KEY = "pretraining"
 
 
 def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
-    """``output/resnet18.safetensors``; the metadata's key ``pretraining`` is the checkpoint's, as sorted JSON."""
+    """``output/resnet18.safetensors``; its metadata's one key ``pretraining`` is ``description`` as sorted JSON."""
     path = output / f"{plain.name}.safetensors"
-    tensors = {name: tensor.contiguous() for name, tensor in plain.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in plain.state_dict().items()}
     with replacing(path) as partial:
-        save_file(tensors, partial, {"pretraining": json.dumps(metadata, sort_keys=True)})
+        save_file(tensors, partial, {KEY: as_json(description(plain, metadata))})
     return [path]

@@ -1,12 +1,14 @@
 """Tables from result.json files: against width, or with the rows and columns of the paper."""
 
 from pretrain.errors import UserError, nearest
+from transfer.tables.latex import document
 from transfer.tables.paper import LAYOUTS, figure_3, paper_table
-from transfer.tables.table import SUFFIXES, Table, render
+from transfer.tables.table import Table, comma_separated, markdown
 from transfer.tables.widths import widths_table
 
 NAMES = ("widths", *LAYOUTS, "figure3")
-__all__ = ["NAMES", "SUFFIXES", "Table", "build", "build_all", "render"]
+SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv"}
+__all__ = ["NAMES", "SUFFIXES", "Table", "build", "build_all", "render", "render_all"]
 
 
 def build(name: str, records: list[dict], with_paper: bool = False) -> Table:
@@ -23,3 +25,17 @@ def build_all(names: str, records: list[dict], with_paper: bool = False) -> list
     if names == "widths" and with_paper:
         raise UserError("the table of widths has no figures of the paper beside it; expected --table 1 to 9 or figure3")
     return [build(name, records, with_paper) for name in (NAMES if names == "all" else (names,))]
+
+
+def render(table: Table, form: str) -> str:
+    """The table as text that ends in a newline. form: ``markdown``, ``latex`` (a document that compiles) or ``csv``."""
+    return render_all([table], form)
+
+
+def render_all(tables: list[Table], form: str) -> str:
+    """Several tables as one text; in LaTeX one document."""
+    if form not in SUFFIXES:
+        raise UserError(f"unknown format '{form}'{nearest(form, SUFFIXES)}")
+    if form == "latex":
+        return document(tables)
+    return "\n".join(map(markdown if form == "markdown" else comma_separated, tables))

@@ -1,15 +1,16 @@
 """What a result says of itself, as flat text that the rows of a table select by, and figures over several seeds.
 
-Facts: task, dataset, method, backbone, stem, width, protocol; and of the pretraining, where the checkpoint records
-it: pretrained_on, epochs, long (800 epochs and more), teacher, and the columns of Tables 7 to 9 (base_loss,
-distill_loss, aux_head, momentum_base, momentum_sub, sandwich, dynamic_sampling, group_reg) as ``yes`` and ``no``.
+Facts: task, dataset, method, backbone, stem, width, protocol, framework, image_size, iterations; and of the
+pretraining, where the checkpoint records it: pretrained_on, epochs, long (800 epochs and more), teacher, and the
+columns of Tables 7 to 9 (base_loss, distill_loss, aux_head, momentum_base, momentum_sub, sandwich, dynamic_sampling,
+group_reg) as ``yes`` and ``no``.
 """
 
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from transfer.tables.table import MISSING
+from transfer.tables.table import MISSING, Cell
 
 # fact -> where the checkpoint's metadata records it
 PRETRAINING = {
@@ -31,7 +32,8 @@ def facts(record: dict) -> dict[str, str]:
     """The facts of one ``result.json``; those that it does not record are absent."""
     details = record["details"]
     found = {key: record[key] for key in ("task", "dataset", "method", "backbone", "width")}
-    found["protocol"] = details.get("protocol")
+    found |= {name: details.get(name) for name in ("protocol", "framework", "iterations")}
+    found["image_size"] = details.get("image_size") or _at(details, ("settings", "image_size"))
     pretraining = details.get("pretraining") or {}
     for name, path in PRETRAINING.items():
         found[name] = _at(pretraining, path)
@@ -85,3 +87,8 @@ def figure(records: Iterable[dict], metric: str) -> Figure | None:
 def shown(value: Figure | None) -> str:
     """Text of a cell; a missing figure is visibly missing."""
     return MISSING if value is None else str(value)
+
+
+def cell(value: Figure | None, paper: str | None = None) -> Cell:
+    """The cell of a figure, beside the paper's."""
+    return Cell(shown(value), paper, None if value is None else value.mean)

@@ -31,7 +31,8 @@ def record_of(make_result):
         metrics = {metric: 55.5 for metric in ("top1", *DETECTION.values())}
         fields = {name: wanted[name] for name in ("task", "dataset", "method", "backbone") if name in wanted}
         fields["width"] = float(wanted.get("width", 1.0))
-        return asdict(make_result(**{**fields, "metrics": metrics, "details": {"pretraining": pretraining}, **changes}))
+        details = {"pretraining": pretraining, "protocol": wanted.get("protocol")}
+        return asdict(make_result(**{**fields, "metrics": metrics, "details": details, **changes}))
 
     return make
 

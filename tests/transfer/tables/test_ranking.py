@@ -1,0 +1,51 @@
+"""The best and the second best figure of what may be compared."""
+
+import pytest
+
+from transfer.tables import build
+from transfer.tables.ranking import marks
+from transfer.tables.table import Cell, Table
+
+
+def table(figures: list[list[float | None]], labels=None, **settings) -> Table:
+    rows = [[Cell() if value is None else Cell(f"{value:.1f}", value=value) for value in row] for row in figures]
+    labels = labels or ["g"] * len(rows)
+    settings = {"compare": ("group",), **settings}
+    columns = [str(i) for i in range(len(figures[0]))]
+    return Table("t", "T.", ["group"], columns, [([label], cells) for label, cells in zip(labels, rows)], **settings)
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ([1.0, 3.0, 2.0], {1: "best", 2: "second"}),
+        ([3.0, 3.0, 2.0, 1.0], {0: "best", 1: "best", 2: "second"}),
+        ([3.0, 2.0, 2.0], {0: "best", 1: "second", 2: "second"}),
+        ([2.04, 2.01, 1.0], {0: "best", 1: "best", 2: "second"}),  # both are shown as 2.0
+        ([2.0, 2.0], {0: "best", 1: "best"}),
+        ([None, 2.0, None], {}),  # nothing to be compared with
+        ([None, 2.0, 1.0], {1: "best", 2: "second"}),
+        ([None, None], {}),
+    ],
+)
+def test_ties_and_gaps(column, expected):
+    assert marks(table([[value] for value in column])) == {(i, 0): mark for i, mark in expected.items()}
+
+
+def test_only_rows_of_one_group_are_compared():
+    found = marks(table([[1.0], [9.0], [2.0], [8.0]], labels=["a", "b", "a", "b"]))
+    assert found == {(2, 0): "best", (0, 0): "second", (1, 0): "best", (3, 0): "second"}
+
+
+def test_columns_can_be_compared_instead_and_others_left_out():
+    found = marks(table([[1.0, 5.0, 3.0, 99.0]], compare=None, compare_columns=(0, 1, 2)))
+    assert found == {(0, 1): "best", (0, 2): "second"}
+
+
+def test_where_more_is_not_better_nothing_is_marked():
+    assert marks(table([[1.0], [2.0]], compare=None)) == {}
+
+
+def test_figures_of_the_paper_are_not_compared_and_groups_are_backbones():
+    rows = build("2", [], with_paper=True)
+    assert marks(rows) == {} and rows.compare == ("backbone",)

@@ -1,0 +1,87 @@
+"""Latency: taken in turns, after a warm-up, as a median; beside what the network costs."""
+
+import json
+import statistics
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.pretrain.helpers import universal
+from tests.requirements import requires
+from transfer.latency import conditions, interleaved, latency_table, measure, processor, timing
+from transfer.tables import render
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return universal(stem="cifar", base_channels=8)
+
+
+class TestInterleaving:
+    def test_calls_take_turns_and_the_warm_up_does_not_count(self):
+        order = []
+        calls = {name: lambda name=name: order.append(name) for name in "abc"}
+        seconds = interleaved(calls, repeats=2, warm_up=1)
+        assert "".join(order) == "abc" * 3
+        assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2, "c": 2}
+
+    def test_a_call_is_charged_with_its_own_time_alone(self):
+        now = [0.0]
+        calls = {"short": lambda: now.__setitem__(0, now[0] + 1), "long": lambda: now.__setitem__(0, now[0] + 5)}
+        seconds = interleaved(calls, repeats=3, warm_up=0, clock=lambda: now[0])
+        assert seconds == {"short": [1, 1, 1], "long": [5, 5, 5]}
+
+    def test_the_median_and_the_quartiles_in_milliseconds(self):
+        values = [0.004, 0.001, 0.100, 0.002, 0.003]
+        found = timing(values)
+        assert found.median == pytest.approx(1e3 * statistics.median(values))
+        assert (found.lower, found.upper) == pytest.approx((2, 4))
+        assert timing([0.5]).median == timing([0.5]).upper == 500
+
+
+def test_torch_is_timed_at_each_width_and_its_threads_put_back(net, monkeypatch):
+    monkeypatch.setattr("transfer.latency.has_onnx", lambda: False)
+    before = torch.get_num_threads()
+    found = measure({w: net.extract(w) for w in (1.0, 0.5)}, image_size=16, repeats=3, warm_up=1, threads=before + 1)
+    assert torch.get_num_threads() == before
+    assert [row.width for row in found] == [1.0, 0.5]
+    for row in found:
+        cost = net.cost(row.width, image_size=16)
+        assert (row.params, row.macs) == (cost.params, cost.macs)
+        assert set(row.timings) == {"torch"} and 0 < row.timings["torch"].lower <= row.timings["torch"].median
+
+
+def test_the_table_states_the_conditions(net, monkeypatch):
+    monkeypatch.setattr("transfer.latency.has_onnx", lambda: False)
+    settings = {"batch": 2, "image_size": 16, "repeats": 2, "warm_up": 0, "threads": 1}
+    found = measure({0.5: net.extract(0.5)}, **settings)
+    text = render(latency_table("resnet18", found, conditions(**settings, device="cpu")), "markdown")
+    assert processor() and processor() in text
+    assert "batch 2 of 16 px" in text and "1 thread;" in text and "torch eager (ms)" in text and "onnxr" not in text
+
+
+@requires("formats")
+def test_the_tool_times_both_runtimes_and_writes_json(net, repository, tmp_path):
+    checkpoint = net.save(tmp_path / "universal.safetensors")
+    command = [
+        sys.executable, repository / "tools/latency.py", checkpoint, "--width", "0.5", "--image-size", "16",
+        "--repeats", "2", "--warm-up", "1", "--json", tmp_path / "latency.json",
+    ]  # fmt: skip
+    done = subprocess.run(list(map(str, command)), cwd="/", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "latency.json").read_text())
+    assert record["checkpoint"] == net.hash and record["conditions"]["threads"] == 1
+    [row] = record["widths"]
+    assert set(row["timings"]) == {"torch", "onnxruntime"} and row["timings"]["onnxruntime"]["median"] > 0
+    assert "onnxruntime (ms)" in done.stdout and done.stdout.splitlines()[-1] == str(tmp_path / "latency.json")
+
+
+def test_a_mistake_is_one_line(net, repository, tmp_path):
+    checkpoint = net.save(tmp_path / "universal.safetensors")
+    for options, message in ((["--width", "0.3"], "not calibrated"), (["--batch", "0"], "--batch 0 is too small")):
+        command = [sys.executable, str(repository / "tools/latency.py"), str(checkpoint), *options]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True)
+        assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1

@@ -1,0 +1,63 @@
+#!/usr/bin/env python
+"""Time one forward pass of each width of a universal checkpoint, in torch and in onnxruntime."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from pretrain import cli
+from pretrain.errors import UserError
+from transfer.source import find_checkpoint, load_source
+
+MINIMA = {"batch": 1, "image_size": 8, "repeats": 1, "warm_up": 0, "threads": 1}
+
+
+def main(argv: list[str]) -> None:
+    parser = cli.Parser(
+        "Latency of each width in torch (eager) and onnxruntime, beside its parameters and MACs.",
+        "tools/latency.py runs/demo/pretrain/universal.safetensors --widths 1.0 0.5 0.25 --image-size 224",
+    )
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="UNIVERSAL", help="a universal.safetensors file, or the run folder with one"
+    )
+    cli.widths_argument(parser, None)
+    parser.add_argument("--batch", type=int, default=1, metavar="B", help="images in a pass (default: 1)")
+    parser.add_argument("--image-size", type=int, default=224, metavar="S", help="side in pixels (default: 224)")
+    parser.add_argument("--repeats", type=int, default=30, metavar="N", help="passes that count (default: 30)")
+    parser.add_argument("--warm-up", type=int, default=5, metavar="N", help="passes before them (default: 5)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of either runtime (default: 1)")
+    parser.add_argument("--device", metavar="NAME", help="torch's: cuda or cpu; onnxruntime runs on the CPU")
+    parser.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown", help="default: markdown")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures and conditions to this file")
+    args = parser.parse_args(argv)
+    for name, least in MINIMA.items():
+        if getattr(args, name) < least:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is too small; expected {least} or more")
+    device = cli.checked_device(args.device)
+    checkpoint = find_checkpoint(args.checkpoint)
+    source = load_source(checkpoint)
+    widths = args.widths or source.net.calibrated_widths
+    source.check_widths(widths)
+
+    from transfer.latency import conditions, has_onnx, latency_table, measure
+    from transfer.tables import render
+
+    print(f"{source.backbone} of {checkpoint} at {', '.join(f'{w:g}' for w in widths)} on {device}", flush=True)
+    if not has_onnx():
+        print("onnxruntime is left out: it needs the extra 'formats' (pip install '.[formats]')", flush=True)
+    settings = {name: getattr(args, name) for name in MINIMA}
+    found = measure({width: source.net.extract(width) for width in widths}, **settings, device=device)
+    where = conditions(**settings, device=device)
+    print(render(latency_table(source.backbone, found, where), args.format), end="")
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        record = {"checkpoint": source.checkpoint_hash, "backbone": source.backbone, "conditions": where}
+        args.json.write_text(json.dumps({**record, "widths": [asdict(row) for row in found]}, indent=2) + "\n")
+        print(args.json)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,56 @@
+"""What goes along with converted weights: which sub-network they are, and how its images are normalised."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from pretrain.errors import UserError
+
+if TYPE_CHECKING:
+    from pretrain import UniversalNetwork
+
+
+def of_width(net: "UniversalNetwork", width: float) -> dict:
+    """The metadata of ``net`` with the width that is cut out and the hash of the weights that it is cut from."""
+    return {**net.metadata, "width": width, "checkpoint": net.hash}
+
+
+def description(plain: nn.Module, metadata: dict) -> dict:
+    """The record that is written beside, or into, every converted file: ``metadata`` and what is true of this one.
+
+    width, channels and checkpoint (sha256 of the universal network's weights) say where the weights are from, None
+    where ``metadata`` is not ``of_width``; mean and std normalise images in [0, 1] of ``channel_order``.
+    """
+    return {
+        **{key: value for key, value in metadata.items() if key != "export_size"},
+        "width": metadata.get("width"),
+        "checkpoint": metadata.get("checkpoint"),
+        "channels": getattr(getattr(plain, "channels", None), "key", None),
+        "params": sum(parameter.numel() for parameter in plain.parameters()),
+        "folded_bn": metadata.get("folded_bn", False),
+        "image_size": image_size(metadata),
+    }
+
+
+def image_size(metadata: dict) -> int:
+    """The images' side in pixels: the one asked for, else that of pretraining."""
+    return metadata.get("export_size") or metadata["data"]["image_size"]
+
+
+def as_json(record: dict, indent: int | None = None) -> str:
+    """Sorted, so that the same conversion gives the same bytes."""
+    return json.dumps(record, sort_keys=True, indent=indent)
+
+
+def write_json(record: dict, path: Path) -> None:
+    path.write_text(as_json(record, indent=2) + "\n")
+
+
+def require_formats(target: str, *modules: str) -> None:
+    """UserError unless the optional packages of a target are installed."""
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise UserError(f"{target} needs {', '.join(missing)}; expected the extra 'formats': pip install '.[formats]'")
