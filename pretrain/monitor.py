@@ -73,18 +73,22 @@ class CollapseWatch:
         self.found: Counter[float] = Counter()
 
     @torch.no_grad()
-    def look(self, model: Objective, images: Tensor, iteration: int) -> dict[str, float]:
-        """Metrics ``<width>/spread`` and ``<width>/rank`` on normalised images [B, 3, H, W], means over processes.
-
-        Errors: CollapsedError, in all processes, with ``on_collapse = "stop"``.
-        """
+    def look(self, model: Objective, images: Tensor) -> dict[str, float]:
+        """Metrics ``<width>/spread`` and ``<width>/rank`` on normalised images [B, 3, H, W], means over processes."""
         metrics = {}
         for width in self.widths:
             embeddings = model.embed(images, width)
             values = torch.tensor([spread(embeddings), effective_rank(embeddings)], device=images.device)
             metrics[f"{width:g}/spread"], metrics[f"{width:g}/rank"] = mean_over_processes(values, self.world).tolist()
-            self._judge(width, metrics[f"{width:g}/spread"], metrics[f"{width:g}/rank"], iteration)
         return metrics
+
+    def judge(self, metrics: dict[str, float], iteration: int) -> None:
+        """Warn of a width that has collapsed by what ``look`` found.
+
+        Errors: CollapsedError, in all processes, with ``on_collapse = "stop"``.
+        """
+        for width in self.widths:
+            self._judge(width, metrics[f"{width:g}/spread"], metrics[f"{width:g}/rank"], iteration)
 
     def _judge(self, width: float, spread: float, rank: float, iteration: int) -> None:
         settings = self.settings

@@ -99,6 +99,7 @@ def run(trainer: Trainer, loader, start: int, epoch: int, work_dir: Path, watch:
                 if log:
                     log.write(line)
                     report(bar, line, trainer.iterations)
+                watch.collapse.judge(line, done)
             bar.update(task, completed=done)
             if saves:
                 if not trainer.all_finite():
@@ -127,7 +128,7 @@ class Watch:
     def look(self, batch: LoadedBatch, done: int) -> dict[str, float]:
         """Metrics by width after ``done`` iterations, on the first views of the last one's ``batch``."""
         model = self.trainer.model
-        seen = self.collapse.look(model, self.trainer.prepare(batch).views[0], done)
+        seen = self.collapse.look(model, self.trainer.prepare(batch).views[0])
         if self.due(done):
             found = self.neighbours.accuracies(model.backbone, self.widths)
             seen |= {f"{width:g}/knn": accuracy for width, accuracy in found.items()}

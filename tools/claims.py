@@ -19,8 +19,9 @@ from pretrain import cli
 from pretrain.config import load_config
 from pretrain.errors import CollapsedError, NonFiniteLossError, UserError
 from transfer.results import read_results
+from transfer.tables import render
 from transfer.tables.facts import figure, shown
-from transfer.tables.table import Cell, Table, render
+from transfer.tables.table import Cell, Table
 
 WIDTHS = [1.0, 0.75, 0.5, 0.25]
 PER_CLASS = 1000

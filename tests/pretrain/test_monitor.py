@@ -59,27 +59,28 @@ def watch(**settings) -> CollapseWatch:
 def test_a_collapsed_width_is_named_with_its_step_once():
     look = watch()
     with pytest.warns(UserWarning, match=r"width 0.25 has collapsed at iteration 7: spread 0.000, effective rank 1.0"):
-        metrics = look.look(Embeds(), torch.randn(16, 3, 4, 4), 7)
+        look.judge(metrics := look.look(Embeds(), torch.randn(16, 3, 4, 4)), 7)
     assert metrics.keys() == {"1/spread", "1/rank", "0.25/spread", "0.25/rank"} and metrics["1/rank"] > 10
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        look.look(Embeds(), torch.randn(16, 3, 4, 4), 8)
+        look.judge(metrics, 8)
 
 
 def test_stop_ends_the_run_after_as_many_looks_as_patience():
-    look, x = watch(on_collapse="stop", patience=2), torch.randn(16, 3, 4, 4)
+    look = watch(on_collapse="stop", patience=2)
+    metrics = look.look(Embeds(), torch.randn(16, 3, 4, 4))
     with pytest.warns(UserWarning):
-        look.look(Embeds(), x, 1)
+        look.judge(metrics, 1)
     with pytest.raises(CollapsedError, match=r"width 0.25 has collapsed at iteration 2: .*, 2 times in a row"):
-        look.look(Embeds(), x, 2)
+        look.judge(metrics, 2)
 
 
 def test_a_run_that_is_told_to_stop_does_so(tmp_path):
-    """A bound that no embedding meets stands for a collapse; the log keeps the lines before the end."""
+    """A bound that no embedding meets stands for a collapse; the log tells of the end."""
     monitor = {"on_collapse": "stop", "patience": 2, "min_rank": 1e3}
     with pytest.warns(UserWarning, match="has collapsed at iteration 2"), pytest.raises(CollapsedError):
         pretrain(tiny_config(monitor=monitor), tmp_path, False, "cpu")
-    assert [json.loads(line)["iteration"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [2]
+    assert [json.loads(line)["iteration"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [2, 3]
 
 
 def test_nearest_neighbours_see_the_features_and_change_nothing():
