@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from transfer.recognition.sgd import SgdSettings, train_heads_sgd
+from transfer.recognition.sgd import Recipe, recipe_for, train_heads_sgd
 
 
 class Frozen(nn.Module):
@@ -14,7 +14,6 @@ class Frozen(nn.Module):
         super().__init__()
         projection = torch.randn(12, size, generator=torch.Generator().manual_seed(size), dtype=torch.float64)
         self.projection = nn.Parameter(projection)
-        self.channels = type("Channels", (), {"outer": (size,)})
 
     def forward(self, x):
         return x.flatten(1) @ self.projection
@@ -36,9 +35,9 @@ def float64():
 
 
 def test_the_schedule_is_a_tenth_after_60_and_80_percent():
-    module, settings = Frozen(4), SgdSettings(learning_rate=0.5, epochs=10)
-    [head] = train_heads_sgd({1.0: module}, two_batches, 2, settings, seed=0).values()
-    start = train_heads_sgd({1.0: module}, two_batches, 2, SgdSettings(epochs=0), seed=0)[1.0]
+    module, settings = Frozen(4), Recipe(learning_rate=0.5, epochs=10)
+    [head] = train_heads_sgd({1.0: module}, {1.0: 4}, two_batches, 2, 2, settings, seed=0).values()
+    start = train_heads_sgd({1.0: module}, {1.0: 4}, two_batches, 2, 2, Recipe(epochs=0), seed=0)[1.0]
     values = [start.weight.detach().clone(), start.bias.detach().clone()]
     velocity = [torch.zeros_like(v) for v in values]
     for epoch in range(10):
@@ -55,15 +54,15 @@ def test_the_schedule_is_a_tenth_after_60_and_80_percent():
 
 def test_widths_share_batches_but_not_heads():
     modules = {1.0: Frozen(8), 0.5: Frozen(4)}
-    settings = SgdSettings(learning_rate=0.1, epochs=3)
-    together = train_heads_sgd(modules, two_batches, 2, settings, seed=0)
+    settings = Recipe(learning_rate=0.1, epochs=3)
+    together = train_heads_sgd(modules, {1.0: 8, 0.5: 4}, two_batches, 2, 2, settings, seed=0)
     for width, module in modules.items():
-        alone = train_heads_sgd({width: module}, two_batches, 2, settings, seed=0)[width]
+        alone = train_heads_sgd({width: module}, {width: int(8 * width)}, two_batches, 2, 2, settings, seed=0)[width]
         torch.testing.assert_close(together[width].weight, alone.weight)
         assert module.projection.grad is None, "backbones are frozen"
 
 
 def test_every_step_is_reported():
     losses = []
-    train_heads_sgd({1.0: Frozen(4)}, two_batches, 2, SgdSettings(epochs=3), seed=0, tick=losses.append)
+    train_heads_sgd({1.0: Frozen(4)}, {1.0: 4}, two_batches, 2, 2, Recipe(epochs=3), seed=0, tick=losses.append)
     assert len(losses) == 6 and all(loss > 0 for loss in losses)
