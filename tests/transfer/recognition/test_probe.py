@@ -100,6 +100,43 @@ def test_the_same_seed_gives_the_same_head(digit_features):
     assert torch.equal(one.weight, again.weight) and not torch.equal(one.weight, other.weight)
 
 
+def test_features_are_standardised_over_all_views():
+    generator = torch.Generator().manual_seed(0)
+    views = [torch.randn(9000, 3, generator=generator) * (i + 1) + i for i in range(3)]
+    scale = scale_of([view.half() for view in views], torch.device("cpu"))
+    found = torch.cat([scale(view.half()) for view in views])
+    assert found.mean(0).abs().max() < 1e-4 and (found.std(0, correction=0) - 1).abs().max() < 1e-4
+
+
+def test_every_epoch_sees_another_view():
+    """Views that hold nothing but their own number as a feature, times the sign of the class."""
+    labels = torch.arange(8) % 2
+    sign = 2.0 * labels - 1
+    views = [torch.stack([sign * (v == i) for i in range(3)], 1) for v in range(3)]
+    settings, scale = ProbeSettings(batch=4, epochs=2, min_iterations=1), Scale(torch.zeros(3), torch.ones(3))
+    rates = torch.tensor([0.1])
+    weight, _ = train_heads(views, labels, torch.arange(8), 2, rates, 0 * rates, settings, 0, scale)
+    assert weight[0].abs().min() > 0 and weight[1].abs().min() > 0, "two epochs, two views"
+    assert weight[2].abs().max() == 0, "the third was not reached"
+
+
+def test_held_out_images_are_held_out_in_all_views_and_judged_by_the_plain_one():
+    """Labels that cannot be learned but by heart: a head that had seen an image in any view would know it."""
+    generator = torch.Generator().manual_seed(0)
+    base = torch.randn(200, 400, generator=generator)
+    views = [base + 0.01 * torch.randn(200, 400, generator=generator) for _ in range(4)]
+    labels = torch.randint(2, (200,), generator=generator)
+    settings = ProbeSettings(learning_rates=(0.1,), weight_decays=(0.0,), validation=0.5)
+    probe = train_probe(views, base, labels, 2, settings)
+    assert (probe(base).argmax(1) == labels).all(), "trained on all images in the end"
+    assert 30 < probe.validation_top1 < 70, "held-out images are as good as unseen"
+    _, held_out = split(labels, 0.5, 0)
+    told = base.clone()
+    told[held_out] = 0
+    constant = (train_probe(views, told, labels, 2, settings).validation_top1 * len(held_out)) / 100
+    assert round(constant) in labels[held_out].bincount().tolist(), "one answer for all where the plain view is blank"
+
+
 @pytest.mark.parametrize("labels", [torch.arange(100) % 4, torch.arange(10)], ids=["25 a class", "1 a class"])
 def test_the_validation_split_is_a_fifth_of_every_class(labels):
     train, validation = split(labels, 0.2, seed=0)
