@@ -23,12 +23,13 @@ FEW = 2**25  # bytes of images for which starting worker processes takes longer 
 
 
 def train_views(dataset: str, image_size: int, metadata: dict) -> Views:
-    """The augmentation of linear evaluation: the checkpoint's own on the data of its pretraining, else the usual.
+    """The augmentation of linear evaluation: the checkpoint's own on the data and size of pretraining, else the usual.
 
     A checkpoint records the views that it was calibrated with (mirrored digits, for one, are no digits).
     """
     recorded = metadata["calibration"].get("views")
-    if recorded and metadata["data"]["name"] == dataset and dataset != "folder":  # any folder bears that name
+    pretrained_on = (metadata["data"]["name"], metadata["data"].get("image_size"))
+    if recorded and pretrained_on == (dataset, image_size) and dataset != "folder":  # any folder bears that name
         return Views(**{key: tuple(v) if isinstance(v, list) else v for key, v in recorded.items()})
     scale = (0.8 if image_size <= SMALL else 0.08, 1.0)
     flip = 0.0 if dataset == "digits" else 0.5
