@@ -93,6 +93,8 @@ def calibration_images(train: Images, views: Views, settings: Settings, metadata
 
 def calibration_line(source: Source, widths: list[float], calibrate: bool) -> str:
     """Says whose images the batch-norm statistics are of."""
+    if not source.net.needs_calibration:
+        return f"batch-norm statistics: none, {source.backbone} has no batch norms"
     of = "the target's training images" if calibrate else "pretraining's images"
     found = {(c.get("data"), c.get("batches"), c.get("batch_size")) for c in map(source.net.calibration_of, widths)}
     told = ", ".join(f"{data}, {batches} batches of {size}" for data, batches, size in sorted(found, key=str))
@@ -112,7 +114,8 @@ def make_result(
         **recorded,
         **{k: details[k] for k in ("recipe", "views") if k in details},
     }
-    calibration = {"on": "target" if calibrate else "pretraining", **source.net.calibration_of(width)}
+    on = "target" if calibrate else "pretraining"
+    calibration = {"on": on, **source.net.calibration_of(width)} if source.net.needs_calibration else None
     return Result(
         task=task, dataset=name, method=source.method, backbone=source.backbone, width=width, seed=settings.seed,
         metrics=metrics, params=cost.params, macs=cost.macs, checkpoint=source.checkpoint_hash,

@@ -60,7 +60,7 @@ class Extractor:
         self.modules, self.device, self.cache = modules, device, cache
         self.mean, self.std = source.net.metadata["mean"], source.net.metadata["std"]
         self.batch, self.workers, self.track = batch, workers, track
-        self.sizes = {width: source.net.backbone.features(width) for width in modules}
+        self.sizes = {width: source.net.backbone.num_features(width) for width in modules}
         self.networks = {width: self._identity(source, width) for width in modules}
 
     def bytes_of_a_view(self, images: int) -> int:
