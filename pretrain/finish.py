@@ -55,7 +55,9 @@ def write_universal(trainer: "Trainer", source: Dataset, work_dir: Path) -> Path
         source, settings.views, data.image_size, settings.batch_size, settings.batches, config.training.seed,
         data.mean, data.std, world.rank, world.size,
     )  # fmt: skip
-    net.calibrate(batches, list(config.calibrated_widths), batch_size=batches.batch_size, batches=batches.count)
+    net.calibrate(
+        batches, list(config.calibrated_widths), data=data.name, batch_size=batches.batch_size, batches=batches.count
+    )  # fmt: skip
     path = work_dir / "universal.safetensors"
     if world.is_main:
         net.save(path)

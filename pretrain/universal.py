@@ -26,6 +26,7 @@ from pretrain.backbones import create_backbone
 from pretrain.errors import UncalibratedWidthError, UserError
 from pretrain.objectives.heads import Head
 from pretrain.plain.cost import Cost, cost
+from pretrain.plain.stages import StageMaps
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.calibrate import LayerMoments, all_norms, calibrate
 from pretrain.slimmable.extract import extract
@@ -123,8 +124,9 @@ class UniversalNetwork(nn.Module):
     def calibrate(self, loader: Iterable[Tensor], widths: list[float], **settings) -> None:
         """Estimate the statistics of ``widths`` from one pass over ``loader`` (normalised images [B, 3, H, W]).
 
-        Replaces statistics that these widths had. The metadata records all calibrated widths and, of the last
-        calibration, the batch size, the number of batches and ``settings``. Without batch norms nothing is read.
+        Replaces statistics that these widths had. The metadata records the batch size, the number of batches and
+        ``settings`` (``data``: the name of the images' data set) of each width; see ``calibration_of``.
+        Without batch norms nothing is read.
         """
         for width in widths:
             check_width(width, *self.width_range)
@@ -141,17 +143,54 @@ class UniversalNetwork(nn.Module):
         found = calibrate(self.backbone, batches(), widths, self.projector)
         self._check_fresh()
         self.calibrated_hash = self.hash
+        self._record_calibration(widths, {"batch_size": sizes[0], "batches": len(sizes), **settings})
         self.statistics.update({k: {n: (m.cpu(), v.cpu()) for n, (m, v) in s.items()} for k, s in found.items()})
-        record = self.metadata["calibration"]
-        known = [w for w in record["widths"] if w not in widths]
-        last = {"batch_size": sizes[0], "batches": len(sizes), **settings}
-        self.metadata["calibration"] = {**record, **last, "widths": sorted([*known, *widths], reverse=True)}
 
-    def extract(self, width: float) -> nn.Module:
-        """A plain module of this width, in eval mode, with torchvision's (timm's) names and no classifier."""
+    def _record_calibration(self, widths: list[float], settings: dict) -> None:
+        """Note ``settings`` for ``widths``, keep those of others; the first calibration's stand at the top as well."""
+        record = self.metadata["calibration"]
+        keys = {w: self.backbone.channels(w).key for w in {*record["widths"], *widths}}
+        known = [w for w in record["widths"] if keys[w] in self.statistics]
+        replaced = {keys[w] for w in widths}
+        by_width = {f"{w:g}": settings if keys[w] in replaced else self.calibration_of(w) for w in {*known, *widths}}
+        self.metadata["calibration"] = {
+            **record, **({} if known else settings), "widths": sorted({*known, *widths}, reverse=True),
+            "by_width": by_width,
+        }  # fmt: skip
+
+    def calibration_of(self, width: float) -> dict:
+        """What the statistics of ``width`` were estimated on: ``data`` (a data set's name), batch_size, batches, …
+
+        Files that record one calibration for all widths say that one. Nothing for a network without batch norms.
+        Errors: as ``moments``.
+        """
+        self.moments(width)
+        if not self.needs_calibration:
+            return {}
+        record, key = self.metadata["calibration"], self.backbone.channels(width).key
+        same = next(w for w in record["widths"] if self.backbone.channels(w).key == key)
+        common = {name: record[name] for name in ("batch_size", "batches") if name in record}
+        return record.get("by_width", {}).get(f"{same:g}", {"data": self.metadata["data"]["name"], **common})
+
+    def extract(self, width: float, num_classes: int = 0, features_only: bool = False) -> nn.Module:
+        """A plain module of this width, in eval mode, with torchvision's (timm's) names: [B, 3, H, W] -> [B, c(width)].
+
+        num_classes: -> [B, num_classes] by a fresh linear classifier. features_only: -> the list of stage maps
+        (``StageMaps``, whose ``feature_info`` tells channels and reductions), as timm's option of that name.
+        """
         moments = self.moments(width)
         self._check_fresh()
-        return extract(self.backbone, self.backbone.channels(width), moments)
+        if num_classes and features_only:
+            raise UserError("features_only gives maps, num_classes a classifier on top of them; expected one of both")
+        channels = self.backbone.channels(width)
+        plain = extract(self.backbone, channels, moments)
+        if features_only:
+            return StageMaps(plain).eval()
+        if num_classes:
+            classifying = self.backbone.plain(channels, num_classes)
+            classifying.load_state_dict(plain.state_dict(), strict=False)  # all but the classifier
+            return classifying.eval()
+        return plain
 
     def cost(self, width: float, image_size: int = 224, num_classes: int = 0) -> Cost:
         """Parameters and multiply-accumulates of the plain backbone; with ``num_classes`` its classifier's too."""
@@ -162,7 +201,8 @@ class UniversalNetwork(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             backbone = create_backbone(**self.metadata["backbone"])
-        calibration = {**self.metadata["calibration"], "widths": []}
+        record = {key: value for key, value in self.metadata["calibration"].items() if key != "by_width"}
+        calibration = {**record, "widths": []}
         return UniversalNetwork(backbone, {**self.metadata, "method": "random", "calibration": calibration})
 
     def _check_fresh(self) -> None:

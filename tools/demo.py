@@ -18,6 +18,7 @@ from transfer.detection.scenes import make_scenes
 from transfer.detection.settings import Settings
 from transfer.plots import plot
 from transfer.recognition.evaluate import evaluate
+from transfer.recognition.settings import Settings as RecognitionSettings
 from transfer.results import read_results
 from transfer.source import INITS, load_source
 from transfer.tables import build, render
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> None:
     step(3, "linear and kNN accuracy on digits, pretrained and with random weights")
     results = output / "transfer"
     for init in INITS:
-        evaluate(load_source(checkpoint, init), "digits", None, WIDTHS, results)
+        evaluate(load_source(checkpoint, init), "digits", None, WIDTHS, results, RecognitionSettings(views=0))
 
     step(4, "Mask R-CNN on digit scenes, pretrained and from random weights")
     scenes = make_scenes(output / "digit_scenes")

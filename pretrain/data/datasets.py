@@ -4,15 +4,13 @@ from pathlib import Path
 
 import torch
 import torchvision
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms.v2 import functional as V
 
 from pretrain.data.digits import digits
+from pretrain.data.files import FolderImages
 from pretrain.errors import UserError, nearest
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
 SPLITS = {"train": ("train",), "test": ("test", "val")}
 CIFAR = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}
 NAMES = ("digits", "folder", "imagenet", *CIFAR)
@@ -29,33 +27,6 @@ class TensorImages(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.images[index], int(self.labels[index])
-
-
-class FolderImages(Dataset):
-    """``folder/<class>/**/*.jpg``; classes are the sorted sub-folders, files are sorted, so every machine agrees."""
-
-    def __init__(self, folder: Path):
-        self.classes = sorted(p.name for p in folder.iterdir() if p.is_dir())
-        self.files = [
-            (path, label)
-            for label, name in enumerate(self.classes)
-            for path in sorted((folder / name).rglob("*"))
-            if path.suffix.lower() in EXTENSIONS
-        ]
-        if not self.files:
-            raise UserError(f"no images below {folder}; expected {folder}/<class>/*.jpg or .png")
-        self.labels = torch.tensor([label for _, label in self.files])
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        path, label = self.files[index]
-        try:
-            with Image.open(path) as image:
-                return V.pil_to_tensor(image.convert("RGB")), label
-        except (UnidentifiedImageError, OSError) as error:
-            raise UserError(f"cannot read the image {path}: {error}") from None
 
 
 class FirstPerClass(Dataset):

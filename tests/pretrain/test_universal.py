@@ -59,8 +59,32 @@ def test_a_width_can_be_calibrated_later(net):
     net.calibrate([torch.randn(4, 3, 32, 32), torch.randn(2, 3, 32, 32)], widths=[0.8], seed=5)
     assert net(torch.randn(2, 3, 32, 32), width=0.8).shape == (2, net.backbone.num_features(0.8))
     assert net.calibrated_widths == [1.0, 0.8, 0.5, 0.3]
-    recorded = net.metadata["calibration"]
-    assert (recorded["batch_size"], recorded["batches"], recorded["seed"]) == (4, 2, 5)
+    assert net.calibration_of(0.8) == {"batch_size": 4, "batches": 2, "seed": 5}
+
+
+def test_a_later_calibration_leaves_the_records_of_earlier_widths(net, tmp_path):
+    first = {"batch_size": 4, "batches": 1}
+    assert [net.calibration_of(w) for w in (1.0, 0.5, 0.3)] == [first] * 3
+    net.calibrate([torch.randn(2, 3, 32, 32)] * 3, widths=[0.8, 0.3], data="flowers")
+    net = load_universal(net.save(tmp_path / "u.safetensors"))
+    later = {"batch_size": 2, "batches": 3, "data": "flowers"}
+    assert [net.calibration_of(w) for w in (1.0, 0.8, 0.5, 0.3)] == [first, later, first, later]
+    assert {key: net.metadata["calibration"][key] for key in first} == first, "the pretraining's own, at the top"
+
+
+def test_widths_of_the_same_channels_share_one_record(net):
+    assert net.backbone.channels(0.501).key == net.backbone.channels(0.5).key
+    net.calibrate([torch.randn(2, 3, 32, 32)], widths=[0.501], data="flowers")
+    assert net.calibration_of(0.5) == net.calibration_of(0.501)
+    assert net.calibration_of(0.5)["data"] == "flowers"
+
+
+def test_a_file_of_one_record_for_all_widths_can_be_read_and_calibrated_further(net):
+    del net.metadata["calibration"]["by_width"]
+    old = {"data": "digits", "batch_size": 4, "batches": 1}
+    assert net.calibration_of(0.5) == old
+    net.calibrate([torch.randn(2, 3, 32, 32)], widths=[0.8])
+    assert (net.calibration_of(0.5), net.calibration_of(0.8)) == (old, {"batch_size": 2, "batches": 1})
 
 
 def test_statistics_of_other_weights_are_refused(net, tmp_path):
@@ -83,6 +107,7 @@ def test_weights_that_changed_after_calibration_are_neither_saved_nor_extracted(
     net.statistics.clear()
     net.calibrate([torch.randn(4, 3, 32, 32)], widths=[0.5])
     assert net.extract(0.5) and net.save(tmp_path / "u.safetensors")
+    assert net.calibrated_widths == [0.5], "the widths that were cleared are not claimed"
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not safetensors at all", b"\xff" * 100])

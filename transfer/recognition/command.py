@@ -1,4 +1,4 @@
-"""Recognition on the command line: ``tools/transfer.py digits`` and ``tools/transfer.py folder --data D``."""
+"""Recognition on the command line: ``tools/transfer.py cifar10``, ``folder --data D`` and the others of ``SETS``."""
 
 import argparse
 from pathlib import Path
@@ -8,13 +8,15 @@ from rich.table import Table
 
 from pretrain.cli import checked_device, widths_argument
 from pretrain.errors import UserError
-from transfer.recognition.evaluate import evaluate
+from transfer.recognition.evaluate import evaluate, folder_of
 from transfer.recognition.settings import PROTOCOLS, Settings, override
-from transfer.results import FILE_NAME, Result, result_folder
+from transfer.recognition.targets import SETS, find_root
+from transfer.results import FILE_NAME, Result
 from transfer.source import INITS, find_checkpoint, load_source
 
-TARGETS = {"digits": "scikit-learn's digits, embedded", "folder": "DATA/{train,test or val}/<class>/ of images"}
+TARGETS = {name: target.text for name, target in SETS.items()}
 EXAMPLE = "--widths 1.0 0.75 0.5 0.25 --protocol fast"
+CAPTIONS = {"top1": "top-1 %", "class_mean": "class mean %"}
 WIDTHS = [1.0, 0.75, 0.5, 0.25]
 
 
@@ -23,49 +25,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     widths_argument(parser, WIDTHS)
     parser.add_argument("--checkpoint", type=Path, help="universal checkpoint (default: the newest below runs/)")
     parser.add_argument("--init", choices=INITS, default="pretrained", help="random: the same network, not pretrained")
-    parser.add_argument("--data", type=Path, help="the folder of images")
-    parser.add_argument("--name", help="the data set's name in results (default: the folder's)")
+    parser.add_argument(
+        "--data", type=Path, help="folder of images, or torchvision's root (default: DETECTRON2_DATASETS, or datasets/)"
+    )  # fmt: skip
+    parser.add_argument("--download", action="store_true", help="let torchvision fetch what is missing into --data")
+    parser.add_argument("--name", help="the data set's name in results (default: the target's, or the folder's)")
     parser.add_argument("--output", type=Path, help="folder for results (default: transfer/ beside the checkpoint)")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="fast", help="fast (default): linear probe and kNN")
+    parser.add_argument("--cache", type=Path, help="folder that keeps features (default: features/ in the output)")
+    parser.add_argument("--no-cache", action="store_true", help="keep no features")
     parser.add_argument("--batch", type=int, help="images a step")
     parser.add_argument("--epochs", type=int, help="passes over the training images")
     parser.add_argument("--image-size", type=int, help="px (default: pretraining's)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--calibrate", action="store_true", help="estimate batch-norm statistics on these images")
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="estimate batch-norm statistics on these training images (default: pretraining's are used)",
+    )
     parser.add_argument("--device", help="cuda or cpu (default: cuda where there is one)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="other settings, e.g. neighbours=50")
 
 
 def main(args: argparse.Namespace) -> None:
-    """args.target: ``digits`` or ``folder``."""
+    """args.target: one of ``TARGETS``."""
     if args.target == "folder" and args.data is None:
         raise UserError("folder needs --data, a folder that holds train/<class>/ and test/<class>/ of images")
+    if args.download and SETS[args.target].kind is None:
+        raise UserError(f"--download: {args.target} is nothing that torchvision fetches; name its folder with --data")
+    if args.cache and args.no_cache:
+        raise UserError("--cache and --no-cache contradict each other; expected one of them")
     settings = Settings(args.protocol, args.image_size, args.batch, args.epochs, args.seed)
     settings = override(settings, args.overrides)
     device, checkpoint = checked_device(args.device), find_checkpoint(args.checkpoint)
     source = load_source(checkpoint, args.init, settings.seed)
     output = args.output or checkpoint.parent / "transfer"
-    root = args.data if args.target == "folder" else None
+    cache = None if args.no_cache else args.cache or output / "features"
+    root = find_root(args.target, args.data)
     print(
         f"{settings.protocol} evaluation of {source.backbone} ({source.method}, {checkpoint}) at widths "
-        f"{' '.join(f'{w:g}' for w in args.widths)} on {root or args.target}, {device}"
+        f"{' '.join(f'{w:g}' for w in args.widths)} on {args.target}{f' in {root}' if root else ''}, {device}"
     )
     results = evaluate(
         source, args.target, root, args.widths, output, settings,
-        name=args.name, calibrate=args.calibrate, device=device,
+        name=args.name, calibrate=args.calibrate, download=args.download, cache=cache, device=device,
     )  # fmt: skip
     show(results)
     for result in results:
-        print(result_folder(output, result.dataset, result.task, result.width, result.method) / FILE_NAME)
+        print(folder_of(result, output) / FILE_NAME)
 
 
 def show(results: list[Result]) -> None:
-    """Print the accuracies, a row for each width and task."""
-    table = Table("task", "width", "params", "MACs", "top-1 %", "class mean %", "seconds")
+    """Print the accuracies, a row for each width and task, the data set's usual metric first."""
+    usual = results[0].details["headline"]
+    metrics = sorted(CAPTIONS, key=lambda metric: metric != usual)
+    table = Table("task", "width", "params", "MACs", *(CAPTIONS[metric] for metric in metrics), "seconds")
     for result in results:
-        top1, mean = result.metrics["top1"], result.metrics["class_mean"]
         table.add_row(
             result.task, f"{result.width:g}", f"{result.params / 1e6:.3f} M", f"{result.macs / 1e6:.1f} M",
-            f"{top1:.2f}", f"{mean:.2f}", f"{result.seconds:.1f}",
+            *(f"{result.metrics[metric]:.2f}" for metric in metrics), f"{result.seconds:.1f}",
         )  # fmt: skip
     Console().print(table)

@@ -1,13 +1,21 @@
-"""Frozen features of several widths: one pass over the images serves all of them."""
+"""Frozen features of several widths and views: one pass over the images serves all of them, and a cache the next."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 
 import torch
+import torchvision
 from torch import Tensor, nn
 
-from pretrain.data.views import normalise
+from pretrain.data.views import Views, normalise
 from pretrain.errors import UncalibratedWidthError
+from transfer.recognition.cache import FeatureCache, Sink, fingerprint, tensors_hash
+from transfer.recognition.images import Images, Viewed, augmented, batches, plain, resized, together
 from transfer.source import Source
+
+FORWARD_BATCH = 256  # images in one forward pass of the frozen backbones
+Key = tuple[float, int]  # width, number of the view in a list of views
 
 
 def extract_widths(source: Source, widths: list[float], device: str) -> dict[float, nn.Module]:
@@ -18,20 +26,99 @@ def extract_widths(source: Source, widths: list[float], device: str) -> dict[flo
         raise UncalibratedWidthError(f"{error}; --calibrate estimates others on the training images") from None
 
 
-@torch.no_grad()
-def extract_features(
-    modules: dict[float, nn.Module],
-    loader: Iterable[tuple[Tensor, Tensor]],
-    mean: list[float],
-    std: list[float],
-    device: str,
-) -> tuple[dict[float, Tensor], Tensor]:
-    """(features [N, C(w)] by width, labels [N]) of the uint8 batches of ``loader``, on ``device``."""  # fmt: skip
-    found: dict[float, list[Tensor]] = {width: [] for width in modules}
-    labels = []
-    for images, target in loader:
-        x = normalise(images.to(device), mean, std)
-        for width, module in modules.items():
-            found[width].append(module(x))
-        labels.append(target)
-    return {width: torch.cat(parts) for width, parts in found.items()}, torch.cat(labels).to(device)
+@dataclass(frozen=True)
+class View:
+    """How an image is looked at: as it is tested on (views None), or augmented, the ``number``-th time."""
+
+    image_size: int
+    views: Views | None = None
+    seed: int = 0
+    number: int = 0
+
+    def of(self, images: Images) -> Viewed:
+        if self.views is None:
+            return plain(images, self.image_size)
+        return augmented(images, self.views, self.image_size, self.seed, self.number)
+
+    def description(self) -> dict:
+        """Everything that the pixels depend on, for the key of a cache."""
+        if self.views is None:
+            return {"resize": resized(self.image_size), "centre_crop": self.image_size}
+        return {"views": asdict(self.views), "size": self.image_size, "seed": self.seed, "number": self.number}
+
+
+class Extractor:
+    """Features of the plain backbones of some widths, from the cache or by one pass over the images.
+
+    modules: by width, in eval mode on ``device``. mean, std: of the normalisation. track: shows progress.
+    """
+
+    def __init__(
+        self, source: Source, modules: dict[float, nn.Module], device: str, cache: FeatureCache,
+        batch: int = FORWARD_BATCH, workers: int = 0, track: Callable[..., Iterable] = lambda it, **_: it,
+    ):  # fmt: skip
+        self.modules, self.device, self.cache = modules, device, cache
+        self.mean, self.std = source.net.metadata["mean"], source.net.metadata["std"]
+        self.batch, self.workers, self.track = batch, workers, track
+        self.sizes = {width: source.net.backbone.num_features(width) for width in modules}
+        self.networks = {width: self._identity(source, width) for width in modules}
+
+    def bytes_of_a_view(self, images: int) -> int:
+        """Size of the features of one view at all widths."""
+        return 2 * images * sum(self.sizes.values())
+
+    def __call__(self, images: Images, views: list[View], description: str) -> dict[float, list[Tensor]]:
+        """float16 [N, D] of each view by width, in the order of ``views``; what is not in the cache is computed."""
+        data = fingerprint(images.dataset) if self.cache.folder else None
+        keys = {(w, i): self._key(w, view, data) for w in self.modules for i, view in enumerate(views)}
+        shapes = {key: (len(images), self.sizes[key[0]]) for key in keys}
+        found = {key: self.cache.load(keys[key], shapes[key]) for key in keys}
+        missing = [key for key in keys if found[key] is None]
+        if missing:
+            with discarding({key: self.cache.sink(keys[key], shapes[key]) for key in missing}) as sinks:
+                self._pass(images, views, sinks, description)
+                found |= {key: sink.finish() for key, sink in sinks.items()}
+            if any(sink.clipped for sink in sinks.values()):
+                self.cache.say("features beyond float16 were clipped to +-65504")
+        return {width: [found[width, i] for i in range(len(views))] for width in self.modules}
+
+    def _identity(self, source: Source, width: float) -> dict:
+        """What a plain network is: the statistics of a calibration are in its state, head counts are not."""
+        return {
+            "backbone": source.net.metadata["backbone"], "weights": source.net.hash,
+            "channels": source.net.backbone.channels(width).key,
+            "state": tensors_hash(self.modules[width].state_dict()),
+        }  # fmt: skip
+
+    def _key(self, width: float, view: View, data: str | None) -> dict:
+        return {
+            "network": self.networks[width], "data": data, "view": view.description(), "mean": list(self.mean),
+            "std": list(self.std), "torchvision": torchvision.__version__,
+        }  # fmt: skip
+
+    @torch.no_grad()
+    def _pass(self, images: Images, views: list[View], sinks: dict[Key, Sink], description: str) -> None:
+        needed = sorted({i for _, i in sinks})
+        viewed = together([views[i].of(images) for i in needed])
+        batch = max(1, self.batch // len(needed))
+        loader = batches(viewed, batch, workers=self.workers)
+        for pixels, _ in self.track(loader, total=-(-len(images) // batch), description=description):
+            for width, module in self.modules.items():
+                numbers = [i for i in needed if (width, i) in sinks]
+                if not numbers:
+                    continue
+                chosen = pixels[:, [needed.index(i) for i in numbers]].transpose(0, 1)  # [V, B, 3, S, S]
+                x = normalise(chosen.flatten(0, 1).to(self.device), self.mean, self.std)
+                for i, part in zip(numbers, module(x).unflatten(0, chosen.shape[:2]), strict=True):
+                    sinks[width, i].append(part)
+
+
+@contextmanager
+def discarding(sinks: dict[Key, Sink]):
+    """The sinks; whatever interrupts the pass, they leave nothing behind."""
+    try:
+        yield sinks
+    except BaseException:
+        for sink in sinks.values():
+            sink.discard()
+        raise

@@ -8,6 +8,7 @@ Views (docs/method.md, section 5, "Linear evaluation"): small images are trained
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
@@ -22,21 +23,29 @@ FEW = 2**25  # bytes of images for which starting worker processes takes longer 
 
 
 def train_views(dataset: str, image_size: int, metadata: dict) -> Views:
-    """The augmentation of linear evaluation: the checkpoint's own on the data of its pretraining, else the usual.
+    """The augmentation of linear evaluation: the checkpoint's own on the data and size of pretraining, else the usual.
 
     A checkpoint records the views that it was calibrated with (mirrored digits, for one, are no digits).
     """
     recorded = metadata["calibration"].get("views")
-    if recorded and metadata["data"]["name"] == dataset and dataset != "folder":  # any folder bears that name
+    pretrained_on = (metadata["data"]["name"], metadata["data"].get("image_size"))
+    if recorded and pretrained_on == (dataset, image_size) and dataset != "folder":  # any folder bears that name
         return Views(**{key: tuple(v) if isinstance(v, list) else v for key, v in recorded.items()})
     scale = (0.8 if image_size <= SMALL else 0.08, 1.0)
-    return Views(crop_scale=scale, interpolation="bicubic", flip=0.5, jitter_p=0.0, grayscale=0.0)
+    flip = 0.0 if dataset == "digits" else 0.5
+    return Views(crop_scale=scale, interpolation="bicubic", flip=flip, jitter_p=0.0, grayscale=0.0)
+
+
+def resized(image_size: int) -> int:
+    """Pixels of the shorter side before the centre is cropped."""
+    return round(image_size * (36 / 32 if image_size <= SMALL else 256 / 224))
 
 
 def evaluation_view(image_size: int) -> v2.Compose:
     """uint8 [3, h, w] -> uint8 [3, image_size, image_size]: resize the shorter side, crop the centre."""
-    resized = round(image_size * (36 / 32 if image_size <= SMALL else 256 / 224))
-    return v2.Compose([v2.Resize(resized, InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(image_size)])
+    return v2.Compose(
+        [v2.Resize(resized(image_size), InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(image_size)]
+    )
 
 
 class Images(Dataset):
@@ -46,19 +55,27 @@ class Images(Dataset):
         self.dataset, self.classes = dataset, list(dataset.classes)
         if not len(dataset):
             raise UserError("the data set has no images")
-        self.bytes = len(dataset) * dataset[0][0].numel()  # if all are as large as the first
+        self._first = dataset[0]
+        self.bytes = len(dataset) * self._first[0].numel()  # if all are as large as the first
         self._kept: list[tuple[Tensor, int]] | None = None
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 [N], known without decoding an image."""
+        return self.dataset.labels
 
     def decode(self, track: Callable[[range], Iterable[int]] = iter) -> None:
         """Decode everything now and keep it, if it takes no more than ``IN_MEMORY``. track: shows the progress."""
         if self.bytes <= IN_MEMORY:
-            self._kept = [self.dataset[i] for i in track(range(len(self)))]
+            self._kept = [self[i] for i in track(range(len(self)))]
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.dataset[index] if self._kept is None else self._kept[index]
+        if self._kept is not None:
+            return self._kept[index]
+        return self._first if index == 0 else self.dataset[index]
 
 
 class Viewed(Dataset):
@@ -94,10 +111,19 @@ def unseeded_view(transform: v2.Transform, image: Tensor, _: int) -> Tensor:
     return transform(image)
 
 
+def together(found: list[Viewed]) -> Viewed:
+    """Several views of the same images, each decoded once: (uint8 [V, 3, S, S], label)."""
+    return Viewed(found[0].images, partial(stacked_views, [viewed.view for viewed in found]))
+
+
+def stacked_views(views: list[Callable[[Tensor, int], Tensor]], image: Tensor, index: int) -> Tensor:
+    return torch.stack([view(image, index) for view in views])
+
+
 def batches(
     dataset: Viewed, batch: int, order: list[int] | None = None, workers: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(uint8 [B, 3, S, S], int64 [B]) in the given order of indices. Little data needs no worker processes."""
+    """(uint8 [B, ..., 3, S, S], int64 [B]) in the given order of indices. Little data needs no worker processes."""
     workers = 0 if dataset.images.bytes <= FEW else workers
     order = range(len(dataset)) if order is None else order
     return iter(DataLoader(dataset, batch_size=batch, sampler=order, num_workers=workers))

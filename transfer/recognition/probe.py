@@ -2,16 +2,20 @@
 
 The learning rate that fits depends on the features' scale, and each width has its own. So features are
 standardised and a grid of learning rate x weight decay is trained as one batched SGD, [D, H, K] weights in one
-matrix product. The choice uses a validation split of the training images, never the test images; the chosen
-head is then trained again on all of the training images.
+matrix product. Features of several augmented views of each image stand for the paper's endless ones: each epoch sees
+another. The choice uses a validation split of the training images, never the test images; the chosen head is
+then trained again on all of the training images.
 """
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+CHUNK = 8192  # images whose features are in float at a time
 
 
 @dataclass(frozen=True)
@@ -31,75 +35,109 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """Standardises features. mean, std: [D]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """[N, D] of any precision and device -> standardised, as ``mean`` is."""
+        return (features.to(self.mean) - self.mean) / self.std
+
+
+@dataclass(frozen=True)
 class Probe:
-    """A standardised linear classifier. weight: [D, K]; bias: [K]; mean, std: [D] of the training features."""
+    """A standardised linear classifier. weight: [D, K]; bias: [K]."""
 
     weight: Tensor
     bias: Tensor
-    mean: Tensor
-    std: Tensor
+    scale: Scale
     learning_rate: float
     weight_decay: float
     validation_top1: float  # percent
 
     def __call__(self, features: Tensor) -> Tensor:
         """[N, D] -> [N, K] logits."""
-        return (features - self.mean) / self.std @ self.weight + self.bias
+        return torch.cat([self.scale(part) @ self.weight + self.bias for part in features.split(CHUNK)])
 
 
-def train_probe(features: Tensor, labels: Tensor, classes: int, settings: ProbeSettings, seed: int = 0) -> Probe:
-    """The best head of the grid. features: [N, D]; labels: int64 [N] in 0..classes-1."""
-    mean, std = features.mean(0), features.std(0, correction=0).clamp_min(1e-6)
-    features = (features - mean) / std
+def train_probe(
+    views: list[Tensor], plain: Tensor, labels: Tensor, classes: int, settings: ProbeSettings, seed: int = 0
+) -> Probe:
+    """The best head of the grid.
+
+    views: features [N, D] of each training view; plain: those of the view that is tested on, by which held-out images
+    are judged; labels: int64 [N] in 0..classes-1, on the device that computes. An image is held out in all its views.
+    """
+    scale = scale_of(views, labels.device)
     train, validation = split(labels, settings.validation, seed)
     grid = list(itertools.product(settings.learning_rates, settings.weight_decays))
-    rates, decays = features.new_tensor(grid).T
-    weight, bias = train_heads(features[train], labels[train], classes, rates, decays, settings, seed)
-    correct = heads_top1(features[validation], labels[validation], weight, bias)
+    rates, decays = scale.mean.new_tensor(grid).T
+    weight, bias = train_heads(views, labels, train, classes, rates, decays, settings, seed, scale)
+    correct = heads_top1(plain, labels, validation, weight, bias, scale)
     best = int(correct.argmax())  # the first of equals: the smaller learning rate and weight decay
-    chosen = slice(best, best + 1)
-    weight, bias = train_heads(features, labels, classes, rates[chosen], decays[chosen], settings, seed)
-    return Probe(weight[:, 0], bias[0], mean, std, *grid[best], float(correct[best]))
+    chosen, everything = slice(best, best + 1), torch.arange(len(labels))
+    weight, bias = train_heads(
+        views, labels, everything, classes, rates[chosen], decays[chosen], settings, seed, scale
+    )  # fmt: skip
+    return Probe(weight[:, 0], bias[0], scale, *grid[best], float(correct[best]))
 
 
-def heads_top1(features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, chunk: int = 1024) -> Tensor:
-    """Accuracy of each head in percent, [H]. features: [N, D]; weight: [D, H, K]; bias: [H, K]."""
+def scale_of(views: list[Tensor], device: torch.device) -> Scale:
+    """Mean and standard deviation of each feature over all views, summed in float64."""
+    dtype = torch.float64 if views[0].dtype == torch.float64 else torch.float32
+    total, squares = 0.0, 0.0
+    for part in itertools.chain.from_iterable(view.split(CHUNK) for view in views):
+        part = part.to(device, torch.float64)
+        total, squares = total + part.sum(0), squares + part.square().sum(0)
+    count = sum(len(view) for view in views)
+    mean = total / count
+    std = (squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(1e-6)
+    return Scale(mean.to(dtype), std.to(dtype))
+
+
+def heads_top1(
+    features: Tensor, labels: Tensor, chosen: Tensor, weight: Tensor, bias: Tensor, scale: Scale, chunk: int = 1024
+) -> Tensor:
+    """Accuracy of each head in percent, [H], on the ``chosen`` rows. weight: [D, H, K]; bias: [H, K]."""
     correct = torch.zeros(len(bias), dtype=torch.float64, device=bias.device)
-    for x, y in zip(features.split(chunk), labels.split(chunk), strict=True):
-        logits = (x @ weight.flatten(1)).unflatten(1, bias.shape) + bias
-        correct += (logits.argmax(2) == y[:, None]).sum(0)
-    return 100 * correct / len(labels)
+    for index in chosen.split(chunk):
+        logits = (scale(features[index]) @ weight.flatten(1)).unflatten(1, bias.shape) + bias
+        correct += (logits.argmax(2) == labels[index.to(labels.device), None]).sum(0)
+    return 100 * correct / len(chosen)
 
 
 def split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices (train, validation): of each class in turn every 1/fraction-th image, in a random order."""
+    """Indices (train, validation), on the CPU: of each class in turn every 1/fraction-th image, in a random order."""
+    labels = labels.cpu()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    order = order[labels.cpu()[order].argsort(stable=True)]
+    order = order[labels[order].argsort(stable=True)]
     step = round(1 / fraction)
     held_out = torch.arange(len(order)) % step == step - 1
-    return order[~held_out].to(labels.device), order[held_out].to(labels.device)
+    return order[~held_out], order[held_out]
 
 
 def train_heads(
-    features: Tensor, labels: Tensor, classes: int, rates: Tensor, decays: Tensor, settings: ProbeSettings, seed: int
-) -> tuple[Tensor, Tensor]:
+    views: list[Tensor], labels: Tensor, chosen: Tensor, classes: int, rates: Tensor, decays: Tensor,
+    settings: ProbeSettings, seed: int, scale: Scale,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """SGD with momentum and a cosine schedule on H softmax heads at once: weights [D, H, K] and biases [H, K].
 
-    features: [N, D]; rates, decays: [H]. The gradient of the mean cross entropy is X'(P - Y)/B in closed form,
-    so that one product serves all heads. Biases are not decayed.
+    Trained on the ``chosen`` rows of the views [N, D]; rates, decays: [H]. The gradient of the mean cross entropy is
+    X'(P - Y)/B in closed form, so that one product serves all heads. Biases are not decayed.
     """
-    images, dims = features.shape
-    heads, batch = len(rates), min(settings.batch, images)
+    dims, heads, batch = len(scale.mean), len(rates), min(settings.batch, len(chosen))
     rates, decays = rates.repeat_interleave(classes), decays.repeat_interleave(classes)  # one per column
-    weight, bias = features.new_zeros(dims, heads * classes), features.new_zeros(heads * classes)
+    weight, bias = scale.mean.new_zeros(dims, heads * classes), scale.mean.new_zeros(heads * classes)
     weight_velocity, bias_velocity = torch.zeros_like(weight), torch.zeros_like(bias)
-    target = torch.nn.functional.one_hot(labels, classes).to(features.dtype).div_(batch)
-    total = settings.iterations(images)
-    for i, index in enumerate(_batches(images, batch, total, seed)):
-        index = index.to(features.device)
-        x = features[index]
+    total = settings.iterations(len(chosen))
+    for i, (epoch, index) in enumerate(_batches(len(chosen), batch, total, seed)):
+        index = chosen[index]
+        x = scale(views[epoch % len(views)][index])
+        target = torch.nn.functional.one_hot(labels[index.to(labels.device)], classes).to(x.dtype).div_(batch)
         probability = (x @ weight).add_(bias).unflatten(1, (heads, classes)).softmax(2)
-        residual = probability.div_(batch).sub_(target[index, None]).flatten(1)
+        residual = probability.div_(batch).sub_(target[:, None]).flatten(1)
         weight_velocity.mul_(settings.momentum).addmm_(x.T, residual).addcmul_(weight, decays)
         bias_velocity.mul_(settings.momentum).add_(residual.sum(0))
         rate = rates * (0.5 * (1 + math.cos(math.pi * i / total)))
@@ -108,14 +146,15 @@ def train_heads(
     return weight.view(dims, heads, classes), bias.view(heads, classes)
 
 
-def _batches(images: int, batch: int, total: int, seed: int):
-    """``total`` index batches, [batch] each, from one random order after another; incomplete ones are left out."""
+def _batches(images: int, batch: int, total: int, seed: int) -> Iterator[tuple[int, Tensor]]:
+    """``total`` times (epoch, indices [batch]) from one random order after another; incomplete ones are left out."""
     generator = torch.Generator().manual_seed(seed)
-    done = 0
+    done = epoch = 0
     while done < total:
         order = torch.randperm(images, generator=generator)
         for start in range(0, images - batch + 1, batch):
             if done == total:
                 return
-            yield order[start : start + batch]
+            yield epoch, order[start : start + batch]
             done += 1
+        epoch += 1

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from pretrain.data.datasets import image_dataset
+from pretrain.data.files import PackedNames
 from pretrain.errors import UserError
 
 
@@ -90,6 +91,17 @@ def test_folders_that_do_not_fit_are_refused(tmp_path):
         image_dataset("folder", tmp_path)
     with pytest.raises(UserError, match="no CIFAR100 in"):
         image_dataset("cifar100", tmp_path / "train")
+
+
+def test_file_names_are_packed_into_one_array(tmp_path):
+    write_folder(tmp_path)
+    data = image_dataset("folder", tmp_path)
+    assert [data.names[i] for i in range(6)] == [f"{c}/{i}.png" for c in ("ant", "cat") for i in range(3)]
+    assert data.names[-1] == "cat/2.png" and data.names.bytes.nbytes == 6 * len("ant/0.png")
+    with pytest.raises(IndexError):
+        data.names[6]
+    odd = ["é/ß.png", "", "a b.jpg", b"\xff.png".decode("utf-8", "surrogateescape")]
+    assert list(PackedNames(odd)) == odd
 
 
 def test_a_damaged_image_is_named(tmp_path):

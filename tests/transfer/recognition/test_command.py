@@ -63,9 +63,52 @@ def test_a_folder_must_be_named(checkpoint):
         run("folder", "--checkpoint", str(checkpoint))
 
 
+def test_features_are_kept_beside_the_results_or_where_or_not_at_all(checkpoint, image_folder, tmp_path):
+    common = ("--checkpoint", str(checkpoint), "--data", str(image_folder), "--width", "0.5", "--protocol", "knn")
+    run("folder", *common, "--output", str(tmp_path / "a"))
+    run("folder", *common, "--output", str(tmp_path / "b"), "--cache", str(tmp_path / "kept"))
+    run("folder", *common, "--output", str(tmp_path / "c"), "--no-cache")
+    kept = [len(list(tmp_path.glob(pattern))) for pattern in ("a/features/*.npy", "kept/*.npy", "[bc]/**/*.npy")]
+    assert kept == [2, 2, 0], "training and test images"
+    metrics = [read_results(tmp_path / name)[0]["metrics"] for name in "abc"]
+    assert metrics[0] == metrics[1] == metrics[2]
+    with pytest.raises(UserError, match="contradict"):
+        run("folder", *common, "--cache", str(tmp_path / "kept"), "--no-cache")
+
+
+def test_missing_data_are_one_line_and_write_nothing(checkpoint, tmp_path):
+    output = tmp_path / "out"
+    for target in ("cifar100", "flowers", "pets", "dtd", "imagenet"):
+        with pytest.raises(UserError, match=f"no {target} in .*; "):
+            run(
+                target,
+                "--checkpoint",
+                str(checkpoint),
+                "--data",
+                str(tmp_path),
+                "--output",
+                str(output),
+                "--width",
+                "1",
+            )
+    assert not list(tmp_path.glob("out/**/*.json"))
+
+
+def test_only_what_torchvision_has_can_be_downloaded(checkpoint, image_folder):
+    with pytest.raises(UserError, match="--download: imagenet is nothing that torchvision fetches"):
+        run("imagenet", "--download", "--checkpoint", str(checkpoint), "--data", str(image_folder))
+
+
+def test_cifar_as_folders_is_named_after_the_target(checkpoint, image_folder, tmp_path):
+    (image_folder / "val").rename(image_folder / "test")
+    common = ("--checkpoint", str(checkpoint), "--data", str(image_folder), "--width", "0.5", "--no-cache")
+    run("cifar10", *common, "--protocol", "knn", "--output", str(tmp_path / "out"))
+    assert (tmp_path / "out" / "cifar10" / "knn" / "width_0.5" / "result.json").is_file()
+
+
 def test_digits_by_the_tool_itself(checkpoint, repository, tmp_path):
     tool = [sys.executable, repository / "tools" / "transfer.py", "digits", "--checkpoint", checkpoint]
-    options = ["--width", "0.5", "--batch", "512", "epochs=1", "--output", "out"]
+    options = ["--width", "0.5", "--batch", "512", "epochs=1", "views=1", "--output", "out"]
     done = subprocess.run([*tool, *options], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     accuracies = {record["task"]: record["metrics"]["top1"] for record in read_results(tmp_path / "out" / "digits")}

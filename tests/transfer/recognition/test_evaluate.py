@@ -1,15 +1,21 @@
 """From images to one result.json for each width and task."""
 
 import shutil
+from collections import Counter
+from dataclasses import asdict, replace
 
 import pytest
 import torch
+from PIL import Image
 
 from pretrain.errors import UncalibratedWidthError, UserError
 from tests.pretrain.helpers import universal
 from tests.pretrain.networks import TINY
+from transfer.recognition import evaluate as evaluate_module
 from transfer.recognition.evaluate import evaluate
 from transfer.recognition.settings import Settings
+from transfer.recognition.sgd import Recipe
+from transfer.recognition.targets import load_splits
 from transfer.results import read_results
 from transfer.source import Source
 
@@ -23,7 +29,8 @@ def test_fast_writes_linear_and_knn_for_each_width(source, image_folder, tmp_pat
     assert [(r.task, r.width) for r in results] == [("knn", 1.0), ("knn", 0.5), ("linear", 1.0), ("linear", 0.5)]
     assert min(r.metrics["top1"] for r in results) > 85, "two colours are told apart"
     for r in results:
-        assert (tmp_path / "out" / "photos" / r.task / f"width_{r.width:g}" / "result.json").is_file()
+        task = {"linear": "linear_fast", "knn": "knn"}[r.task]
+        assert (tmp_path / "out" / "photos" / task / f"width_{r.width:g}" / "result.json").is_file()
         cost = source.net.cost(r.width, image_size=16)
         assert (r.params, r.macs, r.checkpoint, r.seed) == (cost.params, cost.macs, source.net.hash, 1)
         assert (r.method, r.backbone, r.dataset) == ("us3l", "resnet18", "photos")
@@ -58,7 +65,8 @@ def test_every_kind_of_backbone_is_evaluated(variant, image_folder, tmp_path):
     name, options = TINY[variant]
     net = universal(name, **options)
     source = Source(net, "us3l", net.hash)
-    [knn, linear] = evaluate(source, "folder", image_folder, [0.5], tmp_path, QUICK, calibrate=True, progress=False)
+    plain = replace(QUICK, views=0)
+    [knn, linear] = evaluate(source, "folder", image_folder, [0.5], tmp_path, plain, calibrate=True, progress=False)
     assert linear.metrics["top1"] > 85 and knn.backbone == name
     assert (linear.params, linear.macs) == tuple(vars(net.cost(0.5, image_size=32)).values())
 
@@ -119,18 +127,115 @@ def test_every_photograph_is_its_own_nearest_neighbour(source, real_data, tmp_pa
     assert result.metrics["top1"] == 100 and result.details["settings"]["image_size"] == 96
 
 
-def test_features_are_those_of_the_sliced_network(source, image_folder, tmp_path, monkeypatch):
-    """What the heads see equals ``net(images, width)`` on the test views."""
-    from transfer.recognition import evaluate as module
+@pytest.fixture
+def decoded(monkeypatch):
+    """Counts how often each image file is opened."""
+    counts = Counter()
+    opened = Image.open
 
-    seen = {}
-    monkeypatch.setattr(module, "accuracies", lambda scores, labels: {"top1": 0.0})
-    extract = module.extract_features
-    monkeypatch.setattr(module, "extract_features", lambda *args: seen.setdefault("train", extract(*args)))
-    evaluate(source, "folder", image_folder, [0.5], tmp_path, Settings("knn"), progress=False)
-    features, labels = seen["train"]
-    images = module.load_splits("folder", image_folder, 16)[0]
-    views = torch.stack([module.plain(images, 16)[i][0] for i in range(len(images))])
-    expected = source.net((views / 255 - 0.5) / 0.25, width=0.5)
-    torch.testing.assert_close(features[0.5], expected, rtol=1e-4, atol=1e-5)
-    assert labels.tolist() == [0] * 24 + [1] * 24
+    def count(path, *args, **kwargs):
+        counts[str(path)] += 1
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr("pretrain.data.files.Image.open", count)
+    return counts
+
+
+@pytest.mark.parametrize("protocol", ["fast", "knn", "paper"])
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_one_pass_over_the_data_serves_every_width(protocol, calibrate, source, image_folder, tmp_path, decoded):
+    source.net.calibrate([torch.randn(16, 3, 16, 16)], [0.25])
+    settings = Settings(protocol, epochs=3, batch=16)
+    results = evaluate(
+        source, "folder", image_folder, [1.0, 0.5, 0.25], tmp_path, settings, calibrate=calibrate, progress=False
+    )
+    assert {r.width for r in results} == {1.0, 0.5, 0.25}
+    assert len(decoded) == 48 + 16 and set(decoded.values()) == {1}
+
+
+def test_the_next_run_finds_the_features(source, image_folder, tmp_path, decoded, capsys):
+    """Another sweep and another protocol over the same features read no image but the first of each split."""
+    runs = [
+        evaluate(source, "folder", image_folder, [1.0], tmp_path, settings, cache=tmp_path / "kept", progress=False)
+        for settings in (Settings(epochs=1), Settings(epochs=2, neighbours=3), Settings("knn"))
+    ]
+    assert sorted(decoded.values()) == [1] * 62 + [3] * 2
+    assert runs[2][0].metrics == runs[0][0].metrics, "kNN of the same features"
+    first, second, third = [line for line in capsys.readouterr().out.splitlines() if line.startswith("features in")]
+    assert "0.0 MB read" in first and "0.0 MB written" not in first
+    assert "0.0 MB read" not in second and "0.0 MB written" in second and "0.0 MB written" in third
+
+
+def unlearnable(folder):
+    """Give each test image the other class by a toss of a coin, so that no head is right on all of them."""
+    generator = torch.Generator().manual_seed(0)
+    for path in sorted(folder.glob("val/*/*")):
+        if torch.rand((), generator=generator) < 0.5:
+            other = {"dark": "light", "light": "dark"}[path.parent.name]
+            path.rename(path.parent.parent / other / f"moved_{path.name}")
+
+
+@pytest.mark.parametrize("protocol", ["fast", "paper"])
+def test_nothing_is_selected_on_test_images(protocol, source, image_folder, tmp_path):
+    """The head is the same whatever it is tested on: the accuracy on two parts averages to that on both."""
+    unlearnable(image_folder)
+    parts = [sorted(image_folder.glob("val/*/*"))[i::2] for i in (0, 1)]
+    found = []
+    for kept in (parts[0] + parts[1], *parts):
+        copy = tmp_path / f"copy {len(found)}"
+        shutil.copytree(image_folder, copy)
+        for path in image_folder.glob("val/*/*"):
+            if path not in kept:
+                (copy / path.relative_to(image_folder)).unlink()
+        settings = Settings(protocol, epochs=4, batch=16)
+        found.append(evaluate(source, "folder", copy, [0.5], tmp_path / "out", settings, progress=False)[-1])
+    whole, one, other = (r.metrics["top1"] for r in found)
+    assert 0 < whole < 100 and whole == pytest.approx((one * len(parts[0]) + other * len(parts[1])) / 16)
+    assert len({str(r.details.get("chosen")) for r in found}) == 1
+
+
+def test_perfect_features_give_100(source, image_folder, tmp_path, monkeypatch):
+    """Every metric of every protocol, with the class itself as the only feature."""
+
+    class Oracle(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            light = (x.mean((1, 2, 3)) > 0).float()
+            return torch.nn.functional.pad(torch.stack([light, 1 - light], 1), (0, 126))
+
+    monkeypatch.setattr(evaluate_module, "extract_widths", lambda source, widths, device: {1.0: Oracle()})
+    for protocol in ("fast", "paper"):
+        settings = Settings(protocol, epochs=5, neighbours=3)
+        for r in evaluate(source, "folder", image_folder, [1.0], tmp_path, settings, progress=False):
+            assert (r.metrics["top1"], r.metrics["class_mean"]) == (100, 100), r.task
+
+
+def test_fast_and_paper_keep_each_others_results(source, image_folder, tmp_path):
+    for protocol in ("paper", "fast"):
+        evaluate(source, "folder", image_folder, [1.0], tmp_path, Settings(protocol, epochs=1), progress=False)
+    linear = [r for r in read_results(tmp_path) if r["task"] == "linear"]
+    assert [r["details"]["protocol"] for r in linear] == ["paper", "fast"]
+    assert linear[0]["details"]["recipe"] == asdict(Recipe(epochs=1))
+
+
+def test_the_calibration_is_recorded_and_said(source, image_folder, tmp_path, capsys):
+    [own] = evaluate(source, "folder", image_folder, [0.5], tmp_path, Settings("knn"), progress=False)
+    assert own.details["calibration"] == {"on": "pretraining", "batch_size": 16, "batches": 1}
+    assert "batch-norm statistics: of pretraining's images" in capsys.readouterr().out
+    settings = Settings("knn", calibration_batch=8, calibration_batches=3)
+    [new] = evaluate(source, "folder", image_folder, [0.5], tmp_path, settings, calibrate=True, progress=False)
+    assert new.details["calibration"] == {"on": "target", "data": "photos", "batch_size": 8, "batches": 3}
+    expected = "of the target's training images (photos, 3 batches of 8)"
+    assert expected in capsys.readouterr().out and own.config != new.config
+    assert source.net.calibration_of(1.0) == {"batch_size": 16, "batches": 1}, "that of the other width stands"
+
+
+def test_pets_are_headed_by_the_mean_of_their_classes(source, image_folder, tmp_path, monkeypatch):
+    splits = load_splits("folder", image_folder, 16)
+    monkeypatch.setattr(evaluate_module, "load_splits", lambda *args: splits)
+    for target, metric in (("pets", "class_mean"), ("dtd", "top1")):
+        [result] = evaluate(source, target, image_folder, [0.5], tmp_path, Settings("knn"), progress=False)
+        assert (result.dataset, result.details["headline"]) == (target, metric)

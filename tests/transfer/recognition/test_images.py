@@ -73,9 +73,11 @@ def test_the_test_view_is_the_centre_of_the_resized_image(size, resized):
 
 def test_views_are_the_checkpoints_own_on_its_own_data_only():
     recorded = {"crop_scale": [0.7, 1.0], "interpolation": "bilinear", "flip": 0.0, "jitter_p": 0.0, "grayscale": 0.0}
-    metadata = {"data": {"name": "digits"}, "calibration": {"views": recorded}}
+    metadata = {"data": {"name": "digits", "image_size": 32}, "calibration": {"views": recorded}}
     own = train_views("digits", 32, metadata)
     assert own.flip == 0 and own.crop_scale == (0.7, 1.0)
+    assert train_views("digits", 224, metadata).crop_scale == (0.08, 1.0), "another size, another crop"
+    assert train_views("digits", 16, NOWHERE).flip == 0, "mirrored digits are none"
     usual = train_views("folder", 32, metadata)
     assert usual.flip == 0.5 and usual.crop_scale == (0.8, 1.0) and usual.interpolation == "bicubic"
     assert train_views("folder", 224, metadata).crop_scale == (0.08, 1.0)

@@ -20,3 +20,10 @@ def test_accuracies_are_those_of_scikit_learn():
 def test_top5_of_five_classes_is_undefined_and_absent_classes_do_not_count():
     found = accuracies(torch.eye(5)[:2], torch.tensor([0, 1]))
     assert found == {"top1": 100.0, "top5": None, "class_mean": 100.0}
+
+
+def test_mean_per_class_accuracy_by_hand():
+    """Three of four right in the first class, none of one in the second: 3 of 5 images, but (75 + 0) / 2 per class."""
+    answers, labels = torch.tensor([0, 0, 0, 1, 0]), torch.tensor([0, 0, 0, 0, 1])
+    found = accuracies(torch.nn.functional.one_hot(answers, 2).float(), labels)
+    assert (found["top1"], found["class_mean"]) == (60.0, 37.5)

@@ -7,7 +7,16 @@ import torch
 
 from pretrain.data.digits import digits
 from transfer.recognition.metrics import accuracies
-from transfer.recognition.probe import ProbeSettings, _batches, heads_top1, split, train_heads, train_probe
+from transfer.recognition.probe import (
+    ProbeSettings,
+    Scale,
+    _batches,
+    heads_top1,
+    scale_of,
+    split,
+    train_heads,
+    train_probe,
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +36,15 @@ def test_heads_trained_together_equal_torch_sgd_one_by_one():
     labels = torch.randint(4, (50,), generator=generator)
     rates, decays = torch.tensor([0.05, 0.3], dtype=torch.float64), torch.tensor([0.01, 0.2], dtype=torch.float64)
     settings = ProbeSettings(batch=16, epochs=4, min_iterations=1)
-    weight, bias = train_heads(features, labels, 4, rates, decays, settings, seed=5)
+    chosen, scale = torch.arange(50), Scale(torch.zeros(7).double(), torch.ones(7).double())
+    weight, bias = train_heads([features], labels, chosen, 4, rates, decays, settings, 5, scale)
     total = settings.iterations(50)
     for h in range(2):
         head = torch.nn.Linear(7, 4).double()
         torch.nn.init.zeros_(head.weight), torch.nn.init.zeros_(head.bias)
         groups = [{"params": [head.weight], "weight_decay": float(decays[h])}, {"params": [head.bias]}]
         optimizer = torch.optim.SGD(groups, lr=float(rates[h]), momentum=0.9)
-        for i, index in enumerate(_batches(50, 16, total, 5)):
+        for i, (_, index) in enumerate(_batches(50, 16, total, 5)):
             for group in optimizer.param_groups:
                 group["lr"] = float(rates[h]) * (1 + math.cos(math.pi * i / total)) / 2
             optimizer.zero_grad()
@@ -49,7 +59,7 @@ def test_accuracy_is_that_of_a_logistic_regression(digit_features):
     from sklearn.preprocessing import StandardScaler
 
     (train, labels), (test, test_labels) = digit_features
-    probe = train_probe(train, labels, 10, ProbeSettings())
+    probe = train_probe([train], train, labels, 10, ProbeSettings())
     ours = accuracies(probe(test), test_labels)["top1"]
     scaler = StandardScaler().fit(train)
     reference = LogisticRegressionCV(
@@ -64,7 +74,8 @@ def test_the_scale_of_the_features_does_not_matter(digit_features):
     (train, labels), (test, test_labels) = digit_features
     settings = ProbeSettings(learning_rates=(0.03, 0.1), weight_decays=(0.0,), epochs=3, min_iterations=1)
     one, other = (
-        accuracies(train_probe(train * s, labels, 10, settings)(test * s), test_labels)["top1"] for s in (1.0, 1e4)
+        accuracies(train_probe([train * s], train * s, labels, 10, settings)(test * s), test_labels)["top1"]
+        for s in (1.0, 1e4)
     )
     assert abs(one - other) < 0.6  # two images: rounding only
 
@@ -73,20 +84,57 @@ def test_a_constant_feature_does_no_harm(digit_features):
     (train, labels), (test, _) = digit_features
     train, test = (torch.cat([x, torch.full_like(x[:, :1], 3.0)], 1) for x in (train, test))
     settings = ProbeSettings(learning_rates=(0.1,), weight_decays=(0.0,), epochs=1, min_iterations=1)
-    assert train_probe(train, labels, 10, settings)(test).isfinite().all()
+    assert train_probe([train], train, labels, 10, settings)(test).isfinite().all()
 
 
 def test_the_grid_avoids_rates_that_diverge_or_stand_still(digit_features):
     (train, labels), _ = digit_features
     settings = ProbeSettings(learning_rates=(1e-7, 0.1, 1e6), weight_decays=(0.01,), epochs=2, min_iterations=1)
-    assert train_probe(train, labels, 10, settings).learning_rate == pytest.approx(0.1)
+    assert train_probe([train], train, labels, 10, settings).learning_rate == pytest.approx(0.1)
 
 
 def test_the_same_seed_gives_the_same_head(digit_features):
     (train, labels), _ = digit_features
     settings = ProbeSettings(learning_rates=(0.1,), weight_decays=(0.0,), epochs=1, min_iterations=1)
-    one, again, other = (train_probe(train, labels, 10, settings, seed) for seed in (0, 0, 1))
+    one, again, other = (train_probe([train], train, labels, 10, settings, seed) for seed in (0, 0, 1))
     assert torch.equal(one.weight, again.weight) and not torch.equal(one.weight, other.weight)
+
+
+def test_features_are_standardised_over_all_views():
+    generator = torch.Generator().manual_seed(0)
+    views = [torch.randn(9000, 3, generator=generator) * (i + 1) + i for i in range(3)]
+    scale = scale_of([view.half() for view in views], torch.device("cpu"))
+    found = torch.cat([scale(view.half()) for view in views])
+    assert found.mean(0).abs().max() < 1e-4 and (found.std(0, correction=0) - 1).abs().max() < 1e-4
+
+
+def test_every_epoch_sees_another_view():
+    """Views that hold nothing but their own number as a feature, times the sign of the class."""
+    labels = torch.arange(8) % 2
+    sign = 2.0 * labels - 1
+    views = [torch.stack([sign * (v == i) for i in range(3)], 1) for v in range(3)]
+    settings, scale = ProbeSettings(batch=4, epochs=2, min_iterations=1), Scale(torch.zeros(3), torch.ones(3))
+    rates = torch.tensor([0.1])
+    weight, _ = train_heads(views, labels, torch.arange(8), 2, rates, 0 * rates, settings, 0, scale)
+    assert weight[0].abs().min() > 0 and weight[1].abs().min() > 0, "two epochs, two views"
+    assert weight[2].abs().max() == 0, "the third was not reached"
+
+
+def test_held_out_images_are_held_out_in_all_views_and_judged_by_the_plain_one():
+    """Labels that cannot be learned but by heart: a head that had seen an image in any view would know it."""
+    generator = torch.Generator().manual_seed(0)
+    base = torch.randn(200, 400, generator=generator)
+    views = [base + 0.01 * torch.randn(200, 400, generator=generator) for _ in range(4)]
+    labels = torch.randint(2, (200,), generator=generator)
+    settings = ProbeSettings(learning_rates=(0.1,), weight_decays=(0.0,), validation=0.5)
+    probe = train_probe(views, base, labels, 2, settings)
+    assert (probe(base).argmax(1) == labels).all(), "trained on all images in the end"
+    assert 30 < probe.validation_top1 < 70, "held-out images are as good as unseen"
+    _, held_out = split(labels, 0.5, 0)
+    told = base.clone()
+    told[held_out] = 0
+    constant = (train_probe(views, told, labels, 2, settings).validation_top1 * len(held_out)) / 100
+    assert round(constant) in labels[held_out].bincount().tolist(), "one answer for all where the plain view is blank"
 
 
 @pytest.mark.parametrize("labels", [torch.arange(100) % 4, torch.arange(10)], ids=["25 a class", "1 a class"])
@@ -102,4 +150,8 @@ def test_accuracy_of_many_heads_in_chunks(digit_features):
     (train, labels), _ = digit_features
     weight, bias = torch.randn(96, 3, 10), torch.randn(3, 10)
     expected = [float(((train @ weight[:, h] + bias[h]).argmax(1) == labels).double().mean() * 100) for h in range(3)]
-    assert heads_top1(train, labels, weight, bias, chunk=100).tolist() == pytest.approx(expected, abs=0.1)
+    scale = Scale(torch.zeros(96), torch.ones(96))
+    chosen = torch.arange(len(train))
+    assert heads_top1(train, labels, chosen, weight, bias, scale, chunk=100).tolist() == pytest.approx(
+        expected, abs=0.1
+    )

@@ -11,8 +11,9 @@ def test_overrides_reach_the_protocols():
     assert settings.probe.learning_rates == (0.1, 0.2) and settings.probe.iterations(1000) == round(3 * 1000 / 256)
     assert (settings.neighbours, settings.temperature) == (7, 1)
     assert override(Settings(), ["weight_decays=0.1"]).weight_decays == (0.1,)
-    paper = override(Settings(protocol="paper", batch=64), ["learning_rate=5"]).sgd
-    assert (paper.learning_rate, paper.batch, paper.epochs) == (5, 64, 100)
+    paper = override(Settings(protocol="paper"), ["learning_rate=5", "views=0"])
+    assert (paper.learning_rate, paper.views) == (5, 0)
+    assert override(paper, ["learning_rate=None", "views=None"]) == Settings(protocol="paper")
 
 
 def test_a_small_set_is_trained_on_for_at_least_500_steps():
@@ -29,6 +30,9 @@ def test_a_small_set_is_trained_on_for_at_least_500_steps():
         ("neighbours=0", "positive whole number"),
         ("learning_rates=fast", "expected numbers"),
         ("protocol=fats", "did you mean 'fast'"),
+        ("views=0.5", "expected a number"),
+        ("views=-1", "expected a whole number, 0 for the plain view"),
+        ("learning_rate=0", "expected a positive number"),
         ("validation=0.9", r"share of the images in \(0, 0.5\]"),
     ],
 )

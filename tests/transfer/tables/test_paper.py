@@ -55,6 +55,23 @@ def test_each_row_takes_its_own_results_and_no_others(name, record_of):
         assert figures == ["55.5"] * (6 if layout.across == "metric" else 1)
 
 
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if LAYOUTS[name].where.get("task") == "linear"])
+def test_figures_of_the_fast_protocol_stay_out(name, record_of):
+    layout, row = LAYOUTS[name], read_csv(f"table{name}")[0]
+    wanted = criteria(name, layout, row) | {"protocol": "fast"}
+    if layout.across == "dataset":
+        wanted["dataset"] = "flowers"
+    assert filled(build(name, [record_of(wanted)])) == []
+
+
+def test_flowers_show_the_mean_of_their_classes(record_of):
+    row = next(row for row in read_csv("table6") if row["method"] == "us3l")
+    record = record_of(criteria("6", LAYOUTS["6"], row) | {"dataset": "flowers"})
+    record["metrics"]["class_mean"] = 44.4
+    record["details"]["headline"] = "class_mean"
+    assert "44.4" in [cell.ours for _, cells in build("6", [record]).rows for cell in cells]
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layout_and_figures_of_the_paper(name):
     rows, table = read_csv(f"table{name}"), build(name, [], with_paper=True)

@@ -1,0 +1,201 @@
+"""Features on disk, so that another sweep, protocol or width need not look at the images again.
+
+One file holds the features of one width and one view of one split. Its name is the hash of everything that they
+depend on: weights, channels and batch-norm statistics of the width (so also the calibration), the images, the view,
+normalisation. ``<hash>.npy`` holds float16 [N, D] and ``<hash>.json`` what was hashed, and a checksum. A file counts
+once its json lies beside it, which is written last; what a crash leaves is never read, and a file that was damaged
+later is computed anew.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pretrain.data.datasets import TensorImages
+from pretrain.data.files import ImageFiles
+from pretrain.errors import UserError
+
+VERSION = 1
+ABANDONED = 24 * 3600  # seconds after which another process's unfinished file is taken for the rest of a crash
+LARGEST = torch.finfo(torch.float16).max
+
+
+def fingerprint(dataset: TensorImages | ImageFiles) -> str:
+    """SHA-256 of what a data set is: pixels and labels in memory; names, sizes, times of change and labels of files."""
+    digest = hashlib.sha256(json.dumps(list(map(str, dataset.classes))).encode())
+    digest.update(dataset.labels.numpy().tobytes())
+    if isinstance(dataset, TensorImages):
+        digest.update(str(tuple(dataset.images.shape)).encode())
+        digest.update(dataset.images.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+    digest.update(dataset.names.bytes.tobytes())
+    digest.update(dataset.names.ends.tobytes())
+    for i in range(len(dataset)):
+        path = dataset.root / dataset.names[i]
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise UserError(f"cannot read the image {path}: {error.strerror}") from None
+        digest.update(b"%d %d\n" % (found.st_size, found.st_mtime_ns))
+    return digest.hexdigest()
+
+
+def tensors_hash(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of named tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tuple(tensors[name].shape)}\n".encode())
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Sink:
+    """Takes the features of one width and view batch by batch, ``append([B, D])``, and ``finish()`` gives all of them.
+
+    In memory, as float16 [N, D]; ``FileSink`` writes them to disk.
+    """
+
+    def __init__(self):
+        self.parts: list[Tensor] = []
+        self.clipped = False
+
+    def append(self, features: Tensor) -> None:
+        self.clipped |= bool(features.abs().max() > LARGEST)
+        self.take(features.clamp(-LARGEST, LARGEST).half().cpu())
+
+    def take(self, half: Tensor) -> None:
+        self.parts.append(half)
+
+    def finish(self) -> Tensor:
+        return torch.cat(self.parts)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self.parts.clear()
+
+
+class FileSink(Sink):
+    """Writes ``path`` (.npy), whose rows and columns are known from the start, and then its json."""
+
+    def __init__(self, path: Path, key: dict, shape: tuple[int, int]):
+        super().__init__()
+        self.path, self.key = path, key
+        self.partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self.file = open(self.partial, "wb")  # noqa: SIM115  finish or discard closes it
+        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self.file, header)
+
+    def take(self, half: Tensor) -> None:
+        try:
+            self.file.write(half.numpy().astype("<f2", copy=False).tobytes())
+        except OSError as error:
+            raise unwritable(self.path.parent, error) from None
+
+    def finish(self) -> Tensor:
+        try:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            record = {"key": self.key, "sha256": file_hash(self.partial)}
+            os.replace(self.partial, self.path)
+            partial = self.partial.with_suffix(".json.partial")
+            partial.write_text(json.dumps(record, sort_keys=True, indent=1))
+            os.replace(partial, self.path.with_suffix(".json"))
+        except OSError as error:
+            raise unwritable(self.path.parent, error) from None
+        return mapped(self.path)
+
+    def discard(self) -> None:
+        self.file.close()
+        self.partial.unlink(missing_ok=True)
+
+
+class FeatureCache:
+    """Features by a key of everything that they depend on. folder None: nothing is kept.
+
+    say: takes lines for the user. ``read`` and ``written`` count bytes.
+    """
+
+    def __init__(self, folder: Path | None, say: Callable[[str], None] = print):
+        self.folder, self.say = folder, say
+        self.read = self.written = 0
+        if folder is None:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for rest in folder.glob(".*.partial"):
+                if time.time() - rest.stat().st_mtime > ABANDONED:
+                    rest.unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(folder, error) from None
+
+    def path(self, key: dict) -> Path:
+        text = json.dumps({"version": VERSION, **key}, sort_keys=True)
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:40]}.npy"
+
+    def load(self, key: dict, shape: tuple[int, int]) -> Tensor | None:
+        """float16 [N, D], mapped into memory; None if it is not there or, with a line, if it is damaged."""
+        if self.folder is None:
+            return None
+        path = self.path(key)
+        try:
+            record = json.loads(path.with_suffix(".json").read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            record = {}
+        try:
+            if record.get("sha256") == file_hash(path):
+                found = mapped(path)
+                if tuple(found.shape) == tuple(shape):
+                    self.read += path.stat().st_size
+                    return found
+        except (OSError, ValueError, AttributeError):
+            pass
+        self.say(f"features in {path} are damaged; they are computed anew")
+        return None
+
+    def sink(self, key: dict, shape: tuple[int, int]) -> Sink:
+        """Where to put the features of ``key``; in memory too if the disk has no room for them."""
+        size = 2 * shape[0] * shape[1]
+        if self.folder is None:
+            return Sink()
+        free = shutil.disk_usage(self.folder).free
+        if self.written + size > free:
+            self.say(f"features of {size / 1e9:.1f} GB are not kept: {self.folder} has {free / 1e9:.1f} GB free")
+            return Sink()
+        try:
+            sink = FileSink(self.path(key), key, shape)
+        except OSError as error:
+            raise unwritable(self.folder, error) from None
+        self.written += size
+        return sink
+
+
+def mapped(path: Path) -> Tensor:
+    """The array of a .npy file; copy-on-write, so that nothing can change the file."""
+    return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot keep features in {folder}: {error.strerror or error}; expected a folder that can be written, "
+        "--cache FOLDER, or --no-cache"
+    )

@@ -1,0 +1,133 @@
+"""The three protocols on frozen features, each for all widths from one pass over the images."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+from rich.progress import Progress
+from torch import Tensor, nn
+
+from pretrain.data.views import Views, normalise
+from pretrain.knn import knn_scores, neighbours
+from transfer.recognition.features import Extractor, View
+from transfer.recognition.images import Images, augmented, batches, shuffled
+from transfer.recognition.metrics import accuracies
+from transfer.recognition.probe import train_probe
+from transfer.recognition.settings import Settings
+from transfer.recognition.sgd import Recipe, train_heads_sgd
+
+VIEWS = 8  # augmented views of each training image that the fast probe learns from
+VIEWS_BYTES = 2**32  # of features for which it takes fewer, down to none (it then learns from the plain view)
+
+Outcome = tuple[str, float, dict, float, dict]  # task, width, metrics, seconds, details
+
+
+@dataclass
+class Evaluation:
+    """What the protocols share: the images, the plain backbones and where they run."""
+
+    modules: dict[float, nn.Module]
+    extractor: Extractor
+    train: Images
+    test: Images
+    train_views: Views
+    mean: list[float]
+    std: list[float]
+    settings: Settings
+    recipe: Recipe
+    device: str
+    bar: Progress
+
+    @property
+    def classes(self) -> int:
+        return len(self.train.classes)
+
+    def train_features(self, views: int = 0) -> dict[float, list[Tensor]]:
+        """Of the plain view and then of so many augmented ones."""
+        settings = self.settings
+        more = [View(settings.image_size, self.train_views, settings.seed, number) for number in range(views)]
+        return self.extractor(self.train, [View(settings.image_size), *more], "features of training images")
+
+    def test_features(self) -> dict[float, Tensor]:
+        found = self.extractor(self.test, [View(self.settings.image_size)], "features of test images")
+        return {width: features for width, [features] in found.items()}
+
+    def augmented_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised training views and labels of an epoch, in a new order."""
+        settings = self.settings
+        view = augmented(self.train, self.train_views, settings.image_size, settings.seed, epoch)
+        order = shuffled(len(self.train), settings.seed, epoch)
+        for images, labels in batches(view, self.recipe.batch, order, settings.workers):
+            yield normalise(images.to(self.device), self.mean, self.std), labels.to(self.device)
+
+
+def fast(shared: Evaluation) -> Iterator[Outcome]:
+    """kNN and the linear probe from the same cached features."""
+    views = shared.settings.views
+    if views is None:
+        views = min(VIEWS, VIEWS_BYTES // shared.extractor.bytes_of_a_view(len(shared.train)))
+    yield from on_features(shared, (knn_outcome, probe_outcome), views)
+
+
+def knn(shared: Evaluation) -> Iterator[Outcome]:
+    """Nearest neighbours alone."""
+    yield from on_features(shared, (knn_outcome,), 0)
+
+
+def on_features(shared: Evaluation, tasks: tuple[Callable, ...], views: int) -> Iterator[Outcome]:
+    """Extract the features of all widths once, then do each task at each width; seconds include a share of the pass."""
+    started = time.perf_counter()
+    train, test = shared.train_features(views), shared.test_features()
+    share = (time.perf_counter() - started) / len(shared.modules)
+    labels, test_labels = shared.train.labels.to(shared.device), shared.test.labels.to(shared.device)
+    steps = [(task, width) for task in tasks for width in shared.modules]
+    for task, width in shared.bar.track(steps, description="heads"):
+        started = time.perf_counter()
+        found = [features.to(shared.device) for features in train[width]]
+        kind, scores, details = task(found, labels, test[width].to(shared.device), shared.classes, shared.settings)
+        metrics = accuracies(scores, test_labels)
+        yield kind, width, metrics, share + time.perf_counter() - started, details
+
+
+def knn_outcome(train: list[Tensor], labels: Tensor, test: Tensor, classes: int, settings: Settings):
+    """Neighbours among the plain training views."""
+    plain = train[0]
+    k = min(settings.neighbours or neighbours(len(plain)), len(plain))
+    return "knn", knn_scores(plain, labels, test, classes, k, settings.temperature), {"neighbours": k}
+
+
+def probe_outcome(train: list[Tensor], labels: Tensor, test: Tensor, classes: int, settings: Settings):
+    """The linear probe on the augmented training views, or on the plain one if there are no others."""
+    plain, *views = train
+    probe = train_probe(views or [plain], plain, labels, classes, settings.probe, settings.seed)
+    chosen = {
+        "learning_rate": probe.learning_rate,
+        "weight_decay": probe.weight_decay,
+        "validation_top1": probe.validation_top1,
+    }
+    return "linear", probe(test), {"chosen": chosen, "views": len(views)}
+
+
+def paper(shared: Evaluation) -> Iterator[Outcome]:
+    """The paper's linear evaluation: heads of all widths trained on the same augmented batches."""
+    started = time.perf_counter()
+    recipe, seed = shared.recipe, shared.settings.seed
+    per_epoch = -(-len(shared.train) // recipe.batch)
+    bar = shared.bar.add_task("linear heads", total=recipe.epochs * per_epoch)
+
+    def tick(loss: float) -> None:
+        shared.bar.update(bar, advance=1, description=f"linear heads, loss {loss:.3f}")
+
+    heads = train_heads_sgd(
+        shared.modules, shared.extractor.sizes, shared.augmented_batches, per_epoch, shared.classes, recipe, seed, tick
+    )  # fmt: skip
+    features, labels = shared.test_features(), shared.test.labels.to(shared.device)
+    share = (time.perf_counter() - started) / len(heads)
+    for width, head in heads.items():
+        with torch.no_grad():
+            scores = head(features[width].to(shared.device, head.weight.dtype))
+        yield "linear", width, accuracies(scores, labels), share, {"recipe": asdict(recipe)}
+
+
+PROTOCOL = {"fast": fast, "knn": knn, "paper": paper}
