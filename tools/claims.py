@@ -110,7 +110,9 @@ def run(system: str, seed: int, folder: Path, images: Path, overrides: list[str]
     try:
         checkpoint = pretrain(config, folder, resume=True, device=cli.default_device())
         widths = [width for width in WIDTHS if width in config.calibrated_widths]
-        evaluate(load_source(checkpoint), "folder", images, widths, folder / "transfer", Settings(), name="cifar10")
+        evaluate(
+            load_source(checkpoint), "folder", images, widths, folder / "transfer", Settings(views=0), name="cifar10"
+        )
     except (NonFiniteLossError, CollapsedError) as error:
         ended = str(error)
     seconds = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
