@@ -64,6 +64,11 @@ PHOTOS = (
 )
 SHORT = "--checkpoint runs/us3l_resnet50_imagenet --iterations 1 --image-size 64 --batch 2 --device cpu"
 
+CLAIMS = (
+    "backbone.base_channels=8 objective.hidden=16 objective.outputs=8 training.iterations=2 training.batch_size=8 "
+    "calibration.batch_size=8 calibration.batches=1"
+)
+
 HOW_TO_RUN = [
     How(r"make (demo|test)", r"make --dry-run \1"),
     # one tiny image folder and one tiny run stand for the data sets and the runs of a GPU machine
@@ -73,6 +78,7 @@ HOW_TO_RUN = [
         rf".venv/bin/python -m torch.distributed.run --nproc-per-node 2 \1 --resume --device cpu "
         rf"data.root=datasets/cifar10 data.image_size=64 data.workers=0 {TINY}",
     ),
+    How(r"(.* tools/claims.py .*) --only b c", rf"\1 --only c --seeds 1 {CLAIMS}"),
     How(r"(.* tools/transfer.py folder .*)", r"\1 --epochs 2"),
     How(r"(.* tools/transfer.py coco .*) --num-gpus 8( --init random)?", rf"{SCENES} && \1\2 {SHORT}", "detection"),
     How(r"(.* tools/transfer.py voc .*) --num-gpus 8", rf"{PHOTOS} && \1 {SHORT}", "detection"),
