@@ -141,7 +141,8 @@ cfg = Config.fromfile(path)
 cfg.work_dir, cfg.train_cfg.max_iters, cfg.train_cfg.val_interval = work, 2, 2
 classes = tuple("0123456789")
 cfg.model.roi_head.bbox_head.num_classes = cfg.model.roi_head.mask_head.num_classes = 10
-cfg.model.train_cfg.rpn_proposal.max_per_img = 50
+cfg.model.train_cfg.rpn_proposal.max_per_img = cfg.model.test_cfg.rpn.max_per_img = 20
+cfg.model.train_cfg.rcnn.sampler.num, cfg.model.test_cfg.rcnn.max_per_img = 8, 5
 for loader, split in ((cfg.train_dataloader, "train2017"), (cfg.val_dataloader, "val2017")):
     loader.num_workers, loader.persistent_workers = 0, False
     data = loader.dataset
@@ -157,7 +158,8 @@ assert all(torch.equal(tensor, weights[name]) for name, tensor in backbone.state
 runner.train()
 assert not torch.equal(backbone.conv1.weight, weights["conv1.weight"])
 assert all(torch.isfinite(parameter).all() for parameter in runner.model.parameters())
-print(type(backbone).__name__, backbone.layer4[0].bn1.num_batches_tracked.item() - weights["bn1.num_batches_tracked"].item())
+batches = backbone.layer4[0].bn1.num_batches_tracked - weights["layer4.0.bn1.num_batches_tracked"]
+print(type(backbone).__name__, batches.item())
 """
 
 
@@ -170,7 +172,7 @@ def test_a_stock_mmdet_trains_it_without_this_project(width, kind, networks, tmp
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     files = ["narrow/mask_rcnn_fpn.py", str(scenes), "work", "narrow/resnet18.pth"]
     done = subprocess.run(
-        [sys.executable, "-c", STOCK, *files], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", STOCK, *files], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"{kind} 2" and "bbox_mAP: " in done.stdout

@@ -8,8 +8,8 @@ mmcv and mmdet alone: put it where python finds it and name it in a config::
     model = dict(backbone=dict(type="ChannelListResNet", depth=50, stem_channels=56, inner_channels=(56, 112, 232, 464),
                                stage_channels=(232, 464, 920, 1840)))
 
-He et al., "Deep residual learning for image recognition" (CVPR 2016), with the stride on the 3x3 convolution. Parameters
-are named as in torchvision and in mmdet's ResNet.
+He et al., "Deep residual learning for image recognition" (CVPR 2016), with the stride on the 3x3 convolution.
+Parameters are named as in torchvision and in mmdet's ResNet.
 """
 
 from collections.abc import Sequence

@@ -146,4 +146,6 @@ def check_features(plain: PlainResNet, config: Path, weights: Path) -> None:
     for i, (found, stage) in enumerate(zip(model(images), expected, strict=True), start=1):
         if not torch.allclose(found, stage, rtol=1e-4, atol=1e-4 * float(stage.abs().max())):
             worst = float((found - stage).abs().max())
-            raise RuntimeError(f"mmdet's layer{i} differs from the backbone's by up to {worst:.3g}; nothing was written")
+            raise RuntimeError(
+                f"mmdet's layer{i} differs from the backbone's by up to {worst:.3g}; nothing was written"
+            )

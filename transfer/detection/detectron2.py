@@ -23,6 +23,7 @@ from transfer.detection.voc import VocData
 from transfer.results import FILE_NAME, Result, read_result, settings_hash
 from transfer.source import Source
 
+TASK = "detection"  # the folder of results
 DETECTORS = {"coco": "Mask R-CNN", "voc": "Faster R-CNN"}
 
 
@@ -59,7 +60,7 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
     dataset = dataset or data.name
     plain = source.plain(width, settings.seed)
     check_sayable(plain)  # in all processes: none waits for one that has stopped
-    folder = source.folder(output, dataset, "detection", width).absolute()
+    folder = source.folder(output, dataset, TASK, width).absolute()
     backbone = folder / "backbone/mask_rcnn_fpn.py"
     with without_deprecations():
         if is_main_process():

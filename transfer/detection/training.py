@@ -9,7 +9,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import instantiate
@@ -22,6 +21,7 @@ from detectron2.utils.events import CommonMetricPrinter, JSONWriter, Tensorboard
 from torch import nn
 
 from pretrain.errors import NonFiniteLossError, UserError
+from transfer.detection.batches import iteration_seed
 from transfer.detection.detector_cost import detector_cost
 from transfer.detection.predictions import draw_predictions
 from transfer.detection.progress import ProgressBar
@@ -90,8 +90,7 @@ class SeedIterations(HookBase):
         self.seed = seed
 
     def before_step(self) -> None:
-        numbers = np.random.SeedSequence([self.seed, self.trainer.iter, comm.get_rank()]).generate_state(1, np.uint64)
-        torch.manual_seed(int(numbers[0] >> 1))
+        torch.manual_seed(iteration_seed(self.seed, self.trainer.iter, comm.get_rank()))
 
 
 def cut_metrics(path: Path, iteration: int) -> None:

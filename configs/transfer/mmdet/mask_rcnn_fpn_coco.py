@@ -1,7 +1,7 @@
 """Mask R-CNN with a feature pyramid on COCO 2017, 90k iterations of 16 images (docs/method.md, section 5, "Detection").
 
-mmdet's own config, changed as the detectron2 recipe is: no frozen stages, and batch norms that train in backbone, pyramid
-and mask head. Images are in RGB order there already.
+mmdet's own config, changed as the detectron2 recipe is: no frozen stages, and batch norms that train in backbone,
+pyramid and mask head. Images are in RGB order there already.
 """
 
 _base_ = "mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
