@@ -64,7 +64,7 @@ def class_of(name: str | None) -> type | None:
 
     if isinstance(name, str):
         for found in vars(registry).values():
-            if hasattr(found, "module_dict") and (known := found.get(name)) is not None:
+            if isinstance(found, registry.Registry) and (known := found.get(name)) is not None:
                 return known
     return None
 

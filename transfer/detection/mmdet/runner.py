@@ -4,6 +4,7 @@ import builtins
 import functools
 import logging
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,11 @@ class DetectionRunner(Runner):
     def detector(self) -> nn.Module:
         """The model without its wrapper for several processes."""
         return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def setup_env(self, env_cfg: dict) -> None:
+        with warnings.catch_warnings():  # it speaks of numbers of threads and of how processes start
+            warnings.simplefilter("ignore")
+            super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         on_gpu = self.cfg.device == "cuda"
@@ -71,9 +77,11 @@ class DetectionRunner(Runner):
         for group, rate in zip(self.optim_wrapper.param_groups, rates, strict=True):
             group["lr"] = group["initial_lr"] = rate
         self.param_schedulers = self.build_param_scheduler(self.cfg.param_scheduler)
-        for _ in range(self.iter):
-            for scheduler in self.param_schedulers:
-                scheduler.step()
+        with warnings.catch_warnings():  # torch wants a step of the optimizer before each
+            warnings.simplefilter("ignore")
+            for _ in range(self.iter):
+                for scheduler in self.param_schedulers:
+                    scheduler.step()
 
     def load_trained(self) -> None:
         """Load the output folder's last checkpoint for an evaluation. UserError if there is none."""
