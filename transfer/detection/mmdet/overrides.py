@@ -50,7 +50,7 @@ def find(config, key: str) -> tuple[Any, Any]:
 
 def names_of(section) -> list[str]:
     """The keys of a section and the arguments of the class that its ``type`` names."""
-    names = [str(name) for name in section.keys() if name not in ("type", "_scope_")]  # noqa: SIM118  (a Config)
+    names = [str(name) for name in section.keys() if name != "_scope_"]  # noqa: SIM118  (a Config)
     found = class_of(section.get("type"))
     if found is not None:
         parameters = inspect.signature(found).parameters
