@@ -54,7 +54,6 @@ def mmdets(source, settings, data, folder):
 def test_before_training_both_see_the_same_images_and_compute_the_same_features(source, settings, tmp_path):
     """Through each framework's own reading, normalisation and backbone: one RGB order, one mean, equal weights."""
     data = read_coco(settings.data)
-    source.net.calibrate([torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))], [0.9])
     (images, stages), (others, other_stages) = (
         prepare(source, settings, data, tmp_path / prepare.__name__) for prepare in (detectron2s, mmdets)
     )
