@@ -209,6 +209,15 @@ def test_a_cifar_stem_is_refused_because_of_its_strides(tmp_path):
     assert "\n" not in str(error.value) and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["mobilenetv2", "vit_tiny"])
+def test_a_backbone_that_is_no_resnet_is_refused_by_name(name, tmp_path):
+    backbone = create_backbone(name)
+    with torch.device("meta"):
+        plain = backbone.plain(backbone.channels(0.5))
+    with pytest.raises(UserError, match=f"no mmdet backbone for {name}; expected resnet18 or resnet50"):
+        convert(plain, "mmdet", tmp_path, {})
+
+
 @pytest.mark.parametrize("absent", ["mmdet", "mmcv", "mmcv._ext"])
 def test_without_mmdet_one_line_says_what_to_install(absent, tmp_path, monkeypatch):
     from transfer.detection import installed

@@ -14,6 +14,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from pretrain.errors import UserError
 from pretrain.plain.resnet import PlainResNet, ResNetChannels
@@ -27,10 +28,10 @@ TITLES = {"mask_rcnn_fpn": "Mask R-CNN", "faster_rcnn_fpn": "Faster R-CNN"}
 CHANNEL_LIST = Path(__file__).with_name("channel_list_resnet.py")
 
 
-def write(plain: PlainResNet, output: Path, metadata: dict) -> list[Path]:
+def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     """Write both configs, the weights and, where it is needed, the class; the configs come last on the disk.
 
-    Errors: UserError for a CIFAR stem, or a backbone that is no ResNet; RuntimeError, before a config is written, if
+    Errors: UserError for a backbone that is no ResNet or has a CIFAR stem; RuntimeError, before a config is written, if
     the stages that mmdet computes from the files differ from ``plain.stages``.
     """
     check_sayable(plain)
@@ -53,10 +54,10 @@ def write(plain: PlainResNet, output: Path, metadata: dict) -> list[Path]:
     return [*configs, weights, *([] if native(plain.depth, plain.channels) else [listed])]
 
 
-def check_sayable(plain: PlainResNet) -> None:
+def check_sayable(plain: nn.Module) -> None:
     """UserError unless ``plain`` is a ResNet whose stages have the strides 4, 8, 16, 32 of a pyramid."""
     if not isinstance(plain, PlainResNet):
-        raise UserError(f"no mmdet backbone for a {type(plain).__name__}; expected a ResNet-18 or ResNet-50")
+        raise UserError(f"there is no mmdet backbone for {plain.name}; expected resnet18 or resnet50")
     if plain.stem != "imagenet":
         raise UserError(
             f"a {plain.stem} stem has strides 1, 2, 4, 8, but detection needs 4, 8, 16, 32; "

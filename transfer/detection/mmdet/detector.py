@@ -9,11 +9,13 @@ import torch.distributed as dist
 from pretrain.errors import NonFiniteLossError, UserError
 from pretrain.plain.cost import cost
 from transfer.convert import convert
+from transfer.convert.mmdet import check_sayable
 from transfer.detection.datasets import CocoData, read_data
 from transfer.detection.detectron2 import DETECTORS, on_devices
 from transfer.detection.installed import require_detectron2, require_mmdet, without_deprecations
 from transfer.detection.metrics import class_metrics, flat_metrics
 from transfer.detection.mmdet.recipe import image_size, plain_settings, recipe_path, resolve, summary
+from transfer.detection.previous import set_aside
 from transfer.detection.processes import Member, is_main_process, join, membership
 from transfer.detection.schedule import Schedule
 from transfer.detection.settings import Settings
@@ -41,8 +43,8 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
 
     The same as ``transfer.detection.detectron2.detect``, with everything in ``source.folder(output, dataset,
     "detection_mmdet", width)``: the converted backbone, checkpoints, the resolved config, log.txt, mmengine's scalars
-    and result.json. Errors: UserError for data, widths, backbones or settings that don't fit, before anything trains;
-    NonFiniteLossError.
+    and result.json; what an earlier training left there goes to ``previous/``. Errors: UserError for data, widths,
+    backbones or settings that don't fit, before anything trains; NonFiniteLossError.
     """
     require_mmdet()
     if settings.target == "voc":
@@ -52,6 +54,7 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
     data = read_data(settings.target, settings.data, need_train=not settings.eval_only)
     dataset = dataset or data.name
     plain = source.plain(width, settings.seed)
+    check_sayable(plain)  # in all processes: none waits for one that has stopped
     folder = source.folder(output, dataset, TASK, width).absolute()
     backbone = folder / "backbone/mask_rcnn_fpn.py"
     with without_deprecations():
@@ -114,7 +117,7 @@ def run(job: Job) -> None:
         start, settings = time.monotonic(), job.settings
         main = not dist.is_initialized() or dist.get_rank() == 0
         if main and not (settings.resume or settings.eval_only):
-            training.clear(job.folder)
+            set_aside(job.folder, training.LEFT)
         if dist.is_initialized():
             dist.barrier()
         resolved = resolve(settings, job.backbone, job.data, job.folder)

@@ -1,6 +1,5 @@
 """One process of a detection training with mmdet: the parts of a resolved config, run by mmengine's Runner."""
 
-import shutil
 import uuid
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from transfer.detection.mmdet.runner import DetectionRunner, SeedIterations, Sto
 from transfer.detection.mmdet.stream import evaluation_loader, training_loader
 from transfer.detection.voc import VocData
 
-LEFT = ("iter_*.pth", "last_checkpoint", "log.txt", "*.py", "result.json", "20??????_??????")
+# what a training leaves in its folder: the last are mmengine's, named by the time
+LEFT = ("iter_*.pth", "last_checkpoint", "log.txt", "*.py", "20??????_??????")
 
 
 def train_and_evaluate(
@@ -77,13 +77,3 @@ def categories(images, data: CocoData | VocData) -> list:
     if len(found) != len(data.classes):
         raise UserError(f"mmdet finds {len(found)} of {len(data.classes)} classes; expected a name of its own for each")
     return found
-
-
-def clear(folder: Path) -> None:
-    """Remove what an earlier training left in ``folder``."""
-    for pattern in LEFT:
-        for path in folder.glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()

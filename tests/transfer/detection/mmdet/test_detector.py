@@ -73,6 +73,8 @@ def test_a_resumed_training_ends_with_the_same_weights_and_eval_only_repeats_the
     assert again["metrics"] == whole["metrics"] and again["details"]["train_images"] is None
     detect(source, 0.5, replace(settings, iterations=1), tmp_path / "cut")  # without --resume it starts anew
     assert sorted(path.name for path in cut.glob("iter_*")) == ["iter_1.pth"]
+    assert sorted(path.name for path in (cut / "previous").glob("iter_*")) == ["iter_2.pth", "iter_4.pth"]
+    assert len(list(cut.rglob("result.json"))) == 1
 
 
 def test_two_processes_share_a_batch(source, settings, tmp_path):
