@@ -80,7 +80,7 @@ def test_a_listed_backbone_trains_to_the_bit_like_the_plain_one(networks, tmp_pa
 
 @requires("mmdet")
 def test_a_listed_backbone_freezes_and_keeps_its_norms_as_mmdets_do():
-    from transfer.convert.channel_list_resnet import ChannelListResNet
+    from transfer.detection.mmdet.channel_list_resnet import ChannelListResNet
 
     channels = {"stem_channels": 8, "inner_channels": (8, 8, 16, 24), "stage_channels": (16, 24, 40, 56)}
     model = ChannelListResNet(50, **channels, frozen_stages=1, norm_eval=True, out_indices=(1, 3)).train()
