@@ -116,6 +116,7 @@ def versions() -> dict[str, str | None]:
         "torch": _version("torch"),
         "torchvision": _version("torchvision"),
         "detectron2": _version("detectron2"),
+        "mmdet": _version("mmdet"),
         "project": pretrain.__version__,
     }
 

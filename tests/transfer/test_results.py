@@ -23,7 +23,7 @@ def test_what_was_written_is_read_again(make_result, tmp_path):
 def test_versions_say_what_a_result_depends_on(make_result, tmp_path):
     versions = read_result(make_result().write(tmp_path))["versions"]
     assert versions["project"] == pretrain.__version__
-    assert set(versions) == {"python", "torch", "torchvision", "detectron2", "project"}
+    assert set(versions) == {"python", "torch", "torchvision", "detectron2", "mmdet", "project"}
     assert versions["torch"] and versions["torchvision"]
     assert results._version("a_package_that_is_absent") is None
 

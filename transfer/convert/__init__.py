@@ -9,7 +9,7 @@ from pretrain.errors import UserError, nearest
 from transfer.convert.describe import of_width
 from transfer.convert.fold import fold_batch_norms
 
-TARGETS = ("detectron2", "torchvision", "timm", "safetensors", "onnx")
+TARGETS = ("detectron2", "mmdet", "torchvision", "timm", "safetensors", "onnx")
 FOLDABLE = ("torchvision", "safetensors", "onnx")
 __all__ = ["FOLDABLE", "TARGETS", "convert", "of_width"]
 

@@ -17,8 +17,9 @@ TARGETS = {
     "voc": "Faster R-CNN on Pascal VOC 07+12 trainval, 07 test, or on any data set in its layout",
 }
 EXAMPLE = "--width 0.5 --data datasets --num-gpus 8"
-# name -> the module whose ``detect(source, width, settings, output, dataset)`` returns the record of result.json
-FRAMEWORKS = {"detectron2": "transfer.detection.detectron2"}
+# name -> the module whose ``detect(source, width, settings, output, dataset)`` returns the record of result.json, which
+# it writes below the folder of its ``TASK``
+FRAMEWORKS = {"detectron2": "transfer.detection.detectron2", "mmdet": "transfer.detection.mmdet.detector"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,13 +61,13 @@ def main(arguments: argparse.Namespace) -> None:
         seed=arguments.seed, resume=arguments.resume, eval_only=arguments.eval_only,
         overrides=tuple(arguments.overrides),
     )  # fmt: skip
-    detect = import_module(FRAMEWORKS[arguments.framework]).detect
+    framework = import_module(FRAMEWORKS[arguments.framework])
     output = arguments.output or origin.parent / "transfer"
     for width in arguments.widths or source.default_widths:
-        record = detect(source, width, settings, output, arguments.name)
+        record = framework.detect(source, width, settings, output, arguments.name)
         if is_main_process():
             print(metrics_line(record))
-            print(source.folder(output, record["dataset"], "detection", width) / FILE_NAME)
+            print(source.folder(output, record["dataset"], framework.TASK, width) / FILE_NAME)
 
 
 def find_source(arguments: argparse.Namespace) -> tuple[Source, Path]:

@@ -14,6 +14,7 @@ from transfer.convert.detectron2 import check_sayable
 from transfer.detection.datasets import CocoData, read_data
 from transfer.detection.installed import require_detectron2, without_deprecations
 from transfer.detection.metrics import class_metrics, flat_metrics
+from transfer.detection.previous import set_aside
 from transfer.detection.processes import Member, is_main_process, join, membership
 from transfer.detection.recipe import plain_settings, recipe_path, resolve, summary
 from transfer.detection.resolution import image_size
@@ -23,6 +24,7 @@ from transfer.detection.voc import VocData
 from transfer.results import FILE_NAME, Result, read_result, settings_hash
 from transfer.source import Source
 
+TASK = "detection"  # the folder of results
 DETECTORS = {"coco": "Mask R-CNN", "voc": "Faster R-CNN"}
 
 
@@ -59,7 +61,7 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
     dataset = dataset or data.name
     plain = source.plain(width, settings.seed)
     check_sayable(plain)  # in all processes: none waits for one that has stopped
-    folder = source.folder(output, dataset, "detection", width).absolute()
+    folder = source.folder(output, dataset, TASK, width).absolute()
     backbone = folder / "backbone/mask_rcnn_fpn.py"
     with without_deprecations():
         if is_main_process():
@@ -131,7 +133,7 @@ def run(job: Job) -> None:
 
     start, main = time.monotonic(), comm.is_main_process()
     if main and not (job.settings.resume or job.settings.eval_only):
-        training.set_aside(job.folder)
+        set_aside(job.folder, training.LEFT)
     with registered(job.data) as names, progress.logging_to(job.folder / "log.txt", main):
         # here, as the norm depends on the number of processes
         resolved = resolve(job.settings, job.backbone, job.data, names, job.folder)

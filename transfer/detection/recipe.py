@@ -1,17 +1,15 @@
 """From a recipe, a converted backbone, a data set and the command line's settings to the config of one training."""
 
 import json
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from pretrain.errors import UserError
 from transfer.detection.datasets import CocoData
 from transfer.detection.overrides import apply_overrides
 from transfer.detection.resolution import image_size, scale_to
 from transfer.detection.schedule import Schedule, explain, scale
-from transfer.detection.settings import Settings
+from transfer.detection.settings import Resolved, Settings
 from transfer.detection.voc import VocData
 
 MACHINE = ("output_dir", "init_checkpoint", "device", "names", "dataset_name", "num_workers")  # no part of a result
@@ -24,18 +22,6 @@ FIELDS = {
     "batch": "dataloader.train.total_batch_size", "learning_rate": "optimizer.lr", "iterations": "train.max_iter",
     "warmup": "lr_multiplier.warmup_length",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """config: ``model``, ``dataloader``, ``optimizer``, ``lr_multiplier``, ``train``. schedule: what they amount to.
-
-    reasons: a line for each value of the schedule that says what it came from.
-    """
-
-    config: Any
-    schedule: Schedule
-    reasons: list[str]
 
 
 def recipe_path(settings: Settings) -> Path:

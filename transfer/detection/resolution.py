@@ -3,6 +3,11 @@
 MINIMUM_PROPOSALS = 32
 
 
+def count_at(ratio: float, value: int) -> int:
+    """So many anchors, regions or proposals on an image whose sides are ``ratio`` times the recipe's."""
+    return max(min(value, MINIMUM_PROPOSALS), round(value * ratio))
+
+
 def image_size(dataloader) -> int:
     """The shorter side of the evaluated images, in pixels."""
     return int(dataloader.test.mapper.augmentations[0].short_edge_length)
@@ -22,7 +27,7 @@ def scale_to(model, dataloader, size: int) -> None:
         return round(value * ratio)
 
     def counts(value):
-        return max(min(value, MINIMUM_PROPOSALS), round(value * ratio))
+        return count_at(ratio, value)
 
     train, test = dataloader.train.mapper.augmentations[0], dataloader.test.mapper.augmentations[0]
     train.short_edge_length = [sides(s) for s in train.short_edge_length]

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pretrain.errors import UserError
+from transfer.detection.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -35,3 +37,15 @@ class Settings:
             value = getattr(self, option)
             if value is not None and value < 1:
                 raise UserError(f"--{option.replace('_', '-')} {value} is not positive")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """config: the framework's config of one training. schedule: what it amounts to.
+
+    reasons: a line for each value of the schedule that says what it came from.
+    """
+
+    config: Any
+    schedule: Schedule
+    reasons: list[str]

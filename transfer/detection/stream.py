@@ -1,51 +1,14 @@
-"""The stream of training images: a function of the seed and the iteration, so that a resumed training continues it.
+"""detectron2's loaders over the stream of images and batches of ``transfer.detection.batches``."""
 
-The order is detectron2's (``TrainingSampler``: shuffled passes over the data, shared among the processes), and so are
-the groups (``AspectRatioGroupedDataset``: a batch is all landscape or all portrait). There the images of unfinished
-groups are lost on resume. Here groups are formed of indices before anything is read, so that the batches before an
-iteration can be replayed: a second for the 1.4 million images of a COCO schedule. Augmentations are drawn from a
-generator that an image's place in the stream seeds.
-"""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import numpy as np
 import torch
 from detectron2.config import instantiate
 from detectron2.data.common import DatasetFromList
 from detectron2.data.detection_utils import SizeMismatchError
-from detectron2.data.samplers import TrainingSampler
 from detectron2.utils import comm
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from pretrain.errors import UserError
-
-Place = tuple[int, int]  # an image's index in the data, and its number in the stream of all processes
-
-
-class BatchStream(Sampler[list[Place]]):
-    """This process's endless batches from iteration ``start`` on.
-
-    landscape: of each image, whether it is wider than high; None for batches in the stream's own order.
-    """
-
-    def __init__(self, images: int, batch: int, seed: int, start: int = 0, landscape: list[bool] | None = None):
-        self.order = TrainingSampler(images, seed=seed)
-        self.batch, self.start, self.landscape = batch, start, landscape
-        self.rank, self.world = comm.get_rank(), comm.get_world_size()
-
-    def __iter__(self) -> Iterator[list[Place]]:
-        groups: dict[bool, list[Place]] = {False: [], True: []}
-        done = 0
-        for i, index in enumerate(self.order):
-            group = groups[self.landscape[index] if self.landscape else False]
-            group.append((index, self.rank + i * self.world))
-            if len(group) == self.batch:
-                if done >= self.start:
-                    yield group.copy()
-                done += 1
-                group.clear()
+from transfer.detection.batches import BatchStream, Place, numpy_seed
 
 
 class ReadableImages:
@@ -80,17 +43,6 @@ class StreamedImages(Dataset):
         index, number = place
         with numpy_seed(self.seed, number):
             return self.mapper(self.records[index])
-
-
-@contextmanager
-def numpy_seed(*numbers: int) -> Iterator[None]:
-    """Seed numpy's global generator, which detectron2's augmentations use, for the length of the block."""
-    state = np.random.get_state()
-    np.random.seed(np.random.SeedSequence(numbers).generate_state(4))
-    try:
-        yield
-    finally:
-        np.random.set_state(state)
 
 
 def training_loader(config, start_iteration: int = 0) -> DataLoader:

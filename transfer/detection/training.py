@@ -5,11 +5,9 @@ import io
 import json
 import logging
 import os
-import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import instantiate
@@ -22,14 +20,18 @@ from detectron2.utils.events import CommonMetricPrinter, JSONWriter, Tensorboard
 from torch import nn
 
 from pretrain.errors import NonFiniteLossError, UserError
+from transfer.detection.batches import iteration_seed
 from transfer.detection.detector_cost import detector_cost
 from transfer.detection.predictions import draw_predictions
 from transfer.detection.progress import ProgressBar
 from transfer.detection.resolution import image_size
 from transfer.detection.stream import evaluation_loader, training_loader
-from transfer.results import FILE_NAME
 
 log = logging.getLogger("detectron2.transfer")
+# what a training leaves in its folder
+LEFT = (
+    "metrics.json", "log.txt", "events.out.tfevents.*", "last_checkpoint", "model_*.pth", "predictions", "config.yaml",
+)  # fmt: skip
 
 
 def train_and_evaluate(config, title: str, resume: bool, eval_only: bool) -> tuple[dict, dict]:
@@ -90,8 +92,7 @@ class SeedIterations(HookBase):
         self.seed = seed
 
     def before_step(self) -> None:
-        numbers = np.random.SeedSequence([self.seed, self.trainer.iter, comm.get_rank()]).generate_state(1, np.uint64)
-        torch.manual_seed(int(numbers[0] >> 1))
+        torch.manual_seed(iteration_seed(self.seed, self.trainer.iter, comm.get_rank()))
 
 
 def cut_metrics(path: Path, iteration: int) -> None:
@@ -137,20 +138,3 @@ def evaluate(config, model: nn.Module) -> dict:
     if printed.getvalue():
         log.info("pycocotools:\n%s", printed.getvalue())
     return results
-
-
-def set_aside(folder: Path) -> None:
-    """Move what an earlier training left in ``folder`` to its ``previous/``: detectron2 would append to its metrics.
-
-    A result takes another name there, so that tables do not read it.
-    """
-    names = ("metrics.json", "log.txt", "events.out.tfevents.*", "last_checkpoint", "model_*.pth", "predictions",
-             "config.yaml", FILE_NAME)  # fmt: skip
-    found = [path for name in names for path in folder.glob(name)]
-    if not found:
-        return
-    previous = folder / "previous"
-    shutil.rmtree(previous, ignore_errors=True)
-    previous.mkdir()
-    for path in found:
-        path.rename(previous / (f"previous_{FILE_NAME}" if path.name == FILE_NAME else path.name))

@@ -76,7 +76,14 @@ def test_the_number_of_gpus_is_the_number_of_tasks(settings):
 
 
 @requires("detection")
-def test_two_slurm_tasks_train_together(repository, source, scenes, tmp_path):
+@pytest.mark.parametrize(
+    ("framework", "recipe"),
+    [
+        ("detectron2", "mask_rcnn_fpn_digits.py"),
+        pytest.param("mmdet", "mmdet/mask_rcnn_fpn_small.py", marks=requires("mmdet")),
+    ],
+)
+def test_two_slurm_tasks_train_together(framework, recipe, repository, source, scenes, tmp_path):
     """As srun starts them: two processes that find each other by SLURM's variables."""
     checkpoint = source.net.save(tmp_path / "run/universal.safetensors")
     with socket.socket() as free:
@@ -84,8 +91,9 @@ def test_two_slurm_tasks_train_together(repository, source, scenes, tmp_path):
         port = str(free.getsockname()[1])
     command = [
         sys.executable, str(repository / "tools/transfer.py"), "coco", "--checkpoint", str(checkpoint), "--width",
-        "0.5",        "--config", str(repository / "configs/transfer/mask_rcnn_fpn_digits.py"), "--data", str(scenes),
-        "--iterations", "2", "--image-size", "64", "--batch", "2", "--device", "cpu", "--output", str(tmp_path / "out"),
+        "0.5", "--framework", framework, "--config", str(repository / "configs/transfer" / recipe),
+        "--data", str(scenes), "--iterations", "2", "--image-size", "64", "--batch", "2", "--device", "cpu",
+        "--output", str(tmp_path / "out"),
     ]  # fmt: skip
     tasks = []
     for rank in range(2):

@@ -1,0 +1,99 @@
+"""detectron2 and mmdet on the same tiny data from the same checkpoint."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.requirements import requires
+from transfer.convert import convert
+from transfer.detection import detectron2 as by_detectron2
+from transfer.detection.datasets import read_coco
+from transfer.detection.mmdet import detector as by_mmdet
+from transfer.detection.recipe import DIGITS, resolve
+
+pytestmark = requires("detection", "mmdet")
+
+
+def detectron2s(source, settings, data, folder):
+    """The normalised validation images, and the backbone's stages of each."""
+    from detectron2.checkpoint import DetectionCheckpointer
+    from detectron2.config import instantiate
+
+    from transfer.detection.registration import registered
+    from transfer.detection.stream import evaluation_loader
+
+    backbone = convert(source.plain(0.9), "detectron2", folder, source.metadata)[0]
+    with registered(data) as names:
+        config = resolve(replace(settings, recipe=DIGITS, overrides=()), backbone, data, names, folder).config
+        model = instantiate(config.model).eval()
+        DetectionCheckpointer(model).load(config.train.init_checkpoint)
+        images = [model.preprocess_image([x]).tensor for batch in evaluation_loader(config) for x in batch]
+    return images, [list(model.backbone.bottom_up(image).values()) for image in images]
+
+
+def mmdets(source, settings, data, folder):
+    from mmdet.registry import MODELS
+    from mmengine.registry import DefaultScope
+
+    from transfer.detection.mmdet.recipe import resolve
+    from transfer.detection.mmdet.stream import evaluation_loader
+
+    backbone = convert(source.plain(0.9), "mmdet", folder, source.metadata)[0]
+    config = resolve(settings, backbone, data, folder).config
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(config.model)
+    model.init_weights()
+    model.eval()
+    images = [model.data_preprocessor(batch, False)["inputs"] for batch in evaluation_loader(config)]
+    return images, [list(model.backbone(image)) for image in images]
+
+
+@torch.no_grad()
+def test_before_training_both_see_the_same_images_and_compute_the_same_features(source, settings, tmp_path):
+    """Through each framework's own reading, normalisation and backbone: one RGB order, one mean, equal weights."""
+    data = read_coco(settings.data)
+    (images, stages), (others, other_stages) = (
+        prepare(source, settings, data, tmp_path / prepare.__name__) for prepare in (detectron2s, mmdets)
+    )
+    assert len(images) == len(others) == 3
+    for one, other in zip(images, others, strict=True):
+        assert one.shape == (1, 3, 64, 64) and not torch.equal(one[:, 0], one[:, 2])
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    for maps, other_maps in zip(stages, other_stages, strict=True):
+        assert len(maps) == len(other_maps) == 4
+        for one, other in zip(maps, other_maps, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    plain = source.plain(0.9)
+    for image, maps in zip(others, other_stages, strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(maps, plain.stages(image), strict=True))
+
+
+def test_after_training_both_leave_a_result_of_the_same_form_side_by_side(source, settings, tmp_path):
+    one = by_detectron2.detect(source, 0.5, replace(settings, recipe=DIGITS, overrides=()), tmp_path)
+    other = by_mmdet.detect(source, 0.5, settings, tmp_path)
+    found = {path.relative_to(tmp_path / settings.data.name).parts[0] for path in tmp_path.rglob("result.json")}
+    assert found == {"detection", "detection_mmdet"}
+    assert one.keys() == other.keys() and one["metrics"].keys() == other["metrics"].keys()
+    assert one["details"].keys() == other["details"].keys()
+    assert one["details"]["detector"].keys() == other["details"]["detector"].keys()
+    for key in ("params", "macs", "checkpoint", "dataset", "task", "method", "width"):
+        assert one[key] == other[key]
+    for key in ("iterations", "batch", "image_size", "classes", "train_images", "val_images", "data"):
+        assert one["details"][key] == other["details"][key]
+    for record in (one, other):
+        assert all(0 <= value <= 100 for value in record["metrics"].values() if value is not None)
+        assert math.isfinite(record["metrics"]["box/AP"])
+    state = torch.load(next(tmp_path.rglob("iter_2.pth")), weights_only=False)["state_dict"]
+    assert all(torch.isfinite(tensor).all() for tensor in state.values())
+
+
+def test_without_mmdet_one_line_says_what_to_install(source, settings, tmp_path, monkeypatch):
+    from pretrain.errors import UserError
+    from transfer.detection import installed
+
+    monkeypatch.setattr(installed, "present", lambda module: module != "mmcv._ext")
+    with pytest.raises(UserError, match="^mmcv._ext is not installed; .*make env EXTRAS=mmdet"):
+        by_mmdet.detect(source, 0.5, settings, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,140 @@
+"""From recipe, backbone, data and options to mmdet's config."""
+
+from dataclasses import replace
+
+import pytest
+
+from pretrain.errors import UserError
+from tests.requirements import requires
+from tests.transfer.detection.voc import TWO_YEARS, write_voc
+from transfer.detection.datasets import read_coco
+from transfer.detection.mmdet.recipe import CONFIGS, RECIPES, image_size, plain_settings, resolve, summary
+from transfer.detection.settings import Settings
+from transfer.detection.voc import read_voc
+
+pytestmark = requires("detection", "mmdet")
+
+
+@pytest.fixture
+def resolved(settings, narrow, tmp_path):
+    """Resolve COCO's recipe, or another one, with options."""
+
+    def run(**options):
+        options = {"recipe": RECIPES["coco"], "data": settings.data, "device": "cpu", **options}
+        return resolve(Settings(**options), narrow, read_coco(settings.data), tmp_path)
+
+    return run
+
+
+def test_the_paper_scale_recipe_on_eight_processes_is_the_1x_schedule(resolved):
+    found = resolved(num_gpus=8)
+    config, schedule = found.config, found.schedule
+    assert (schedule.batch, schedule.learning_rate, schedule.iterations, schedule.warmup) == (16, 0.02, 90_000, 1000)
+    assert config.train_dataloader.batch_size == 2 and config.param_scheduler[1].milestones == [60_000, 80_000]
+    backbone = config.model.backbone
+    assert (backbone.depth, backbone.base_channels, backbone.frozen_stages, backbone.norm_eval) == (18, 16, -1, False)
+    assert config.model.neck.in_channels == [16, 32, 64, 128] and config.model.data_preprocessor.mean == [127.5] * 3
+    assert config.model.roi_head.bbox_head.num_classes == config.model.roi_head.mask_head.num_classes == 10
+    assert config.train_dataloader.dataset.metainfo["classes"] == tuple("0123456789")
+
+
+def test_the_whole_schedule_follows_batch_and_iterations(resolved):
+    config = resolved(num_gpus=1).config  # two images: an eighth
+    assert (config.train_dataloader.batch_size, config.optim_wrapper.optimizer.lr) == (2, 0.0025)
+    assert (config.train_cfg.max_iters, config.train_cfg.val_interval) == (720_000, 80_000)
+    assert config.default_hooks.checkpoint.interval == 40_000
+    warmup, steps = config.param_scheduler
+    assert (warmup.end, steps.milestones, steps.end) == (8000, [480_000, 640_000], 720_000)
+    warmup, steps = resolved(batch=16, iterations=900).config.param_scheduler
+    assert (warmup.end, steps.milestones, steps.end) == (90, [600, 800], 900)
+    (steps,) = resolved(batch=16, iterations=10).config.param_scheduler  # a warm-up of one iteration would never end
+    assert steps.milestones == [7, 9]
+
+
+def test_the_small_recipe_follows_its_cosine_to_any_length(resolved):
+    warmup, cosine = resolved(recipe=CONFIGS / "mask_rcnn_fpn_small.py", iterations=100).config.param_scheduler
+    assert (warmup.end, cosine.T_max, cosine.end) == (10, 100, 100)
+
+
+def test_another_image_size_scales_anchors_and_numbers_as_in_detectron2(resolved):
+    config = resolved(image_size=200).config
+    assert image_size(config) == 200
+    steps = [*config.train_dataloader.dataset.pipeline, *config.val_dataloader.dataset.pipeline]
+    assert [step["scale"] for step in steps if step["type"] == "Resize"] == [(333, 200)] * 2
+    model = config.model
+    assert model.rpn_head.anchor_generator.scales == [2.0]
+    assert (model.train_cfg.rpn_proposal.nms_pre, model.train_cfg.rpn_proposal.max_per_img) == (500, 250)
+    assert (model.test_cfg.rpn.nms_pre, model.test_cfg.rpn.max_per_img) == (250, 250)
+    assert (model.train_cfg.rpn.sampler.num, model.train_cfg.rcnn.sampler.num) == (64, 128)
+
+
+@pytest.mark.parametrize("recipe", [None, CONFIGS / "faster_rcnn_fpn_small.py"])
+def test_vocs_layout_is_read_by_mmdets_own_class(narrow, tmp_path, recipe):
+    from mmdet.registry import DATASETS
+    from mmengine.registry import DefaultScope
+
+    data = read_voc(write_voc(tmp_path / "voc", TWO_YEARS))
+    config = resolve(Settings("voc", recipe, tmp_path / "voc", device="cpu"), narrow, data, tmp_path).config
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        train, val = (DATASETS.build(loader.dataset) for loader in (config.train_dataloader, config.val_dataloader))
+    assert [part.sub_data_root for part in train.datasets] == [f"{tmp_path}/voc/VOC20{year}/" for year in ("07", "12")]
+    assert [len(part) for part in train.datasets] == [1, 1] and len(val) == 1  # one image has no object
+    assert train.datasets[0].metainfo["classes"] == data.classes and len(data.classes) == 20
+    instance = val.get_data_info(0)["instances"][0]
+    assert (instance["bbox"], data.classes[instance["bbox_label"]]) == ([4, 4, 19, 19], "cat")
+    assert config.model.roi_head.bbox_head.num_classes == 20 and not config.model.roi_head.get("mask_head")
+
+
+def test_overrides_reach_values_lists_and_arguments(resolved):
+    found = resolved(overrides=(
+        "optim_wrapper.optimizer.lr=0.5", "param_scheduler.1.gamma=0.2", "model.backbone.with_cp=true",
+        "optim_wrapper.type=AmpOptimWrapper", "train_cfg.max_iters=7",
+    ))  # fmt: skip
+    config = found.config
+    assert (config.optim_wrapper.optimizer.lr, config.param_scheduler[1].gamma) == (0.5, 0.2)
+    assert config.model.backbone.with_cp is True and config.optim_wrapper.type == "AmpOptimWrapper"
+    assert found.schedule.iterations == 7 and "set on the command line" in "\n".join(found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim_wrapper.optimizer.rl=0.5", "unknown key 'optim_wrapper.optimizer.rl'; did you mean 'optim_wrapper.opt"),
+        ("modle.neck.num_outs=5", "unknown key 'modle.neck.num_outs'; did you mean 'model'"),
+        ("train_cfg.max_iters=many", "train_cfg.max_iters is a number .*'many' is none"),
+        ("param_scheduler.7.end=3", "'7' in param_scheduler.7.end is no index; expected 0 to 1"),
+        ("nothing", "'nothing' is no key=value"),
+    ],
+)
+def test_a_wrong_override_is_one_line(resolved, override, message):
+    with pytest.raises(UserError, match=message) as error:
+        resolved(overrides=(override,))
+    assert "\n" not in str(error.value)
+
+
+def test_a_recipe_of_the_other_target_or_of_none_is_refused(resolved, tmp_path):
+    with pytest.raises(UserError, match="faster_rcnn_fpn_voc.py is a recipe for voc; expected .*mask_rcnn_fpn_coco.py"):
+        resolved(recipe=RECIPES["voc"])
+    with pytest.raises(UserError, match="no such recipe"):
+        resolved(recipe=tmp_path / "absent.py")
+    (tmp_path / "other.py").write_text("model = dict(type='RetinaNet')\n")
+    with pytest.raises(UserError, match="other.py is no recipe for Faster or Mask R-CNN"):
+        resolved(recipe=tmp_path / "other.py")
+    (tmp_path / "broken.py").write_text("model = dict(\n")
+    with pytest.raises(UserError, match="broken.py is no mmdet config"):
+        resolved(recipe=tmp_path / "broken.py")
+
+
+def test_settings_hold_no_paths_and_depend_on_what_counts(resolved, settings, tmp_path):
+    plain, other = plain_settings(resolved().config), plain_settings(resolved(seed=1).config)
+    assert str(tmp_path) not in str(plain) and str(settings.data) not in str(plain)
+    assert plain != other and plain["optim_wrapper"]["optimizer"]["lr"] == 0.0025
+
+
+def test_the_summary_names_norms_and_schedule(resolved, settings):
+    text = summary(resolved(num_gpus=8), read_coco(settings.data))
+    assert "proposals   2000 a level, 1000 an image" in text and "anchors     32, 64, 128, 256, 512 px" in text
+    assert "BN, on cpu" in text and "90000" in text
+    replaced = replace(resolved(num_gpus=8), config=resolved(num_gpus=8).config)
+    replaced.config.device = "cuda"
+    assert "SyncBN, on cuda" in summary(replaced, read_coco(settings.data))

@@ -1,0 +1,203 @@
+"""From a recipe, a converted backbone, a data set and the command line's settings to the config of one training."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from pretrain.errors import UserError
+from transfer.detection.datasets import CocoData
+from transfer.detection.mmdet.overrides import apply_overrides
+from transfer.detection.resolution import count_at
+from transfer.detection.schedule import Schedule, explain, scale
+from transfer.detection.settings import Resolved, Settings
+from transfer.detection.voc import VocData
+
+CONFIGS = Path(__file__).parents[3] / "configs/transfer/mmdet"
+RECIPES = {"coco": CONFIGS / "mask_rcnn_fpn_coco.py", "voc": CONFIGS / "faster_rcnn_fpn_voc.py"}
+# where a recipe keeps what its schedule is made of
+FIELDS = {
+    "batch": "train_dataloader.batch_size", "learning_rate": "optim_wrapper.optimizer.lr",
+    "iterations": "train_cfg.max_iters", "warmup": "param_scheduler.0.end",
+}  # fmt: skip
+# no part of a result: paths, and what a machine chooses
+MACHINE = (
+    "work_dir", "data_root", "ann_file", "data_prefix", "checkpoint", "num_workers", "persistent_workers", "device",
+    "custom_imports", "experiment_name", "visualizer", "vis_backends", "env_cfg", "test_dataloader", "test_evaluator",
+)  # fmt: skip
+
+
+def recipe_path(settings: Settings) -> Path:
+    """The recipe's file. UserError if there is none."""
+    path = settings.recipe or RECIPES[settings.target]
+    if not path.is_file():
+        raise UserError(f"no such recipe: {path}; expected an mmdet config such as {RECIPES[settings.target]}")
+    return path
+
+
+def resolve(settings: Settings, backbone: Path, data: CocoData | VocData, output: Path) -> Resolved:
+    """The config of one training.
+
+    backbone: a config that the converter wrote. Errors: UserError for values or overrides that don't fit.
+    """
+    config, narrow = read(recipe_path(settings)), read(backbone)
+    check_target(config, settings)
+    model = config.model
+    model.backbone, model.neck.in_channels = narrow.model.backbone, narrow.model.neck.in_channels
+    model.data_preprocessor.update(mean=narrow.model.data_preprocessor.mean, std=narrow.model.data_preprocessor.std)
+    model.roi_head.bbox_head.num_classes = len(data.classes)
+    if data.has_masks:
+        model.roi_head.mask_head.num_classes = len(data.classes)
+    config.custom_imports = narrow.get("custom_imports")
+    config.work_dir, config.device = str(output), settings.device
+    config.randomness = {"seed": settings.seed}
+    set_data(config, data)
+    if settings.image_size is not None:
+        scale_to(config, settings.image_size)
+    recipe = read_schedule(config, max(1, config.auto_scale_lr.base_batch_size // config.train_dataloader.batch_size))
+    apply_schedule(config, recipe, scale(recipe, settings.num_gpus, settings.batch, settings.iterations))
+    apply_overrides(config, settings.overrides)
+    used = read_schedule(config, settings.num_gpus)
+    keys = [override.partition("=")[0] for override in settings.overrides]
+    return Resolved(config, used, explain(recipe, used, tuple(name for name, key in FIELDS.items() if key in keys)))
+
+
+def read(path: Path):
+    """An mmengine config. UserError for a file that is none."""
+    from mmengine.config import Config
+
+    try:
+        return Config.fromfile(path)
+    except (SyntaxError, NameError, ImportError, OSError, RuntimeError) as error:
+        raise UserError(f"{path} is no mmdet config: {' '.join(str(error).split())[:160]}") from None
+
+
+def check_target(config, settings: Settings) -> None:
+    """UserError for a recipe of the other target, or one that no feature pyramid is in."""
+    model, name = config.get("model", {}), recipe_path(settings).name
+    if not all(part in model for part in ("backbone", "neck", "rpn_head", "roi_head")) or "auto_scale_lr" not in config:
+        raise UserError(f"{name} is no recipe for Faster or Mask R-CNN with a pyramid; expected one such as "
+                        f"{RECIPES[settings.target].name}")  # fmt: skip
+    target = "coco" if model.roi_head.get("mask_head") else "voc"
+    if target != settings.target:
+        raise UserError(f"{name} is a recipe for {target}; expected one for {settings.target} such as "
+                        f"{RECIPES[settings.target].name}")  # fmt: skip
+
+
+def set_data(config, data: CocoData | VocData) -> None:
+    """Name the data set's files, in mmdet's own classes for them."""
+    if isinstance(data, CocoData):
+        for loader, split in ((config.train_dataloader, data.train), (config.val_dataloader, data.val)):
+            split = split or data.val  # an evaluation needs no training images
+            loader.dataset.update(
+                data_root=None, ann_file=str(split.annotations.resolve()), metainfo={"classes": data.classes},
+                data_prefix={"img": str(split.images.resolve())},
+            )  # fmt: skip
+        return
+    training = config.train_dataloader.dataset
+    while "dataset" in training:  # repeated, which an endless stream of images need not be
+        training = training.dataset
+    part, validation = training.datasets[0], config.val_dataloader.dataset
+    training.datasets = [voc_split(part, split, data.classes) for split in data.train or (data.val,)]
+    config.train_dataloader.dataset = training
+    config.val_dataloader.dataset = voc_split(validation, data.val, data.classes)
+
+
+def voc_split(recipe, split, classes: tuple[str, ...]) -> dict:
+    """mmdet's VOCDataset of one year's image set. recipe: its pipeline and filter."""
+    return {
+        **recipe, "data_root": str(split.folder.resolve().parent), "metainfo": {"classes": classes},
+        "ann_file": f"{split.folder.name}/ImageSets/Main/{split.name}.txt",
+        "data_prefix": {"sub_data_root": f"{split.folder.name}/"},
+    }  # fmt: skip
+
+
+def resizes(config) -> list:
+    """Every Resize step of the two pipelines: of training first, of validation last."""
+    training = config.train_dataloader.dataset
+    parts = training.get("datasets", [training])
+    pipelines = [*(part.pipeline for part in parts), config.val_dataloader.dataset.pipeline]
+    return [step for pipeline in pipelines for step in pipeline if step["type"] in ("Resize", "RandomResize")]
+
+
+def image_size(config) -> int:
+    """The shorter side of the evaluated images, in pixels."""
+    return int(min(resizes(config)[-1]["scale"]))
+
+
+def scale_to(config, size: int) -> None:
+    """Change the config to images whose shorter side is ``size`` pixels, as ``transfer.detection.resolution`` does:
+    sides and anchors scale with it, and so do the numbers of anchors, regions and proposals, down to a minimum."""
+    ratio = size / image_size(config)
+    for step in resizes(config):
+        step["scale"] = tuple(round(side * ratio) for side in step["scale"])
+    anchors = config.model.rpn_head.anchor_generator
+    anchors.scales = [scale * ratio for scale in anchors.scales]
+    train, test = config.model.train_cfg, config.model.test_cfg
+    for section in (train.rpn_proposal, test.rpn):
+        section.nms_pre, section.max_per_img = count_at(ratio, section.nms_pre), count_at(ratio, section.max_per_img)
+    for section in (train.rpn, train.rcnn):
+        section.sampler.num = count_at(ratio, section.sampler.num)
+
+
+def read_schedule(config, processes: int) -> Schedule:
+    """What a config's loader, optimizer and schedules say. processes: each of which takes ``batch_size`` images."""
+    warmups = [step.end for step in config.param_scheduler if step.type == "LinearLR"]
+    return Schedule(
+        config.train_dataloader.batch_size * processes, config.optim_wrapper.optimizer.lr, config.train_cfg.max_iters,
+        warmups[0] if warmups else 0, processes,
+    )  # fmt: skip
+
+
+def apply_schedule(config, recipe: Schedule, used: Schedule) -> None:
+    """Write ``used`` into the config; periods between checkpoints and evaluations keep their number of images."""
+    longer, ratio = Fraction(used.iterations, recipe.iterations), Fraction(recipe.batch, used.batch)
+    config.train_dataloader.batch_size = used.batch // used.processes
+    config.optim_wrapper.optimizer.lr, config.train_cfg.max_iters = used.learning_rate, used.iterations
+    config.train_cfg.val_interval = max(1, round(config.train_cfg.val_interval * ratio))
+    saving = config.default_hooks.checkpoint
+    saving.interval = max(1, round(saving.interval * ratio))
+    for step in config.param_scheduler:
+        if step.type == "LinearLR":
+            step.end = used.warmup
+            continue
+        for key in ("end", "T_max"):
+            if key in step:
+                step[key] = round(step[key] * longer)
+        if "milestones" in step:
+            step.milestones = [round(milestone * longer) for milestone in step.milestones]
+    # mmengine's LinearLR never leaves its first factor if it ends at once
+    config.param_scheduler = [s for s in config.param_scheduler if s.type != "LinearLR" or s.end > 1]
+
+
+def plain_settings(config) -> dict:
+    """The config as JSON values, without what a machine chooses: paths, the device and numbers of workers."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): plain(item) for key, item in value.items() if key not in MACHINE}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        return value
+
+    return json.loads(json.dumps(plain(config.to_dict()), default=str))
+
+
+def summary(resolved: Resolved, data: CocoData | VocData) -> str:
+    """The settings that decide about time and accuracy, in a few lines."""
+    config = resolved.config
+    model, train, test = config.model, config.model.train_cfg, config.model.test_cfg
+    anchors = [scale * stride for stride in model.rpn_head.anchor_generator.strides
+               for scale in model.rpn_head.anchor_generator.scales]  # fmt: skip
+    train_images = f"{data.train_count} training and " if data.train_count else ""
+    synchronised = config.get("sync_bn") and resolved.schedule.processes > 1 and config.device == "cuda"
+    lines = {
+        "data": f"{data.folder}: {train_images}{data.val_count} validation images, {len(data.classes)} classes",
+        "images": f"shorter side {image_size(config)} px",
+        "anchors": f"{', '.join(f'{side:g}' for side in anchors)} px",
+        "proposals": f"{train.rpn_proposal.nms_pre} a level, {train.rpn_proposal.max_per_img} an image after "
+        f"suppression (evaluation: {test.rpn.nms_pre}, {test.rpn.max_per_img}); {train.rcnn.sampler.num} an image "
+        "train the heads",
+        "norm": f"{'SyncBN' if synchronised else 'BN'}, on {config.device}",
+    }
+    return "\n".join([*(f"{name:12}{text}" for name, text in lines.items()), *resolved.reasons])

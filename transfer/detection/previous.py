@@ -1,0 +1,22 @@
+"""What an earlier training left in a folder that is used again."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from transfer.results import FILE_NAME
+
+
+def set_aside(folder: Path, patterns: Iterable[str]) -> None:
+    """Move what an earlier training left in ``folder`` to its ``previous/``: frameworks would append to its metrics.
+
+    A result takes another name there, so that tables do not read it.
+    """
+    found = [path for pattern in (*patterns, FILE_NAME) for path in folder.glob(pattern)]
+    if not found:
+        return
+    previous = folder / "previous"
+    shutil.rmtree(previous, ignore_errors=True)
+    previous.mkdir()
+    for path in found:
+        path.rename(previous / (f"previous_{FILE_NAME}" if path.name == FILE_NAME else path.name))
