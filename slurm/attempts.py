@@ -1,10 +1,12 @@
-"""How often a job may start again. Called by the batch script before and after the tasks; needs only the standard library.
+"""How often a job may start again. Run by the batch script before and after the tasks; the standard library only.
 
-submitit requeues a job that was told of its time limit or preemption. What kills a job without a word (kill -9, no memory,
-a lost node) is covered here: the job is requeued as long as fewer than ``limit`` starts have ended like that. A failure
-that a task could name (``failed.json``) would only repeat itself, and is final.
+submitit requeues a job that was told of its time limit or preemption. What kills a job without a word (kill -9, no
+memory, a lost node) is covered here: the job is requeued as long as at most ``limit`` starts have ended like that. A
+failure that a task could name (``failed.json``) would only repeat itself, and is final.
 
-    python slurm/attempts.py begin|end FOLDERS LIMIT [STATUS]      # FOLDERS: a file with one folder a line, by array task
+    python slurm/attempts.py begin|end FOLDERS LIMIT [STATUS]
+
+FOLDERS is a file with one folder a line, by array task.
 """
 
 import json

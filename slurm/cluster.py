@@ -111,8 +111,8 @@ def check_shared(folder: Path, nodes: list[str], mounts: str, shared: tuple[str,
     point, kind = file_system(folder, mounts)
     if kind in LOCAL_FILE_SYSTEMS:
         raise UserError(
-            f"{folder} lies on {kind} ({point}) of this machine, which {others[0]} does not see; expected a folder on a "
-            f"shared file system, or --shared {folder} if this machine exports it"
+            f"{folder} lies on {kind} ({point}) of this machine, which {others[0]} does not see; expected a folder on "
+            f"a shared file system, or --shared {folder} if this machine exports it"
         )
 
 

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from pretrain import cli
 from pretrain.errors import UserError, nearest
-from slurm import definition, manage
+from slurm import manage
 from slurm.launch import Launch, launch
 from slurm.presets import list_presets, load_preset, minutes
 
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+FRAMEWORKS = ("detectron2", "mmdet")
 PRETRAIN = "configs/pretrain/us3l_resnet18_digits.py"
 SUBCOMMANDS = {
-    "pretrain": ("one pretraining on N nodes", "pretrain configs/pretrain/us3l_resnet50_imagenet.py --nodes 4 --gpus-per-node 8"),
-    "transfer": ("one job for each width and seed", "transfer coco --widths 1.0 0.75 0.5 0.25 --checkpoint runs/x --cluster mine"),
+    "pretrain": ("one pretraining on N nodes", "pretrain configs/pretrain/us3l_resnet50_imagenet.py --nodes 4"),
+    "transfer": ("one job for each width and seed", "transfer coco --widths 1.0 0.5 --checkpoint runs/x"),
     "grid": ("a whole table: pretrainings, transfers and the table", "grid configs/grids/table5.py --dry-run"),
     "status": ("what has become of a grid's jobs", "status runs/grids/table5 --watch"),
     "logs": ("what a job printed", "logs runs/grids/table5 table5/us3l --follow"),
@@ -27,7 +28,7 @@ FLAGS = {  # of the cluster: the keys of a preset
     "partition": (str, "as sinfo lists them"), "account": (str, "what is billed"), "qos": (str, "quality of service"),
     "constraint": (str, "features that nodes must have"), "memory": (float, "GB of a node"),
     "time": (minutes, "limit of one turn: minutes, H:M:S or D-H; a longer job is requeued and continues"),
-    "cpus-per-task": (int, "cores of each process"), "gpus-per-node": (int, "GPUs of a node, one task each; 0: on CPUs"),
+    "cpus-per-task": (int, "cores of each process"), "gpus-per-node": (int, "GPUs of a node, a task each; 0: on CPUs"),
     "array-parallelism": (int, "jobs of an array that run at once"), "exclude": (str, "nodes to avoid"),
     "comment": (str, "of the jobs"), "dependency": (str, "added to the jobs' own, e.g. afterok:123"),
     "signal-delay": (int, "seconds before its limit at which a job is told"),
@@ -63,19 +64,13 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
     """Options of everything that submits."""
     group = parser.add_argument_group("cluster")
     names = ", ".join(list_presets())
-    group.add_argument(
-        "--cluster", default="slurm", metavar="C", help=f"preset: {names} or a .yaml file (default: slurm)"
-    )
+    group.add_argument("--cluster", default="slurm", metavar="C", help=f"preset: {names} or a .yaml (default: slurm)")
     for flag, (kind, text) in FLAGS.items():
         group.add_argument(f"--{flag}", type=kind, metavar=flag.split("-")[-1].upper(), help=text)
     group.add_argument("--setup", nargs="+", metavar="LINE", help="lines of the job's shell script")
     group.add_argument("--env", nargs="+", default=[], metavar="NAME=VALUE", help="environment of the jobs")
-    group.add_argument(
-        "--shared", nargs="+", metavar="D", help="folders that all nodes see, whatever their file system"
-    )
-    group.add_argument(
-        "--data", nargs="+", default=[], metavar="NAME=D", help="where data sets lie, e.g. coco=/data/coco"
-    )
+    group.add_argument("--shared", nargs="+", metavar="D", help="folders that all nodes see, whatever they lie on")
+    group.add_argument("--data", nargs="+", default=[], metavar="NAME=D", help="where data sets lie, e.g. coco=/d/coco")
     group.add_argument("--dry-run", action="store_true", help="print the plan and the sbatch scripts; submit nothing")
 
 
@@ -112,6 +107,8 @@ def add_pretrain(parser: argparse.ArgumentParser) -> None:
 
 
 def run_pretrain(arguments: argparse.Namespace) -> None:
+    from slurm import definition
+
     preset = preset_of(arguments)
     if arguments.nodes < 1 or arguments.tasks_per_node < 1:
         raise UserError(
@@ -135,42 +132,40 @@ def run_pretrain(arguments: argparse.Namespace) -> None:
 def add_transfer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="as tools/transfer.py has them: coco, voc, cifar10, folder, …")
     cli.widths_argument(parser, [1.0, 0.75, 0.5, 0.25])
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="evaluations of each width: seeds 0 to N-1")
-    parser.add_argument(
-        "--checkpoint", type=Path, metavar="U", help="universal checkpoint (default: newest below runs/)"
-    )
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="of each width: 0 to N-1")
+    parser.add_argument("--checkpoint", type=Path, metavar="U", help="universal checkpoint (default: the newest)")
     parser.add_argument("--init", choices=("pretrained", "random"), nargs="+", default=["pretrained"], help="or both")
-    parser.add_argument("--framework", choices=definition.FRAMEWORKS, help="of detection (default: detectron2)")
-    parser.add_argument(
-        "--output", type=Path, metavar="D", help="folder (default: transfer/TARGET/ beside the checkpoint)"
-    )
+    parser.add_argument("--framework", choices=FRAMEWORKS, help="of detection (default: detectron2)")
+    parser.add_argument("--output", type=Path, metavar="D", help="folder (default: beside the checkpoint)")
     parser.add_argument(
         "--args",
         nargs=argparse.REMAINDER,
         default=[],
         metavar="…",
-        help="everything behind it goes to tools/transfer.py",
+        help="all behind it goes to tools/transfer.py",
     )
     add_cluster(parser)
 
 
 def run_transfer(arguments: argparse.Namespace) -> None:
-    manage.check_target(arguments.target)
+    from slurm import transfers
+
+    transfers.check_target(arguments.target)
     preset = preset_of(arguments)
-    graph, checkpoint = manage.transfer_graph(arguments, preset)
+    graph, checkpoint = transfers.transfer_graph(arguments, preset)
     folder = (arguments.output or checkpoint.parent / "transfer" / arguments.target).absolute()
     launch(Launch(graph, folder, folder, preset, relaunch(), {}), arguments.dry_run)
 
 
 def add_grid(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("grid", type=Path, metavar="GRID", help="see configs/grids/")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="D", help="grids/ and nodes/ go there (runs)"
-    )
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="D", help="for grids/ and nodes/ (runs)")
     add_cluster(parser)
 
 
 def run_grid(arguments: argparse.Namespace) -> None:
+    from slurm import definition
+
     preset = preset_of(arguments)
     graph = definition.load_graph(arguments.grid, preset.gpus_per_node)
     runs = arguments.runs.absolute()
@@ -187,9 +182,7 @@ def add_folder(parser: argparse.ArgumentParser) -> None:
 def add_status(parser: argparse.ArgumentParser) -> None:
     add_folder(parser)
     parser.add_argument("--watch", action="store_true", help="refresh until every job has ended")
-    parser.add_argument(
-        "--interval", type=float, default=10.0, metavar="S", help="of --watch, in seconds (default: 10)"
-    )
+    parser.add_argument("--interval", type=float, default=10.0, metavar="S", help="of --watch, seconds (default: 10)")
     parser.add_argument("--dry-run", action="store_true", help="status changes nothing anyway")
 
 

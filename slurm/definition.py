@@ -12,7 +12,6 @@ include = ["table4.py"]                                                # everyth
 
 import dataclasses
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -209,7 +208,8 @@ class Builder:
             self.add(
                 Node(
                     name=f"{self.label}/table{row.table}-{form}", kind="tables", settings={"arguments": options},
-                    parents=tuple(dict.fromkeys(self.transfers)), collect=tuple(dict.fromkeys(self.transfers)), disk=1e6,
+                    parents=tuple(dict.fromkeys(self.transfers)), disk=1e6,
+                    collect=tuple(dict.fromkeys(self.transfers)),
                     command=("tools/tables.py", "{output}/results", *options, "--output", "{output}"),
                 )
             )  # fmt: skip
@@ -302,14 +302,3 @@ def frameworks(row: Transfer) -> tuple[str, ...]:
 def natural(path: Path | str) -> list:
     """Sort key in which case2 comes before case10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))]
-
-
-def expand(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    """Of ``names`` those that equal a pattern, match it, or lie below it; UserError for a pattern without any."""
-    names, found = list(names), []
-    for pattern in patterns:
-        hits = [n for n in names if fnmatchcase(n, pattern) or n.startswith(f"{pattern}/") or n.endswith(f"/{pattern}")]
-        if not hits:
-            raise UserError(f"no job is called '{pattern}'{nearest(pattern, names)}")
-        found += [hit for hit in hits if hit not in found]
-    return found

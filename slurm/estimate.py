@@ -1,8 +1,8 @@
 """What a node costs, roughly: floating-point operations and bytes, before anything runs.
 
-A multiply-accumulate is two operations, a backward pass two forward passes. The preset's ``tflops`` (measured per GPU, far
-below a data sheet's) turns operations into hours. Images are decoded by the loader's workers and count nothing here; where
-they are too few, a run takes longer.
+A multiply-accumulate is two operations, a backward pass two forward passes. The preset's ``tflops`` (of a GPU in
+practice, far below a data sheet's) turns operations into hours. Images are decoded by the loader's workers and count
+nothing here; where they are too few, a run takes longer.
 """
 
 import functools

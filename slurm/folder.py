@@ -62,10 +62,12 @@ def place(graph: Graph, store: Path, folders: dict[str, Path] | None = None) -> 
     folders = {name: (folders or {}).get(name, graph.folder(name, store)).absolute() for name in graph.hashes}
     return [
         Entry(
-            name=name, kind=node.kind, hash=graph.hashes[name], folder=str(folders[name]), needs=tuple(graph.needs(name)),
+            name=name, kind=node.kind, hash=graph.hashes[name], folder=str(folders[name]),
+            needs=tuple(graph.needs(name)),
             command=tuple(resolve(node.command, folders[name], folders)),
-            collect=tuple(dict.fromkeys(str(folders[other]) for other in node.collect)), nodes=node.nodes, gpus=node.gpus,
-            tasks=node.tasks, flops=node.flops, hours=node.hours, disk=node.disk, facts=node.facts,
+            collect=tuple(dict.fromkeys(str(folders[other]) for other in node.collect)),
+            nodes=node.nodes, gpus=node.gpus, tasks=node.tasks, flops=node.flops, hours=node.hours, disk=node.disk,
+            facts=node.facts,
         )
         for name, node in graph.nodes.items()
     ]  # fmt: skip
@@ -97,7 +99,7 @@ def read_json(path: Path) -> dict:
 
 
 def job_of(entry: Entry) -> dict:
-    """Who computes the entry: ``job``, ``title`` (SLURM's name of it), ``executor``, ``submission``; empty if nobody."""
+    """Who computes the entry: ``job``, ``title`` (SLURM's name of it), ``executor``, …; empty if nobody."""
     record = read_json(entry.path / JOB)
     return record if record.get("hash") == entry.hash else {}
 
@@ -124,11 +126,7 @@ def standing(entry: Entry, job: dict, state: State | None) -> Standing:
     if failed:
         return Standing("failed", number, state.nodes if state else "", failed.get("message", ""))
     if state is not None:
-        why = (
-            "it was cancelled as what it needs had failed"
-            if state.reason == "DependencyNeverSatisfied"
-            else state.reason
-        )
+        why = "what it needs has failed" if state.reason == "DependencyNeverSatisfied" else state.reason
         name = {"COMPLETED": "failed", "CANCELLED": "cancelled"}.get(state.name, state.name.lower())
         return Standing(name, number, state.nodes, "it ended without a result" if state.name == "COMPLETED" else why)
     log = events(entry.path)

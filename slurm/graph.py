@@ -1,15 +1,15 @@
 """A grid as a graph of nodes: what each runs, what it needs, and the hash that names its result."""
 
-import dataclasses
 import hashlib
 import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from pretrain.errors import UserError
+from pretrain.errors import UserError, nearest
 
 OWN = "output"
 
@@ -22,11 +22,9 @@ class Node:
     after: nodes that must have succeeded before, without a say in the result.
     command: a tool of the repository and its arguments; ``{output}`` stands for the node's own folder, ``{NAME}`` for
     that of the parent NAME. collect: parents whose result.json files are copied to ``{output}/results`` first.
-    nodes, gpus, tasks: machines of the job, GPUs and processes (tasks) of each. flops: of the whole job. hours: in place
-    of an estimate from them. disk: bytes that it leaves. facts: for people and for what the machine must be told.
+    nodes, gpus, tasks: machines of the job, GPUs and processes (tasks) of each. flops: of the whole job. hours: in
+    place of an estimate from them. disk: bytes that it leaves. facts: for people and for what the machine must be told.
     """
-
-    __pydantic_config__ = {"extra": "forbid"}
 
     name: str
     kind: Literal["pretrain", "convert", "transfer", "tables"]
@@ -135,6 +133,12 @@ def file_hash(path: Path, seen: frozenset[Path] = frozenset()) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def as_record(node: Node) -> dict:
-    """The node as plain values."""
-    return json.loads(json.dumps(dataclasses.asdict(node)))
+def expand(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """Of ``names`` those that equal a pattern, match it, or lie below it; UserError for a pattern without any."""
+    names, found = list(names), []
+    for pattern in patterns:
+        hits = [n for n in names if fnmatchcase(n, pattern) or n.startswith(f"{pattern}/") or n.endswith(f"/{pattern}")]
+        if not hits:
+            raise UserError(f"no job is called '{pattern}'{nearest(pattern, names)}")
+        found += [hit for hit in hits if hit not in found]
+    return found

@@ -64,7 +64,7 @@ def carry_out(entries: list[Entry], chosen: list[Entry], preset: Preset, folder:
                 f"{len(failed)} of {len(chosen)} jobs failed, first {failed[0]}; see launch.py status {folder}"
             )
     else:
-        report(chosen, submit(entries, chosen, found, preset, folder, relaunch))
+        report(chosen, submit(chosen, found, preset, folder, relaunch))
     print(f"folder: {folder}  (tools/launch.py status {folder} --watch)")
     print(f"again: {relaunch}")
 

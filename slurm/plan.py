@@ -1,7 +1,5 @@
 """The plan of a launch, printed before anything is submitted: jobs, estimated GPU hours and disk."""
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.table import Table
 
@@ -9,34 +7,30 @@ from slurm.folder import Entry, Standing
 from slurm.presets import Preset
 from slurm.submit import groups
 
+CPU_TFLOPS = 0.03  # of one core
+
 
 def gpu_hours(entry: Entry, preset: Preset) -> float:
-    """Estimated hours of one GPU (or one process, without GPUs)."""
+    """Estimated hours of one GPU, or of one core without GPUs."""
     if entry.hours is not None:
         return entry.hours * entry.nodes * max(entry.gpus, entry.tasks)
-    return entry.flops / (preset.tflops * 1e12) / 3600
+    return entry.flops / ((preset.tflops if entry.gpus else CPU_TFLOPS) * 1e12) / 3600
 
 
-def show_plan(
-    entries: list[Entry],
-    chosen: list[Entry],
-    standings: dict[str, Standing],
-    preset: Preset,
-    console: Console | None = None,
-) -> None:
+def show_plan(entries: list[Entry], chosen: list[Entry], standings: dict[str, Standing], preset: Preset) -> None:
     """Print what is there, what will be submitted, in which arrays, and what it costs."""
-    console = console or Console()
+    console = Console()
+    console.width = console.width if console.is_terminal else 10_000  # a file or a pipe wraps nothing
     unit = "GPU hours" if any(entry.gpus for entry in entries) else "CPU hours"
-    table = Table(
-        "submitted now", "jobs", "nodes", "tasks", "GPUs", f"{unit} (est.)", "disk (est.)", "waits for", box=None
-    )
+    table = Table("to submit", "jobs", "nodes", "tasks", "GPUs", f"{unit} (est.)", "disk (est.)", "waits for", box=None)
     names = {entry.name for entry in chosen} | {name for name, found in standings.items() if found.active}
     for group in groups(chosen, names):
         first, waits = group[0], sorted({name for entry in group for name in entry.needs if name in names})
         hours = sum(gpu_hours(entry, preset) for entry in group)
         table.add_row(
-            first.name + (f" and {len(group) - 1} like it" if len(group) > 1 else ""), str(len(group)), str(first.nodes),
-            str(first.tasks), str(first.gpus), hours_text(hours), bytes_text(sum(entry.disk for entry in group)),
+            first.name + (f" and {len(group) - 1} like it" if len(group) > 1 else ""),
+            str(len(group)), str(first.nodes), str(first.tasks), str(first.gpus), hours_text(hours),
+            bytes_text(sum(entry.disk for entry in group)),
             (waits[0] + (f" and {len(waits) - 1} more" if len(waits) > 1 else "")) if waits else "",
         )  # fmt: skip
     if chosen:
@@ -54,7 +48,7 @@ def summary(entries: list[Entry], chosen: list[Entry], standings: dict[str, Stan
     why = ", ".join(f"{number} {name}" for name, number in reasons.items())
     unit = "GPU hours" if any(entry.gpus for entry in entries) else "CPU hours"
     hours, disk = sum(gpu_hours(e, preset) for e in chosen), sum(entry.disk for entry in chosen)
-    cost = f": about {hours_text(hours)} {unit} at {preset.tflops:g} TFLOP/s and {bytes_text(disk)} of disk"
+    cost = f": about {hours_text(hours)} {unit} and {bytes_text(disk)} of disk"
     return (
         f"{len(entries)} job{'s' * (len(entries) != 1)}: {done} done, {live} in the queue, {len(chosen)} to submit"
         f"{f' ({why})' if chosen else ''}{cost if chosen else ''}"
@@ -76,9 +70,3 @@ def bytes_text(size: float) -> str:
         if size >= scale:
             return f"{size / scale:.1f} {unit}"
     return f"{size / 1e3:.0f} kB"
-
-
-def log_lines(entries: list[Entry], folder: Path) -> list[str]:
-    """Where things are after a launch."""
-    lines = [f"grid folder: {folder}"]
-    return lines + [f"{entry.name}: {entry.folder}" for entry in entries[:20]]

@@ -22,7 +22,7 @@ class Preset:
 
     time: minutes. memory: GB of a node. signal_delay: seconds before the time limit at which a job is told to continue
     in another turn. max_timeouts: such turns. max_retries: new starts after a crash or a lost node.
-    tflops: of arithmetic that a GPU (or a process, without) does in a second, for estimates.
+    tflops: 10^12 floating-point operations that a GPU does in a second in practice, for estimates.
     """
 
     __pydantic_config__ = EXTRA

@@ -26,8 +26,10 @@ def to_submit(entries: list[Entry], standings: dict[str, Standing], only: set[st
 
 
 def groups(entries: list[Entry], waiting: set[str]) -> list[list[Entry]]:
-    """Entries that can share an array: alike in kind and size, and waiting for the same jobs. waiting: names of jobs that
-    are not done; entries of one group never wait for each other, as that would be a cycle."""
+    """Entries that can share an array: alike in kind and size, and waiting for the same jobs.
+
+    waiting: names of jobs that are not done. Entries of one group never wait for each other: that would be a cycle.
+    """
     found: dict[tuple, list[Entry]] = {}
     for entry in entries:
         needs = tuple(sorted(set(entry.needs) & waiting))
@@ -116,14 +118,9 @@ def check_scripts(found: list[list[Entry]], preset: Preset, folder: Path) -> Non
 
 
 def submit(
-    entries: list[Entry],
-    chosen: list[Entry],
-    standings: dict[str, Standing],
-    preset: Preset,
-    folder: Path,
-    relaunch: str,
+    chosen: list[Entry], standings: dict[str, Standing], preset: Preset, folder: Path, relaunch: str
 ) -> dict[str, str]:
-    """Submit ``chosen`` to SLURM; the job of each by its name. entries: of the whole grid. relaunch: a command."""
+    """Submit ``chosen`` to SLURM; the job of each by its name. standings: of the whole grid. relaunch: a command."""
     jobs = {name: found.job for name, found in standings.items() if found.active}
     waiting, submitted = {entry.name for entry in chosen} | set(jobs), {}
     ordered = groups(chosen, waiting)
