@@ -36,11 +36,18 @@ def relative_width(config: Any) -> float:
     low, high = config.width_range
     if low == high:
         return high**2
-    average = (low**2 + low * high + high**2) / 3
-    sampling = config.sampling
-    extra = 2.5 if sampling.dynamic else float(sampling.networks or 4)
-    widest = low**2 if getattr(sampling, "sandwich", True) else average
-    return high**2 + widest + max(0.0, extra - 2) * average
+    if config.sampling.dynamic:  # no sub-network in the first of four stages, then two down to ever smaller widths
+        smallest = [high - (high - low) * stage / 3 for stage in (1, 2, 3)]
+        return high**2 + sum(width**2 + mean_square(width, high) for width in smallest) / 4
+    others = (config.sampling.networks or 4) - 1
+    if not config.sampling.sandwich:
+        return (others + 1) * mean_square(low, high)
+    return high**2 + low**2 + (others - 1) * mean_square(low, high)
+
+
+def mean_square(low: float, high: float) -> float:
+    """Mean of w squared for a width drawn evenly between two."""
+    return (low**2 + low * high + high**2) / 3
 
 
 def detection(target: str, config: Any, width: float, arguments: list[str]) -> tuple[float, float]:

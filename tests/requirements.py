@@ -56,6 +56,8 @@ def lacks_modules(*modules: str) -> Callable[[], str | None]:
 def lacks_slurm() -> str | None:
     """The programs of a SLURM cluster with accounting, which the tests start themselves (tests/slurm/cluster.sh)."""
     missing = [name for name in SLURM_PROGRAMS if shutil.which(name, path=PATH) is None]
+    if not missing and find_spec("submitit") is None:
+        return "submitit not installed (the extra slurm)"
     if missing:
         return f"{', '.join(missing)} not installed (tests/slurm/cluster.sh install)"
     conf = Path("/etc/slurm/slurm.conf")
@@ -86,6 +88,7 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "mmdet": lacks_modules("mmdet", "mmcv"),
     "timm": lacks_modules("timm"),
     "slurm": lacks_slurm,
+    "submitit": lacks_modules("submitit"),
     "root": lacks_root,
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the Debian packages that the environment and the tests need, as root; those present are left alone.
-# Without mmdet that is only what makes a virtual environment, where Debian's python3 comes without it.
+# Without mmdet and slurm that is only what makes a virtual environment, where Debian's python3 comes without it.
 set -eu
 
 packages=""
@@ -9,10 +9,14 @@ case ",${US3L_REQUIRE:-}," in
     *,mmdet,*) packages="$packages libgl1 libglib2.0-0" ;;  # OpenCV, which mmcv imports
 esac
 case ",${US3L_REQUIRE:-}," in
+<<<<<<< HEAD
     *,latex,*) packages="$packages texlive-latex-base texlive-latex-recommended" ;;  # compiles our tables
 esac
 case ",${US3L_REQUIRE:-}," in
     *,chromium,*) packages="$packages chromium" ;;  # opens our page
+=======
+    *,slurm,*) bash "$(dirname "$0")/../tests/slurm/cluster.sh" install ;;  # a cluster for its tests, none started
+>>>>>>> a33f97d (Specify status, estimates and the command line; require slurm in CI)
 esac
 
 missing=""

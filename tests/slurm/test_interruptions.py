@@ -110,7 +110,12 @@ def test_a_partition_of_higher_priority_preempts_it(run, undisturbed, launch):
 def test_a_lost_node_requeues_it_elsewhere(run, undisturbed, launch):
     shell("scontrol", "update", "nodename=node1", "state=down", "reason=test")
     until(lambda: events(run) == ["started", "started"], "the second start")
-    until(lambda: row(launch("status", run), NAME)[2:5] == ["running", job_number(run), "node[2-3]"], "other nodes")
+    until_requeued(run, launch, "running")
+    nodes = shell("squeue", "-h", "-j", job_number(run), "-o", "%N").strip()
+    assert (
+        "node1" not in shell("scontrol", "show", "hostnames", nodes).split()
+        and nodes == row(launch("status", run), NAME)[4]
+    )
     check(run, undisturbed, launch, ["started", "started"])
 
 

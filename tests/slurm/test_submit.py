@@ -16,15 +16,8 @@ from slurm.graph import Graph, Node
 from slurm.jobs import Job, collect
 from slurm.presets import Preset, load_preset
 from slurm.submit import groups, machine_arguments, only_one, script_text, to_submit
-
-
-def entry(name: str, needs: tuple = (), kind: str = "transfer", **changes) -> Entry:
-    values = dict(
-        name=name, kind=kind, hash="a" * 64, folder=f"/runs/{name}", command=("tools/transfer.py", "coco"), needs=needs,
-        collect=(), nodes=1, gpus=0, tasks=1, flops=1.0, hours=None, disk=1.0,
-        facts={"data": "coco", "framework": "detectron2"},
-    )  # fmt: skip
-    return Entry(**{**values, **changes})
+from tests.requirements import requires
+from tests.slurm.helpers import entry
 
 
 def test_what_is_done_or_lives_stays_and_the_rest_is_submitted():
@@ -50,6 +43,7 @@ def test_jobs_that_are_alike_and_wait_for_the_same_share_an_array():
     assert [[e.name for e in group] for group in groups(entries[2:5], set())] == [["a", "b", "c"]]
 
 
+@requires("submitit")
 class TestScript:
     def options(self, preset: Preset, group: list[Entry], dependencies=()) -> dict[str, str]:
         text = script_text(group, preset, Path("/runs/jobs/us3l-1"), list(dependencies))
@@ -66,7 +60,8 @@ class TestScript:
         )
         expected = {
             "partition": "gpu", "account": "me", "qos": "fast", "constraint": "a100", "exclude": "node7",
-            "comment": "hello", "time": "600", "nodes": "4", "ntasks-per-node": "8", "gpus-per-node": "8", "cpus-per-task": "12",
+            "comment": "hello", "time": "600", "nodes": "4", "ntasks-per-node": "8", "gpus-per-node": "8",
+            "cpus-per-task": "12",
             "mem": "245760M", "signal": "USR2@120", "dependency": "afterok:1", "mail-type": "FAIL", "requeue": "",
         }  # fmt: skip
         assert {key: found.get(key) for key in expected} == expected
@@ -172,6 +167,7 @@ def test_results_are_collected_with_their_times(tmp_path):
     assert found == {"b": 0, "a": 1} and not (tmp_path / "results/stale").exists()
 
 
+@requires("submitit")
 class TestJob:
     """The callable, in submitit's place, in this process."""
 
