@@ -19,7 +19,7 @@ from tests.requirements import demand
 SCRIPT = Path(__file__).parent / "cluster.sh"
 FOLDER = Path(os.environ.get("SLURM_TEST_DIR", "/tmp/us3l-slurm-test"))
 CONFIG = "configs/pretrain/us3l_resnet18_digits.py"
-ITERATIONS = 60
+ITERATIONS = 40
 TINY = [
     f"training.iterations={ITERATIONS}", "training.batch_size=16", "training.checkpoint_interval=5",
     "training.log_interval=5", "training.threads=1", "backbone.base_channels=8", "data.images_per_class=8",
@@ -65,11 +65,17 @@ def cluster(running_cluster, monkeypatch) -> Iterator[None]:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with open(FOLDER / "test", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        clear()  # a run that was killed may have left jobs
         yield
-        subprocess.run(["scancel", "--user=root"], capture_output=True)
-        for node in shell("sinfo", "-h", "-N", "-p", "main", "-t", "down,drain", "-o", "%n").split():
-            shell("scontrol", "update", f"nodename={node}", "state=resume")
-        until(lambda: not shell("squeue", "-h"), "an empty queue")
+        clear()
+
+
+def clear() -> None:
+    """An empty queue, and every node in service."""
+    subprocess.run(["scancel", "--user=root"], capture_output=True)
+    for node in shell("sinfo", "-h", "-N", "-p", "main", "-t", "down,drain", "-o", "%n").split():
+        shell("scontrol", "update", f"nodename={node}", "state=resume")
+    until(lambda: not shell("squeue", "-h"), "an empty queue")
 
 
 @pytest.fixture
