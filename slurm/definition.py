@@ -41,7 +41,7 @@ class Pretraining:
     config: str
     overrides: tuple[str, ...] = ()
     teacher: str | None = None
-    teacher_key: str = "teacher.checkpoint"
+    teacher_key: str = "objective.teacher"
     nodes: int = 1
     gpus: int | None = None
     tasks: int = 1

@@ -7,7 +7,6 @@ nothing here; where they are too few, a run takes longer.
 
 import functools
 import json
-from dataclasses import asdict, is_dataclass
 from typing import Any
 
 IMAGES = {
@@ -36,6 +35,8 @@ def relative_width(config: Any) -> float:
     low, high = config.width_range
     if low == high:
         return high**2
+    if config.sampling.widths:  # the same ones in every iteration
+        return sum(width**2 for width in config.sampling.widths)
     if config.sampling.dynamic:  # no sub-network in the first of four stages, then two down to ever smaller widths
         smallest = [high - (high - low) * stage / 3 for stage in (1, 2, 3)]
         return high**2 + sum(width**2 + mean_square(width, high) for width in smallest) / 4
@@ -74,8 +75,7 @@ def number(arguments: list[str], option: str, default: int) -> int:
 
 def backbone_cost(backbone: Any, image_size: int) -> tuple[int, int]:
     """(multiply-accumulates, parameters) of a backbone's full width for one image."""
-    options = asdict(backbone) if is_dataclass(backbone) else dict(backbone)
-    return _backbone_cost(json.dumps(options, sort_keys=True), image_size)
+    return _backbone_cost(json.dumps(backbone.arguments, sort_keys=True), image_size)
 
 
 @functools.cache

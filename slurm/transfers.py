@@ -24,15 +24,15 @@ def transfer_graph(arguments: argparse.Namespace, preset: Preset) -> tuple[Graph
     """The jobs of ``launch.py transfer`` and the checkpoint that they evaluate."""
     from transfer.source import find_checkpoint, load_source
 
+    detection = arguments.target in DETECTION
+    if arguments.framework and not detection:
+        raise UserError(f"--framework is for detection ({', '.join(DETECTION)}), not for {arguments.target}")
     checkpoint = find_checkpoint(arguments.checkpoint).absolute()
     if arguments.seeds < 1:
         raise UserError(f"--seeds {arguments.seeds}; expected a number from 1")
     source = load_source(checkpoint)
     source.check_widths(arguments.widths)  # said before a job waits a day for it
     metadata = source.net.metadata
-    detection = arguments.target in DETECTION
-    if arguments.framework and not detection:
-        raise UserError(f"--framework is for detection ({', '.join(DETECTION)}), not for {arguments.target}")
     row = Transfer(of="", target=arguments.target, arguments=tuple(arguments.args))
     framework = (arguments.framework or "detectron2") if detection else ""
     config = validate({

@@ -18,6 +18,7 @@ from tests.pretrain.processes import run_processes
 from tests.requirements import requires
 from tests.slurm.conftest import (
     CONFIG,
+    ITERATIONS,
     TINY,
     digest,
     events,
