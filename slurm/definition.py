@@ -33,13 +33,15 @@ EXTRA = {"extra": "forbid"}
 @dataclass(frozen=True)
 class Pretraining:
     """config: a file or a pattern of files, from the repository's root. teacher: a pretraining whose universal
-    checkpoint ``teacher_key`` of the config is set to. nodes, gpus (per node), tasks (per node without GPUs): its
+    checkpoint ``teacher_key`` of the config is set to. widths: one training for each,
+    NAME-w0.5, by itself. nodes, gpus (per node), tasks (per node without GPUs): its
     processes. chunks are counted over all of them, so they determine the result."""
 
     __pydantic_config__ = EXTRA
 
     config: str
     overrides: tuple[str, ...] = ()
+    widths: tuple[float, ...] = ()
     teacher: str | None = None
     teacher_key: str = "objective.teacher"
     nodes: int = 1
@@ -160,10 +162,12 @@ class Builder:
         several = any(c in row.config for c in "*?[")
         for path in paths:
             key = path.stem if several else name
-            if key in self.pretrained:
-                raise UserError(f"{self.path}: two pretrainings are called '{key}'")
-            node, config = pretrain_node(f"{self.label}/{key}", path, row, self.gpus, self.label)
-            self.pretrained[key] = (self.add(node), config)
+            rows = {f"{key}-w{w:g}": individual(row, w) for w in row.widths} if row.widths else {key: row}
+            for key, one in rows.items():
+                if key in self.pretrained:
+                    raise UserError(f"{self.path}: two pretrainings are called '{key}'")
+                node, config = pretrain_node(f"{self.label}/{key}", path, one, self.gpus, self.label)
+                self.pretrained[key] = (self.add(node), config)
 
     def transfer(self, row: Transfer) -> None:
         """A node for each pretraining x width x seed x init x framework."""
@@ -189,11 +193,11 @@ class Builder:
         parent, config = self.pretrained[key]
         texts = [f"{width:g}" for width in widths]
         arguments = (f"{{{parent}}}/universal.safetensors", "--widths", *texts, "--to", framework)
-        flops, size = estimate.recognition("digits", config, 1.0, ["--epochs", "1"])
+        size = estimate.backbone_cost(config.backbone, config.data.image_size)[1] * 4 * sum(w**2 for w in widths)
         return self.add(
             Node(
                 name=f"{self.label}/{key}/{framework}-{'-'.join(texts)}", kind="convert",
-                settings={"arguments": arguments}, parents=(parent,), flops=flops, disk=size * 100,
+                settings={"arguments": arguments}, parents=(parent,), disk=size,
                 command=("tools/convert.py", *arguments, "--output", "{output}"),
             )
         )  # fmt: skip
@@ -223,6 +227,11 @@ class Builder:
                 raise UserError(f"{self.path}: no pretraining is called '{pattern}'{nearest(pattern, self.pretrained)}")
             found |= dict.fromkeys(names)
         return list(found)
+
+
+def individual(row: Pretraining, width: float) -> Pretraining:
+    """The training of one width by itself."""
+    return dataclasses.replace(row, widths=(), overrides=(*row.overrides, f"width_range=({width:g},{width:g})"))
 
 
 def pretrain_node(

@@ -8,6 +8,7 @@ from slurm.presets import Preset
 from slurm.submit import groups
 
 CPU_TFLOPS = 0.03  # of one core
+LONG = 40  # lines of a plan that a person may want to read
 
 
 def gpu_hours(entry: Entry, preset: Preset) -> float:
@@ -24,7 +25,8 @@ def show_plan(entries: list[Entry], chosen: list[Entry], standings: dict[str, St
     unit = "GPU hours" if any(entry.gpus for entry in entries) else "CPU hours"
     table = Table("to submit", "jobs", "nodes", "tasks", "GPUs", f"{unit} (est.)", "disk (est.)", "waits for", box=None)
     names = {entry.name for entry in chosen} | {name for name, found in standings.items() if found.active}
-    for group in groups(chosen, names):
+    found = groups(chosen, names)
+    for group in found if len(found) <= LONG else by_table(chosen):
         first, waits = group[0], sorted({name for entry in group for name in entry.needs if name in names})
         hours = sum(gpu_hours(entry, preset) for entry in group)
         table.add_row(
@@ -36,6 +38,14 @@ def show_plan(entries: list[Entry], chosen: list[Entry], standings: dict[str, St
     if chosen:
         console.print(table)
     console.print(summary(entries, chosen, standings, preset), highlight=False, soft_wrap=True)
+
+
+def by_table(entries: list[Entry]) -> list[list[Entry]]:
+    """Entries by the grid that names them, their kind and their size: the plan of many grids at once."""
+    found: dict[tuple, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault((entry.name.split("/")[0], entry.kind, entry.nodes, entry.gpus), []).append(entry)
+    return list(found.values())
 
 
 def summary(entries: list[Entry], chosen: list[Entry], standings: dict[str, Standing], preset: Preset) -> str:

@@ -48,7 +48,7 @@ class Preset:
     sbatch: dict[str, str | int | bool] = field(default_factory=dict)
     shared: tuple[str, ...] = ()
     data: dict[str, str] = field(default_factory=dict)
-    tflops: float = 40.0
+    tflops: float = 10.0
 
 
 def list_presets() -> list[str]:

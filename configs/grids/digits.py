@@ -1,4 +1,4 @@
-"""A grid of minutes on embedded data, for demonstrations and tests: two losses on digits, and their linear accuracy."""
+"""A grid of minutes on embedded data, for demonstrations: US3L on digits, and its linear accuracy."""
 
 pretrain = dict(
     us3l=dict(config="configs/pretrain/us3l_resnet18_digits.py"),
