@@ -107,7 +107,7 @@ def add_pretrain(parser: argparse.ArgumentParser) -> None:
 
 
 def run_pretrain(arguments: argparse.Namespace) -> None:
-    from slurm import definition
+    from slurm import definition, gridfile
 
     preset = preset_of(arguments)
     if arguments.nodes < 1 or arguments.tasks_per_node < 1:
@@ -119,7 +119,7 @@ def run_pretrain(arguments: argparse.Namespace) -> None:
         if arguments.config.is_absolute() or arguments.config.exists()
         else definition.ROOT / arguments.config
     )
-    row = definition.Pretraining(
+    row = gridfile.Pretraining(
         config=str(path), overrides=tuple(arguments.overrides), nodes=arguments.nodes, tasks=arguments.tasks_per_node,
         gpus=arguments.gpus_per_node,
     )  # fmt: skip

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from pretrain.config import validate
 from pretrain.errors import UserError, nearest
-from slurm.definition import DETECTION, Evaluation, Transfer, transfer_node
+from slurm.definition import DETECTION, Evaluation, transfer_node
 from slurm.graph import Graph, Node
+from slurm.gridfile import Transfer
 from slurm.presets import Preset
 
 
