@@ -124,12 +124,13 @@ class Builder:
         """The node that lays the results of all transfers out as a table of the paper."""
         if not self.transfers:
             raise UserError(f"{self.path}: table {row.table} has no transfer to show")
+        title = f"table{row.table}" if row.table.isdigit() else row.table
         for form in row.formats:
             options = ["--table", row.table, "--format", form]
             options += ["--paper"] * row.paper + ["--plot"] * row.plot
             self.add(
                 Node(
-                    name=f"{self.label}/table{row.table}-{form}", kind="tables", settings={"arguments": options},
+                    name=f"{self.label}/{title}-{form}", kind="tables", settings={"arguments": options},
                     parents=tuple(dict.fromkeys(self.transfers)), disk=1e6,
                     collect=tuple(dict.fromkeys(self.transfers)),
                     command=("tools/tables.py", "{output}/results", *options, "--output", "{output}"),
@@ -209,7 +210,11 @@ def transfer_node(base: str, parent: str | None, config: PretrainConfig, what: E
     arguments += ["--init", what.init] if what.init != "pretrained" else []
     arguments += ["--framework", what.framework] if what.framework else []
     arguments += row.arguments
-    files = {part: file_hash(ROOT / part) for part in row.arguments if part.endswith(".py") and (ROOT / part).is_file()}
+    named = [ROOT / part for part in row.arguments if part.endswith(".py")]
+    recipes = sorted(
+        (ROOT / "configs/transfer").glob(f"*_{row.target}.py")
+    )  # which of them is the framework's own choice
+    files = {path.name: file_hash(path) for path in (*named, *recipes) if path.is_file()}
     cost = estimate.detection if what.framework else estimate.recognition
     flops, size = cost(row.target, config, what.width, arguments)
     words = [row.target, *filter(None, [what.framework]), *(["random"] if what.init == "random" else [])]

@@ -35,8 +35,8 @@ pytestmark = requires("root", "slurm")
 NAME = "us3l_resnet18_digits"
 
 
-def pretrain_in_process(rank: int, work_dir: str) -> str:
-    return str(pretrain(load_config(CONFIG, TINY), Path(work_dir), resume=False, device="cpu"))
+def pretrain_in_process(rank: int, config: str, work_dir: str) -> str:
+    return str(pretrain(load_config(config, TINY), Path(work_dir), resume=False, device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,7 @@ def undisturbed(running_cluster, tmp_path_factory, repository) -> Callable[[int]
     @cache
     def compute(processes: int) -> Path:
         folder = tmp_path_factory.mktemp("undisturbed")
-        with contextlib.chdir(repository):
-            run_processes(pretrain_in_process, processes, str(folder))
+        run_processes(pretrain_in_process, processes, str(repository / CONFIG), str(folder))
         return folder
 
     return compute

@@ -78,7 +78,7 @@ def test_a_grid_goes_to_its_table_and_is_not_computed_again(cluster, launch, gri
     assert (first.split("_")[0], [first[-2:], second[-2:]]) == (second.split("_")[0], ["_0", "_1"]), "one array"
     assert set(wait_until_over(folder).values()) == {"done"}, launch("status", folder)
 
-    table = entries["small/tablewidths-markdown"].path / "table_widths.md"
+    table = entries["small/widths-markdown"].path / "table_widths.md"
     assert "| linear | digits | top-1 %" in table.read_text() and "us3l" in table.read_text()
     result = next((entries["small/tiny/digits-w0.25-s0-epochs_2"].path).rglob("linear/**/result.json"))
     metric = json.loads(result.read_text())["metrics"]["top1"]
@@ -112,7 +112,7 @@ def test_a_failed_parent_cancels_its_children_and_says_why(cluster, launch, grid
     assert found["small/tiny"] == "failed" and set(found.values()) == {"failed", "cancelled"}
     table = launch("status", folder)
     assert "/nowhere" in " ".join(row(table, "small/tiny")) and "4 jobs" not in table
-    assert "what it needs has failed" in " ".join(row(table, "small/tablewidths-markdown"))
+    assert "what it needs has failed" in " ".join(row(table, "small/widths-markdown"))
     assert "/nowhere" in launch("logs", folder, "small/tiny")
     said = launch("retry", folder, "--dry-run")
     assert "would retry small/tiny (failed)" in said and said.count("would retry") == 4
