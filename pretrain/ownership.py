@@ -99,6 +99,8 @@ def take(folder: Path) -> str | None:
         if owner["host"] == me["host"] and owner["pid"] == me["pid"] and owner["started"] == me["started"]:
             return None
         reason = alive(owner, path, me)
+        if (read_owner(folder) or {}).get("token") != owner["token"]:
+            continue  # another has taken it meanwhile: that one is to be judged
         if reason:
             raise UserError(
                 f"{folder} belongs to {describe(owner)}, which {reason}; wait for it, end it, or use another folder"

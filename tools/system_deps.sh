@@ -9,14 +9,13 @@ case ",${US3L_REQUIRE:-}," in
     *,mmdet,*) packages="$packages libgl1 libglib2.0-0" ;;  # OpenCV, which mmcv imports
 esac
 case ",${US3L_REQUIRE:-}," in
-<<<<<<< HEAD
     *,latex,*) packages="$packages texlive-latex-base texlive-latex-recommended" ;;  # compiles our tables
 esac
 case ",${US3L_REQUIRE:-}," in
     *,chromium,*) packages="$packages chromium" ;;  # opens our page
-=======
+esac
+case ",${US3L_REQUIRE:-}," in
     *,slurm,*) bash "$(dirname "$0")/../tests/slurm/cluster.sh" install ;;  # a cluster for its tests, none started
->>>>>>> a33f97d (Specify status, estimates and the command line; require slurm in CI)
 esac
 
 missing=""
