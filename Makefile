@@ -1,6 +1,6 @@
 # The two commands of a fresh machine: `make demo` and `make test`. Both make .venv if it is missing.
 #   PYTHON=python3.12   the interpreter that .venv is made from
-#   EXTRAS="mmdet"      extras of setup.cfg to install beside `detection`, `formats` and `dev`
+#   EXTRAS="mmdet"      extras of setup.cfg to install beside `detection`, `formats`, `slurm` and `dev`
 #   TESTS=tests/tools   what `make test` runs
 #   JOBS=1              how many tests run at once
 #   US3L_DATA, US3L_REQUIRE, US3L_WHEELS: explained in tests/requirements.py and tools/setup_environment.py
@@ -28,7 +28,7 @@ lint: env
 	$(BIN)/ruff format --check .
 
 env:
-	@$(PYTHON) tools/setup_environment.py --extras detection dev formats $(EXTRAS)
+	@$(PYTHON) tools/setup_environment.py --extras detection dev formats slurm $(EXTRAS)
 
 system-deps:
 	@sh tools/system_deps.sh

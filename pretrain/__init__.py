@@ -1,9 +1,14 @@
 """Universally slimmable self-supervised pretraining (US3L, CVPR 2023)."""
 
-from pretrain.backbones import create_backbone, list_backbones
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from pretrain.errors import UncalibratedWidthError, UserError
-from pretrain.universal import UniversalNetwork, load_universal
 from pretrain.version import __version__
+
+if TYPE_CHECKING:
+    from pretrain.backbones import create_backbone, list_backbones
+    from pretrain.universal import UniversalNetwork, load_universal
 
 __all__ = [
     "UncalibratedWidthError",
@@ -14,3 +19,16 @@ __all__ = [
     "list_backbones",
     "load_universal",
 ]
+# Imported when they are asked for: torch takes seconds, which a command line that only looks at jobs need not wait.
+HOMES = {
+    "UniversalNetwork": "pretrain.universal",
+    "create_backbone": "pretrain.backbones",
+    "list_backbones": "pretrain.backbones",
+    "load_universal": "pretrain.universal",
+}
+
+
+def __getattr__(name: str):
+    if name not in HOMES:
+        raise AttributeError(f"module 'pretrain' has no attribute '{name}'")
+    return getattr(import_module(HOMES[name]), name)

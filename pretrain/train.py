@@ -20,10 +20,12 @@ from pretrain.errors import NonFiniteLossError, UserError
 from pretrain.finish import write_universal
 from pretrain.metrics import MetricsLog
 from pretrain.monitor import CollapseWatch, NearestNeighbours
+from pretrain.ownership import owning
 from pretrain.reporting import Interval, progress, report
 from pretrain.trainer import Trainer
 
 
+@owning("work_dir")  # a second writer refuses to start
 def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) -> Path:
     """Run (or continue) a pretraining in ``work_dir`` and return the path of its universal checkpoint.
 

@@ -15,7 +15,6 @@ imports it inside its tests and fixtures, so that collecting it works everywhere
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.util import find_spec
@@ -23,6 +22,8 @@ from pathlib import Path
 
 import pytest
 
+SLURM_PROGRAMS = ("sbatch", "slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd")
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 DATA_SETS = ("cifar10_jpeg.tar.xz", "coco_mini", "imagenet_mini", "voc_mini")
 
 
@@ -53,14 +54,14 @@ def lacks_modules(*modules: str) -> Callable[[], str | None]:
 
 
 def lacks_slurm() -> str | None:
-    """A SLURM whose controller answers."""
-    if not (shutil.which("sbatch") and shutil.which("sinfo")):
-        return "no sbatch on PATH"
-    try:
-        answer = subprocess.run(["sinfo", "--noheader"], capture_output=True, text=True, timeout=10)
-    except subprocess.TimeoutExpired:
-        return "sinfo does not answer within 10 s"
-    return None if answer.returncode == 0 else f"no SLURM running: {answer.stderr.strip()}"
+    """The programs of a SLURM cluster with accounting, which the tests start themselves (tests/slurm/cluster.sh)."""
+    missing = [name for name in SLURM_PROGRAMS if shutil.which(name, path=PATH) is None]
+    if not missing and find_spec("submitit") is None:
+        return "submitit not installed (the extra slurm)"
+    if missing:
+        return f"{', '.join(missing)} not installed (tests/slurm/cluster.sh install)"
+    conf = Path("/etc/slurm/slurm.conf")
+    return f"{conf} belongs to another cluster" if conf.exists() and not conf.is_symlink() else None
 
 
 def lacks_commands(*commands: str) -> Callable[[], str | None]:
@@ -87,6 +88,7 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "mmdet": lacks_modules("mmdet", "mmcv"),
     "timm": lacks_modules("timm"),
     "slurm": lacks_slurm,
+    "submitit": lacks_modules("submitit"),
     "root": lacks_root,
 }
 

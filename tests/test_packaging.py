@@ -13,7 +13,7 @@ import pytest
 from tests.requirements import requires
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS = {"pretrain", "transfer", "tests", "tools"}
+OURS = {"pretrain", "transfer", "slurm", "tests", "tools"}
 # Installed by tools/setup_environment.py, or tried and done without.
 BY_OTHER_MEANS = {"detectron2"}
 # Folders whose subject is an optional dependency, which an extra brings.
@@ -62,7 +62,7 @@ def undeclared(files: Iterable[Path], declared: set[str]) -> list[str]:
 
 # An import is traced to its distribution by what is installed.
 @requires("detection")
-@pytest.mark.parametrize("folder", ["pretrain", "transfer", "tools", "tests", "configs"])
+@pytest.mark.parametrize("folder", ["pretrain", "transfer", "slurm", "tools", "tests", "configs"])
 def test_every_import_is_declared(setup_cfg, folder):
     declared = names(setup_cfg["options"]["install_requires"])
     for extra in setup_cfg["options.extras_require"].values():

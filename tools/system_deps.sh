@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the Debian packages that the environment and the tests need, as root; those present are left alone.
-# Without mmdet that is only what makes a virtual environment, where Debian's python3 comes without it.
+# Without mmdet and slurm that is only what makes a virtual environment, where Debian's python3 comes without it.
 set -eu
 
 packages=""
@@ -13,6 +13,9 @@ case ",${US3L_REQUIRE:-}," in
 esac
 case ",${US3L_REQUIRE:-}," in
     *,chromium,*) packages="$packages chromium" ;;  # opens our page
+esac
+case ",${US3L_REQUIRE:-}," in
+    *,slurm,*) bash "$(dirname "$0")/../tests/slurm/cluster.sh" install ;;  # a cluster for its tests, none started
 esac
 
 missing=""

@@ -8,6 +8,7 @@ import torch
 
 from pretrain.cli import checked_device
 from pretrain.errors import NonFiniteLossError, UserError
+from pretrain.ownership import owning
 from pretrain.plain.cost import cost
 from transfer.convert import convert
 from transfer.convert.detectron2 import check_sayable
@@ -106,6 +107,7 @@ def join_group(member: Member, device: str) -> None:
     comm.synchronize()
 
 
+@owning("job.folder")  # a second writer refuses to start
 def launch(job: Job) -> None:
     """Run the job: in this process if it is alone or the others exist already, else in ``num_gpus`` new ones."""
     from detectron2.engine import launch as detectron2_launch

@@ -1,0 +1,11 @@
+"""Figure 3: Pascal VOC with Faster R-CNN R-50 FPN: random weights, BYOL for each width, US3L once, both of Table 4."""
+
+pretrain = dict(
+    us3l=dict(config="configs/pretrain/table4/resnet50_us3l.py"),
+    byol=dict(config="configs/pretrain/table4/resnet50_byol.py", widths=[1.0, 0.75, 0.5, 0.25]),
+)
+transfer = [
+    dict(of="*", target="voc", frameworks=["detectron2"]),
+    dict(of="us3l", target="voc", frameworks=["detectron2"], inits=["random"]),
+]
+tables = [dict(table="figure3", plot=True)]

@@ -1,0 +1,242 @@
+"""Grids as people write them (``configs/grids/*.py``) and the graphs that they stand for.
+
+pretrain = dict(
+    us3l=dict(config="configs/pretrain/table2/us3l_resnet18_cifar10.py"),
+    ablation=dict(config="configs/pretrain/table7/*.py"),            # one pretraining for each: case1, case2, …
+    seed=dict(config="configs/pretrain/table2/seed.py", teacher="byol"),
+)
+transfer = [dict(of=["us3l", "case*"], target="cifar10", widths=[1.0, 0.5], seeds=[0, 1])]
+tables = [dict(table="2")]
+include = ["table4.py"]                                                # everything that another grid has
+"""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pretrain.config import PretrainConfig, load_config
+from pretrain.errors import UserError, nearest
+from slurm import estimate
+from slurm.graph import Graph, Node, file_hash
+from slurm.gridfile import Pretraining, Table, Transfer, read_grid
+
+ROOT = Path(__file__).resolve().parents[1]
+FRAMEWORKS = ("detectron2", "mmdet")
+DETECTION = ("coco", "voc")
+
+
+def load_graph(path: Path, gpus: int) -> Graph:
+    """The graph of a grid file. gpus: of a node of the cluster, for rows that ask for no number.
+
+    Errors: UserError for a missing file, an unknown key or name, or a cycle.
+    """
+    return Graph(nodes_of(path, gpus))
+
+
+def nodes_of(path: Path, gpus: int, within: tuple[Path, ...] = ()) -> list[Node]:
+    """Nodes of a grid and of those that it includes."""
+    path = Path(path)
+    if path.resolve() in within:
+        cycle = " includes ".join(p.name for p in (*within[within.index(path.resolve()) :], path))
+        raise UserError(f"the grid has a cycle: {cycle}")
+    grid, nodes = read_grid(path), {}
+    for other in grid.include:
+        nodes |= {node.name: node for node in nodes_of(path.parent / other, gpus, (*within, path.resolve()))}
+    builder = Builder(path, gpus)
+    for name, row in grid.pretrain.items():
+        builder.pretrain(name, row)
+    for row in grid.transfer:
+        builder.transfer(row)
+    for row in grid.tables:
+        builder.table(row)
+    return [*{**nodes, **builder.nodes}.values()]
+
+
+class Builder:
+    """Collects the nodes of one grid file; names are made unique by the file's own."""
+
+    def __init__(self, path: Path, gpus: int):
+        self.path, self.label, self.gpus = path, path.stem, gpus
+        self.nodes: dict[str, Node] = {}
+        self.pretrained: dict[str, tuple[str, PretrainConfig]] = {}  # name in the grid -> node and its config
+        self.transfers: list[str] = []
+
+    def add(self, node: Node) -> str:
+        if node.name in self.nodes and self.nodes[node.name] != node:
+            raise UserError(f"{self.path}: two different jobs are called '{node.name}'")
+        self.nodes[node.name] = node
+        return node.name
+
+    def pretrain(self, name: str, row: Pretraining) -> None:
+        """A node for each config that ``row.config`` matches."""
+        paths = sorted(ROOT.glob(row.config), key=natural) if not Path(row.config).is_absolute() else [Path(row.config)]
+        if not paths:
+            known = [str(p.relative_to(ROOT)) for p in ROOT.glob("configs/pretrain/**/*.py") if "_base_" not in p.parts]
+            raise UserError(f"{self.path}: {name}: no such config: {row.config}{nearest(row.config, known)}")
+        several = any(c in row.config for c in "*?[")
+        for path in paths:
+            key = path.stem if several else name
+            rows = {f"{key}-w{w:g}": individual(row, w) for w in row.widths} if row.widths else {key: row}
+            for key, one in rows.items():
+                if key in self.pretrained:
+                    raise UserError(f"{self.path}: two pretrainings are called '{key}'")
+                node, config = pretrain_node(f"{self.label}/{key}", path, one, self.gpus, self.label)
+                self.pretrained[key] = (self.add(node), config)
+
+    def transfer(self, row: Transfer) -> None:
+        """A node for each pretraining x width x seed x init x framework."""
+        for key in self.matching(row.of):
+            parent, config = self.pretrained[key]
+            low, high = config.width_range
+            widths = [width for width in row.widths if low <= width <= high]
+            if not widths:
+                raise UserError(f"{self.path}: no width of {row.widths} is in the range {low:g} to {high:g} of '{key}'")
+            for framework in frameworks(row):
+                after = ()
+                if row.convert if row.convert is not None else bool(framework):
+                    after = (self.convert(key, framework or "torchvision", widths),)
+                for init in row.inits:
+                    for width in widths:
+                        for seed in row.seeds:
+                            what = Evaluation(row, framework, init, width, seed)
+                            node = transfer_node(f"{self.label}/{key}", parent, config, what, self.gpus)
+                            self.transfers.append(self.add(dataclasses.replace(node, after=after)))
+
+    def convert(self, key: str, framework: str, widths: list[float]) -> str:
+        """The node that cuts plain backbones out of a universal checkpoint."""
+        parent, config = self.pretrained[key]
+        texts = [f"{width:g}" for width in widths]
+        arguments = (f"{{{parent}}}/universal.safetensors", "--widths", *texts, "--to", framework)
+        size = estimate.backbone_cost(config.backbone, config.data.image_size)[1] * 4 * sum(w**2 for w in widths)
+        return self.add(
+            Node(
+                name=f"{self.label}/{key}/{framework}-{'-'.join(texts)}", kind="convert",
+                settings={"arguments": arguments}, parents=(parent,), disk=size,
+                command=("tools/convert.py", *arguments, "--output", "{output}"),
+            )
+        )  # fmt: skip
+
+    def table(self, row: Table) -> None:
+        """The node that lays the results of all transfers out as a table of the paper."""
+        if not self.transfers:
+            raise UserError(f"{self.path}: table {row.table} has no transfer to show")
+        title = f"table{row.table}" if row.table.isdigit() else row.table
+        for form in row.formats:
+            options = ["--table", row.table, "--format", form]
+            options += ["--paper"] * row.paper + ["--plot"] * row.plot
+            self.add(
+                Node(
+                    name=f"{self.label}/{title}-{form}", kind="tables", settings={"arguments": options},
+                    parents=tuple(dict.fromkeys(self.transfers)), disk=1e6,
+                    collect=tuple(dict.fromkeys(self.transfers)),
+                    command=("tools/tables.py", "{output}/results", *options, "--output", "{output}"),
+                )
+            )  # fmt: skip
+
+    def matching(self, patterns: tuple[str, ...] | str) -> list[str]:
+        """Names of pretrainings that patterns match; UserError for a pattern that matches none."""
+        found: dict[str, None] = {}
+        for pattern in [patterns] if isinstance(patterns, str) else patterns:
+            names = [name for name in self.pretrained if fnmatchcase(name, pattern)]
+            if not names:
+                raise UserError(f"{self.path}: no pretraining is called '{pattern}'{nearest(pattern, self.pretrained)}")
+            found |= dict.fromkeys(names)
+        return list(found)
+
+
+@cache
+def read_config(path: Path, overrides: tuple[str, ...]) -> PretrainConfig:
+    """``load_config``, once for what many tables have in common."""
+    return load_config(path, list(overrides))
+
+
+def individual(row: Pretraining, width: float) -> Pretraining:
+    """The training of one width by itself."""
+    return dataclasses.replace(row, widths=(), overrides=(*row.overrides, f"width_range=({width:g},{width:g})"))
+
+
+def pretrain_node(
+    name: str, path: Path, row: Pretraining, gpus: int, label: str | None = None
+) -> tuple[Node, PretrainConfig]:
+    """The node of one pretraining, and its config. gpus: of a cluster's node. label: of the grid, for the teacher."""
+    parents, teacher, stand_in = (), [], []
+    if row.teacher is not None:
+        parents = (f"{label}/{row.teacher}",)
+        teacher, stand_in = (
+            [f"{row.teacher_key}={{{parents[0]}}}/universal.safetensors"],
+            [f"{row.teacher_key}=teacher"],
+        )
+    config = read_config(path, (*row.overrides, *stand_in))  # the same hash wherever the teacher lies
+    gpus = row.gpus if row.gpus is not None else fitting(gpus, row.nodes, config)
+    tasks = gpus or row.tasks
+    flops, size = estimate.pretraining(config)
+    settings: dict[str, Any] = {"config": config.hash}
+    if config.training.chunks is None:  # one for each process
+        settings["processes"] = row.nodes * tasks
+    node = Node(
+        name=name, kind="pretrain", settings=settings, parents=parents, nodes=row.nodes, gpus=gpus, tasks=tasks,
+        command=("tools/pretrain.py", str(path), *row.overrides, *teacher, "--work-dir", "{output}", "--resume"),
+        flops=flops, disk=size, hours=row.hours, facts={"data": config.data.name},
+    )  # fmt: skip
+    return node, config
+
+
+def fitting(gpus: int, nodes: int, config: PretrainConfig) -> int:
+    """The largest number of GPUs a node, up to ``gpus``, among which the config's chunks can be dealt out."""
+    chunks = config.training.chunks
+    return next((g for g in range(gpus, 0, -1) if chunks is None or chunks % (g * nodes) == 0), 0)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One choice of each of a transfer's lists."""
+
+    row: Transfer
+    framework: str
+    init: str
+    width: float
+    seed: int
+
+
+def transfer_node(base: str, parent: str | None, config: PretrainConfig, what: Evaluation, gpus: int) -> Node:
+    """The node of one evaluation of one width. base: the first part of its name. parent: the pretraining's node; None
+    for a checkpoint that the command is given later. gpus: of a cluster's node."""
+    row = what.row
+    arguments = [row.target, "--width", f"{what.width:g}", "--seed", str(what.seed)]
+    arguments += ["--init", what.init] if what.init != "pretrained" else []
+    arguments += ["--framework", what.framework] if what.framework else []
+    arguments += row.arguments
+    named = [ROOT / part for part in row.arguments if part.endswith(".py")]
+    recipes = sorted(
+        (ROOT / "configs/transfer").glob(f"*_{row.target}.py")
+    )  # which of them is the framework's own choice
+    files = {path.name: file_hash(path) for path in (*named, *recipes) if path.is_file()}
+    cost = estimate.detection if what.framework else estimate.recognition
+    flops, size = cost(row.target, config, what.width, arguments)
+    words = [row.target, *filter(None, [what.framework]), *(["random"] if what.init == "random" else [])]
+    words += [f"w{what.width:g}", f"s{what.seed}", re.sub(r"[^\w.=]+", "_", "_".join(row.arguments)).strip("_")[:40]]
+    gpus = row.gpus if row.gpus is not None else gpus if what.framework else min(1, gpus)
+    checkpoint = () if parent is None else ("--checkpoint", f"{{{parent}}}/universal.safetensors")
+    return Node(
+        name=f"{base}/{'-'.join(filter(None, words))}", kind="transfer", hours=row.hours, gpus=gpus,
+        settings={"arguments": arguments, "files": files}, parents=() if parent is None else (parent,),
+        command=("tools/transfer.py", *arguments, *checkpoint, "--output", "{output}"),
+        flops=flops, disk=size, facts={"data": row.target, "framework": what.framework},
+    )  # fmt: skip
+
+
+def frameworks(row: Transfer) -> tuple[str, ...]:
+    """Detection frameworks of a transfer; an empty one for recognition."""
+    for framework in row.frameworks:
+        if framework not in FRAMEWORKS:
+            raise UserError(f"unknown framework '{framework}'{nearest(framework, FRAMEWORKS)}")
+    return row.frameworks or (("detectron2",) if row.target in DETECTION else ("",))
+
+
+def natural(path: Path | str) -> list:
+    """Sort key in which case2 comes before case10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))]

@@ -1,0 +1,148 @@
+"""A grid's folder: ``grid.json`` with every job's command and place, and what has become of each.
+
+Results lie in folders of their own, which grids share; each holds ``job.json`` (who computes it), ``done.json`` or
+``failed.json``, and ``attempts.jsonl``.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pretrain.errors import UserError
+from pretrain.ownership import owner_lives
+from slurm.attempts import events
+from slurm.cluster import State, states
+from slurm.graph import Graph, resolve
+from slurm.jobs import DONE, FAILED, write_json
+
+FILE_NAME = "grid.json"
+JOB = "job.json"
+WAITING = ("pending", "configuring", "requeued")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One node of a grid, placed: its command, its folder, and the names of those that it needs."""
+
+    name: str
+    kind: str
+    hash: str
+    folder: str
+    command: tuple[str, ...]
+    needs: tuple[str, ...]
+    collect: tuple[str, ...]
+    nodes: int
+    gpus: int
+    tasks: int
+    flops: float
+    hours: float | None
+    disk: float
+    facts: dict = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        return Path(self.folder)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What has become of an entry. name: ``done``, ``failed``, ``dead`` (it ran, and is gone without a word),
+    ``missing``, or SLURM's state in small letters. reason: why it failed or waits."""
+
+    name: str
+    job: str = ""
+    nodes: str = ""
+    reason: str = ""
+    active: bool = False
+
+
+def place(graph: Graph, store: Path, folders: dict[str, Path] | None = None) -> list[Entry]:
+    """The graph's nodes as entries, their results below ``store``, or where ``folders`` says."""
+    folders = {name: (folders or {}).get(name, graph.folder(name, store)).absolute() for name in graph.hashes}
+    return [
+        Entry(
+            name=name, kind=node.kind, hash=graph.hashes[name], folder=str(folders[name]),
+            needs=tuple(graph.needs(name)),
+            command=tuple(resolve(node.command, folders[name], folders)),
+            collect=tuple(dict.fromkeys(str(folders[other]) for other in node.collect)),
+            nodes=node.nodes, gpus=node.gpus, tasks=node.tasks, flops=node.flops, hours=node.hours, disk=node.disk,
+            facts=node.facts,
+        )
+        for name, node in graph.nodes.items()
+    ]  # fmt: skip
+
+
+def write_grid(folder: Path, entries: list[Entry], options: dict) -> None:
+    """Write ``grid.json``. options: how it was launched, for ``retry``."""
+    write_json(folder / FILE_NAME, {"options": options, "entries": [asdict(entry) for entry in entries]})
+
+
+def read_grid(folder: Path) -> tuple[list[Entry], dict]:
+    """Entries and options of a grid's folder. UserError if it is none."""
+    path = Path(folder) / FILE_NAME if Path(folder).is_dir() else Path(folder)
+    try:
+        values = json.loads(path.read_text())
+        lists = ("command", "needs", "collect")
+        entries = [Entry(**{**e, **{key: tuple(e[key]) for key in lists}}) for e in values["entries"]]
+        return entries, values["options"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder} is no folder that tools/launch.py made: it holds no {FILE_NAME}") from None
+
+
+def read_json(path: Path) -> dict:
+    """The file's values; none if it is not there or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def job_of(entry: Entry) -> dict:
+    """Who computes the entry: ``job``, ``title`` (SLURM's name of it), ``executor``, …; empty if nobody."""
+    record = read_json(entry.path / JOB)
+    return record if record.get("hash") == entry.hash else {}
+
+
+def standings(entries: Iterable[Entry]) -> dict[str, Standing]:
+    """What has become of every entry: squeue is asked first, then sacct, then what is on disk."""
+    entries = list(entries)
+    jobs = {entry.name: job_of(entry) for entry in entries}
+    asked = {job["job"]: job["title"] for job in jobs.values() if job.get("executor") == "slurm"}
+    known = states(asked)
+    return {entry.name: standing(entry, jobs[entry.name], known.get(jobs[entry.name].get("job"))) for entry in entries}
+
+
+def standing(entry: Entry, job: dict, state: State | None) -> Standing:
+    """The entry's standing by its job's ``state`` (None if SLURM knows nothing of it) and by its folder."""
+    number = job.get("job", "")
+    if state is not None and state.is_active:
+        return Standing(state.name.lower(), number, state.nodes, state.reason, active=True)
+    if read_json(entry.path / DONE).get("hash") == entry.hash:
+        return Standing("done", number, state.nodes if state else "")
+    if not job:
+        return Standing("missing")
+    failed = read_json(entry.path / FAILED)
+    if failed:
+        return Standing("failed", number, state.nodes if state else "", failed.get("message", ""))
+    if state is not None:
+        why = "what it needs has failed" if state.reason == "DependencyNeverSatisfied" else state.reason
+        name = {"COMPLETED": "failed", "CANCELLED": "cancelled"}.get(state.name, state.name.lower())
+        return Standing(name, number, state.nodes, "it ended without a result" if state.name == "COMPLETED" else why)
+    log = events(entry.path)
+    if owner_lives(entry.path) or (job["executor"] == "local" and local_lives(job)):
+        return Standing("running", number, log[-1].get("host", "") if log else "", active=True)
+    started = [event for event in log if event["event"] == "started" and event["time"] >= job["time"]]
+    if started or job["executor"] == "local":
+        return Standing("dead", number, started[-1].get("host", "") if started else "", "it ended without a word")
+    return Standing("lost", number, "", "SLURM does not know the job, and it left no trace")
+
+
+def local_lives(job: dict) -> bool:
+    """Whether a job's process is alive on this machine."""
+    import socket
+
+    from pretrain.ownership import process_start
+
+    started = process_start(int(job["job"]))
+    return job.get("host") == socket.gethostname() and started is not None and started == job.get("started")

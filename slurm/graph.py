@@ -1,0 +1,144 @@
+"""A grid as a graph of nodes: what each runs, what it needs, and the hash that names its result."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from pretrain.errors import UserError, nearest
+
+OWN = "output"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One job. ``name`` is unique in its graph and may differ between graphs that share the node.
+
+    settings: plain values that determine the result, beside those of the parents (names of nodes).
+    after: nodes that must have succeeded before, without a say in the result.
+    command: a tool of the repository and its arguments; ``{output}`` stands for the node's own folder, ``{NAME}`` for
+    that of the parent NAME. collect: parents whose result.json files are copied to ``{output}/results`` first.
+    nodes, gpus, tasks: machines of the job, GPUs and processes (tasks) of each. flops: of the whole job. hours: in
+    place of an estimate from them. disk: bytes that it leaves. facts: for people and for what the machine must be told.
+    """
+
+    name: str
+    kind: Literal["pretrain", "convert", "transfer", "tables"]
+    settings: dict
+    command: tuple[str, ...]
+    parents: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    collect: tuple[str, ...] = ()
+    nodes: int = 1
+    gpus: int = 0
+    tasks: int = 1
+    flops: float = 0.0
+    hours: float | None = None
+    disk: float = 0.0
+    facts: dict = field(default_factory=dict)
+
+
+class Graph:
+    """Nodes in an order in which parents come first; of nodes with one result, that grids name differently, the first.
+
+    UserError for an unknown parent or a cycle.
+    """
+
+    def __init__(self, nodes: Iterable[Node]):
+        named: dict[str, Node] = {}
+        for node in nodes:
+            if node.name in named and named[node.name] != node:
+                raise UserError(f"two different nodes are called '{node.name}'")
+            named[node.name] = node
+        self.nodes: dict[str, Node] = {}
+        self.hashes: dict[str, str] = {}
+        self._first: dict[str, str] = {}  # hash -> the name under which the graph keeps the node
+        for name in in_order(named):
+            node = named[name]
+            self.hashes[name] = node_hash(node, {parent: self.hashes[parent] for parent in node.parents})
+            if self._first.setdefault(self.hashes[name], name) == name:
+                self.nodes[name] = node
+
+    def needs(self, name: str) -> list[str]:
+        """The nodes that must have succeeded before this one."""
+        node = self.nodes[name]
+        return list(dict.fromkeys(self._first[self.hashes[parent]] for parent in (*node.parents, *node.after)))
+
+    def folder(self, name: str, store: Path) -> Path:
+        """Where the node's result lies: below ``store``, a readable name and its hash.
+
+        A grid that has the node under another name finds it by the hash.
+        """
+        short = self.hashes[name][:12]
+        return min(store.glob(f"*-{short}"), default=store / f"{name.replace('/', '_')}-{short}")
+
+    def descendants(self, names: Iterable[str]) -> set[str]:
+        """``names`` and every node that needs one of them."""
+        found = set(names)
+        for name in self.nodes:
+            if found & set(self.needs(name)):
+                found.add(name)
+        return found
+
+
+def in_order(nodes: dict[str, Node]) -> list[str]:
+    """Names, parents first and otherwise as given. UserError names the nodes of a cycle."""
+    done: list[str] = []
+    seen: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in seen:
+            return
+        if name in path:
+            cycle = (*path[path.index(name) :], name)
+            raise UserError(f"the grid has a cycle: {' needs '.join(cycle)}")
+        if name not in nodes:
+            raise UserError(f"'{path[-1]}' needs '{name}', which the grid does not have")
+        for parent in (*nodes[name].parents, *nodes[name].after):
+            visit(parent, (*path, name))
+        seen.add(name)
+        done.append(name)
+
+    for name in nodes:
+        visit(name, ())
+    return done
+
+
+def node_hash(node: Node, parents: dict[str, str]) -> str:
+    """SHA-256 of what determines the node's result: its kind, its settings and its parents', not its name."""
+    # a parent's name in a setting stands for its result
+    settings = re.sub(r"\{([^{}\"]+)\}", lambda m: parents.get(m[1], m[0]), json.dumps(node.settings, sort_keys=True))
+    text = json.dumps([node.kind, settings, sorted(parents.values())])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def resolve(command: Iterable[str], own: Path, parents: dict[str, Path]) -> list[str]:
+    """``command`` with folders in place of ``{output}`` and ``{NAME}``; other braces stay."""
+    folders = {**parents, OWN: own}
+    return [re.sub(r"\{([^{}]+)\}", lambda m: str(folders.get(m[1], m[0])), part) for part in command]
+
+
+def file_hash(path: Path, seen: frozenset[Path] = frozenset()) -> str:
+    """SHA-256 of a config and of the configs that it names (``"other.py"``), wherever they lie."""
+    text = path.read_text()
+    parts = [text]
+    for name in re.findall(r"[\"']([\w./-]+\.py)[\"']", text):
+        other = (path.parent / name).resolve()
+        if other.is_file() and other not in seen and other != path.resolve():
+            parts.append(file_hash(other, seen | {path.resolve()}))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def expand(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """Of ``names`` those that equal a pattern, match it, or lie below it; UserError for a pattern without any."""
+    names, found = list(names), []
+    for pattern in patterns:
+        hits = [n for n in names if fnmatchcase(n, pattern) or n.startswith(f"{pattern}/") or n.endswith(f"/{pattern}")]
+        if not hits:
+            raise UserError(f"no job is called '{pattern}'{nearest(pattern, names)}")
+        found += [hit for hit in hits if hit not in found]
+    return found

@@ -1,0 +1,163 @@
+"""What a job runs: the callable that submitit starts in every task, on a cluster and on this machine."""
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from pretrain.errors import NonFiniteLossError, UserError
+from slurm.attempts import FAILED, fail, note
+
+ROOT = Path(__file__).resolve().parents[1]
+DONE = "done.json"
+PORTS = (20_000, 32_000)  # below the range from which connections get theirs
+
+
+class CommandFailed(RuntimeError):
+    """A command ended with an error that would only repeat itself; the message is its last line."""
+
+
+@dataclass
+class Job:
+    """One node of a grid. command: a tool and its arguments, resolved. folder: of the node's result.
+
+    collect: folders whose result.json files are copied to ``folder/results`` first. hash: of the node.
+    ``folder/done.json`` says that it succeeded, ``folder/failed.json`` why it failed for good.
+    """
+
+    kind: str
+    command: list[str]
+    folder: Path
+    hash: str
+    collect: tuple[Path, ...] = ()
+    device: str = "cpu"
+
+    def __call__(self) -> str:
+        """Run it in this task; the folder. Errors: whatever stopped it."""
+        started, rank = time.time(), task()[0]
+        if rank == 0:
+            (self.folder / DONE).unlink(missing_ok=True)
+        try:
+            if self.kind == "pretrain":
+                self.pretrain()
+            else:
+                self.run()
+        except Exception as error:
+            if final(error):
+                self.explain(error)
+            raise
+        if rank == 0:
+            record = {"hash": self.hash, "seconds": round(time.time() - started, 1), "host": socket.gethostname()}
+            write_json(self.folder / DONE, {**record, "time": time.time(), "job": job_id()})
+        return str(self.folder)
+
+    def checkpoint(self, *args, **kwargs):
+        """submitit calls it when the job is told of its time limit or preemption: the same job once more. The work
+        itself is in the newest checkpoint that the training wrote."""
+        from submitit.helpers import DelayedSubmission
+
+        note(self.folder, "requeued", job=job_id())
+        return DelayedSubmission(self, *args, **kwargs)
+
+    def pretrain(self) -> None:
+        """This task's part of a pretraining, continued from its newest valid checkpoint."""
+        from pretrain.config import load_config
+        from pretrain.train import pretrain
+
+        join()
+        end = self.command.index("--work-dir")
+        config = load_config(self.command[1], self.command[2:end])
+        path = pretrain(config, self.folder, resume=True, device=self.device)
+        print(f"universal checkpoint: {path}", flush=True)
+
+    def run(self) -> None:
+        """A tool as a process of its own; CommandFailed with its last line if it says why it failed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.collect:
+            collect(self.collect, self.folder / "results")
+        tool, *arguments = self.command
+        command = [sys.executable, str(ROOT / tool), *arguments]
+        print("$", *command, flush=True)
+        lines: deque[str] = deque(maxlen=5)
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+            try:
+                for line in process.stderr:
+                    sys.stderr.write(line)
+                    lines.append(line.strip())
+            except BaseException:  # this task is being requeued
+                process.kill()
+                raise
+        if process.returncode < 0 or process.returncode >= 128:
+            sys.exit(128 - process.returncode if process.returncode < 0 else process.returncode)  # killed: may go again
+        if process.returncode:
+            said = next((line for line in reversed(lines) if line), "no word")
+            raise CommandFailed(f"{tool} ended with code {process.returncode}: {said.removeprefix('error: ')}")
+
+    def explain(self, error: Exception) -> None:
+        text = str(error) if isinstance(error, (UserError, NonFiniteLossError, CommandFailed)) else repr(error)
+        print(f"error: {text}", file=sys.stderr, flush=True)
+        fail(self.folder, text, job=job_id(), rank=task()[0], traceback=traceback.format_exc())
+
+
+def final(error: Exception) -> bool:
+    """Whether an error would repeat itself. A task of several whose peer is lost sees only some RuntimeError or OSError
+    of the connection, so in their company these are no proof."""
+    if isinstance(error, (UserError, NonFiniteLossError, CommandFailed)) or task()[1] == 1:
+        return True
+    return not isinstance(error, (RuntimeError, OSError))
+
+
+def task() -> tuple[int, int]:
+    """(rank, number) of this job's tasks."""
+    from submitit import JobEnvironment
+
+    environment = JobEnvironment()
+    return environment.global_rank, environment.num_tasks
+
+
+def job_id() -> str:
+    from submitit import JobEnvironment
+
+    return JobEnvironment().job_id
+
+
+def join() -> None:
+    """Export the rendezvous of this job's tasks for torch.distributed, which then is joined by pretraining itself."""
+    from submitit.helpers import TorchDistributedEnvironment
+
+    # another port after each restart: the former incarnation's may still be taken
+    turn = f"{job_id()}-{os.environ.get('SLURM_RESTART_COUNT', 0)}"
+    os.environ["MASTER_PORT"] = str(random.Random(turn).randint(*PORTS))
+    TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    if os.environ.get("SUBMITIT_EXECUTOR") == "local":
+        os.environ["MASTER_ADDR"] = "127.0.0.1"  # this machine's name may not resolve
+
+
+def collect(folders: tuple[Path, ...], target: Path) -> None:
+    """Copy every result.json below ``folders`` to ``target``, keeping their times, by which tables order them."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for folder in folders:
+        for path in folder.rglob("result.json"):
+            copy = target / folder.name / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Write a file that no reader sees half of."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(partial, path)
+
+
+__all__ = ["DONE", "FAILED", "CommandFailed", "Job", "write_json"]

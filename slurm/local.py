@@ -1,0 +1,82 @@
+"""``--cluster local``: the same jobs on this machine, started here as soon as what they need is done."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pretrain.ownership import process_start
+from slurm.attempts import FAILED, crashes, fail, note
+from slurm.folder import Entry, Standing, read_json
+from slurm.jobs import DONE
+from slurm.presets import Preset
+from slurm.submit import ROOT, job_for, new_submission, prepare, record
+
+
+def run_here(
+    chosen: list[Entry],
+    standings: dict[str, Standing],
+    preset: Preset,
+    folder: Path,
+    relaunch: str,
+    say: Callable[[str], None] = print,
+) -> list[str]:
+    """Run ``chosen``, at most ``preset.array_parallelism`` at once; the names of those that did not succeed.
+
+    ``--nodes N`` becomes N times as many processes. What needs a failed entry is left out.
+    """  # fmt: skip
+    left, running, failed = list(chosen), {}, []
+    open_names = {entry.name for entry in chosen} | {name for name, found in standings.items() if found.active}
+    try:
+        while left or running:
+            for entry in [entry for entry in left if set(entry.needs) & set(failed)]:
+                say(f"{entry.name}: left out, as what it needs has failed")
+                failed.append(entry.name)
+                left.remove(entry)
+            ready = [entry for entry in left if not set(entry.needs) & open_names]
+            for entry in ready[: preset.array_parallelism - len(running)]:
+                prepare(entry)
+                left.remove(entry)
+                running[entry.name] = (entry, start(entry, preset, folder, relaunch))
+                say(f"{entry.name}: started, log: {running[entry.name][1].paths.stdout}")
+            for name, (entry, job) in list(running.items()):
+                if not job.done(force_check=True):
+                    continue
+                del running[name]
+                if read_json(entry.path / DONE).get("hash") == entry.hash:
+                    say(f"{name}: done")
+                    open_names.discard(name)
+                elif not (entry.path / FAILED).exists() and crashes(entry.path) <= preset.max_retries:
+                    say(f"{name}: killed; starting again")
+                    running[name] = (entry, start(entry, preset, folder, relaunch))
+                else:
+                    fail(entry.path, "a process was killed or crashed", job=job.job_id)
+                    say(f"{name}: failed: {read_json(entry.path / FAILED)['message']}")
+                    failed.append(name)
+            time.sleep(0.2)
+    finally:
+        for _, job in running.values():
+            job.cancel()
+    return failed
+
+
+def start(entry: Entry, preset: Preset, folder: Path, relaunch: str):
+    """submitit's LocalJob of the entry."""
+    import submitit
+
+    submission = new_submission(folder)
+    executor = submitit.LocalExecutor(submission, max_num_timeout=preset.max_timeouts)
+    executor.update_parameters(
+        timeout_min=preset.time, tasks_per_node=entry.nodes * entry.tasks, gpus_per_node=entry.gpus,
+        signal_delay_s=preset.signal_delay,
+    )  # fmt: skip
+    variables = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    if preset.cpus_per_task:
+        variables["OMP_NUM_THREADS"] = str(preset.cpus_per_task)
+    variables |= {key: str(value) for key, value in preset.environment.items()}
+    with submitit.helpers.clean_env(), submitit.helpers.environment_variables(**variables):
+        job = executor.submit(job_for(entry, preset))
+    note(entry.path, "started", job=job.job_id, host=os.uname().nodename)
+    host = {"host": os.uname().nodename, "started": process_start(int(job.job_id))}
+    record(entry, job.job_id, submission, "local", relaunch, **host)
+    return job

@@ -1,0 +1,125 @@
+"""``status``, ``logs``, ``cancel`` and ``retry`` of a grid's folder."""
+
+import argparse
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+
+from pretrain.errors import UserError
+from slurm.folder import Entry, job_of, local_lives, read_grid, standings
+from slurm.graph import expand
+from slurm.launch import carry_out
+from slurm.presets import Preset
+from slurm.settings import read
+from slurm.status import log_files, status_table, watch_header
+from slurm.submit import only_one, to_submit
+
+
+def status(arguments: argparse.Namespace) -> None:
+    """Print the table, with ``--watch`` until no job is active."""
+    entries, _ = read_grid(arguments.folder)
+    entries = chosen_entries(entries, arguments.names)
+    if not arguments.watch:
+        console = Console()
+        console.width = console.width if console.is_terminal else 10_000  # a file or a pipe wraps nothing
+        console.print(Group(status_table(entries), watch_header(standings(entries))))
+        return
+    with Live(console=Console(), auto_refresh=False) as live:
+        while True:
+            found = standings(entries)
+            live.update(Group(status_table(entries), watch_header(found)), refresh=True)
+            if not any(standing.active for standing in found.values()):
+                return
+            time.sleep(arguments.interval)
+
+
+def logs(arguments: argparse.Namespace) -> None:
+    """Print the ends of the logs of the jobs that ``names`` name, or of all that failed or run."""
+    entries, _ = read_grid(arguments.folder)
+    found = standings(entries)
+    if arguments.names:
+        entries = chosen_entries(entries, arguments.names)
+    elif len(entries) > 1:
+        entries = [e for e in entries if found[e.name].name not in ("done", "missing", "pending")]
+    files = [path for entry in entries for path in log_files(entry) if path.stat().st_size]
+    if not files:
+        raise UserError(f"no job of {arguments.folder} has printed anything yet, or failed; name one to see its log")
+    for path in files:
+        print(f"==> {path}")
+        if not arguments.dry_run:
+            print("\n".join(path.read_text(errors="replace").splitlines()[-arguments.lines :]), flush=True)
+    if arguments.follow and not arguments.dry_run:
+        follow(files[0], entries[0])
+
+
+def follow(path: Path, entry: Entry) -> None:
+    """Print what is added to a file until its job has ended."""
+    with open(path, errors="replace") as file:
+        file.seek(0, os.SEEK_END)
+        while True:
+            text = file.read()
+            if text:
+                print(text, end="", flush=True)
+            elif not standings([entry])[entry.name].active:
+                return
+            else:
+                time.sleep(2)
+
+
+def cancel(arguments: argparse.Namespace) -> None:
+    """End the active jobs."""
+    entries, _ = read_grid(arguments.folder)
+    entries = chosen_entries(entries, arguments.names)
+    found = standings(entries)
+    active = [entry for entry in entries if found[entry.name].active]
+    for entry in active:
+        print(f"{'would cancel' if arguments.dry_run else 'cancelling'} {entry.name}: job {found[entry.name].job}")
+    if arguments.dry_run or not active:
+        print(f"{len(active)} active jobs")
+        return
+    jobs = [job_of(entry) for entry in active]
+    numbers = [job["job"] for job in jobs if job["executor"] == "slurm"]
+    if numbers:
+        done = subprocess.run(["scancel", *numbers], capture_output=True, text=True)
+        if done.returncode:
+            raise UserError(f"scancel: {done.stderr.strip()}")
+    for job in jobs:
+        if job["executor"] == "local" and local_lives(job):
+            os.kill(int(job["job"]), signal.SIGINT)
+
+
+def retry(arguments: argparse.Namespace) -> None:
+    """Submit what failed, died or was cancelled once more, with everything that needs it."""
+    entries, options = read_grid(arguments.folder)
+    preset, found = read(Preset, options["preset"], str(arguments.folder)), standings(entries)
+    chosen = to_submit(entries, found)
+    if arguments.names:
+        names = {entry.name for entry in chosen_entries(entries, arguments.names)}
+        for entry in entries:  # in order: parents before children
+            if names & set(entry.needs):
+                names.add(entry.name)
+        chosen = [entry for entry in chosen if entry.name in names]
+        for entry in chosen:
+            for need in entry.needs:
+                if need not in names and found[need].name != "done" and not found[need].active:
+                    raise UserError(f"'{entry.name}' needs '{need}', which {found[need].name}; retry that too")
+    for entry in chosen:
+        print(f"{'would retry' if arguments.dry_run else 'retrying'} {entry.name} ({found[entry.name].name})")
+    if arguments.dry_run:
+        return
+    folder = Path(arguments.folder).absolute()
+    with only_one(folder):
+        carry_out(entries, chosen, preset, folder, options["relaunch"])
+
+
+def chosen_entries(entries: list[Entry], names: list[str]) -> list[Entry]:
+    """The entries that ``names`` name, all of them without any."""
+    if not names:
+        return entries
+    wanted = set(expand([entry.name for entry in entries], names))
+    return [entry for entry in entries if entry.name in wanted]

@@ -1,0 +1,149 @@
+"""``status``: a table of a grid's jobs with their progress and why they failed; ``logs`` of one."""
+
+import json
+import time
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from slurm.attempts import FAILED, LOG
+from slurm.folder import Entry, Standing, job_of, read_json, standings
+
+STYLES = {"done": "green", "running": "cyan", "failed": "red", "dead": "red", "missing": "dim", "pending": "yellow"}
+METRICS = ("loss", "total_loss", "top1", "box/AP")
+
+
+def status_table(entries: list[Entry]) -> Table:
+    """State, node, progress and trouble of every entry, as they are now."""
+    table = Table("job", "kind", "state", "id", "node", "progress", "ETA", "last metric", "why", box=None)
+    for entry, found in zip(entries, standings(entries).values(), strict=True):
+        done, eta, metric = progress(entry, found)
+        state = f"[{STYLES.get(found.name, 'red')}]{found.name}[/]"
+        why = "" if found.name in ("done", "running") else why_failed(entry, found)
+        row = (entry.name, entry.kind, state, found.job, found.nodes, done, eta, metric, escape(why))
+        table.add_row(*row)
+    return table
+
+
+def counts(found: dict[str, Standing]) -> str:
+    """``3 done, 1 running``."""
+    names = [standing.name for standing in found.values()]
+    return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names)) or "no jobs"
+
+
+def progress(entry: Entry, found: Standing) -> tuple[str, str, str]:
+    """(iteration of total, time left, last metric) of an entry, empty where nothing is known."""
+    if entry.kind == "pretrain":
+        lines, total = tail_json(entry.path / "metrics.jsonl"), total_iterations(entry.path)
+    else:
+        logs = sorted(entry.path.rglob("metrics.json"), key=lambda path: path.stat().st_mtime)
+        lines, total = tail_json(logs[-1]) if logs else [], detection_iterations(logs[-1].parent) if logs else None
+        results = [read_json(path) for path in sorted(entry.path.rglob("result.json")) if "results" not in path.parts]
+        if results:
+            return "", "", metric_text([results[-1].get("metrics", {})])
+    lines = [line for line in lines if "iteration" in line]
+    if not lines:
+        return "", "", ""
+    here = int(lines[-1]["iteration"])
+    text = f"{here}/{total}" if total else str(here)
+    left = time_left(lines, total) if total and found.name == "running" else None
+    return text, "" if left is None else clock(left), metric_text(lines)
+
+
+def time_left(lines: list[dict], total: int) -> float | None:
+    """Seconds to the end at the rate of the last lines."""
+    key = "seconds" if "seconds" in lines[-1] else "time"
+    if key == "time" and "time" in lines[-1]:  # detectron2 logs seconds an iteration
+        return (total - lines[-1]["iteration"]) * lines[-1]["time"]
+    steps = lines[-1]["iteration"] - lines[0]["iteration"]
+    if steps <= 0 or key not in lines[0]:
+        return None
+    return (total - lines[-1]["iteration"]) * (lines[-1][key] - lines[0][key]) / steps
+
+
+def metric_text(lines: list[dict]) -> str:
+    for name in METRICS:
+        for line in reversed(lines):
+            if isinstance(line.get(name), (int, float)):
+                return f"{name} {line[name]:.4g}"
+    return ""
+
+
+def total_iterations(folder: Path) -> int | None:
+    return read_json(folder / "config.json").get("training", {}).get("iterations")
+
+
+def detection_iterations(folder: Path) -> int | None:
+    """``max_iter`` of the recipe that detectron2 wrote beside its metrics."""
+    try:
+        lines = [line for line in (folder / "config.yaml").read_text().splitlines() if "max_iter:" in line]
+        return int(lines[0].split("max_iter:")[1].strip(" ,}").split(",")[0])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def tail_json(path: Path, size: int = 16_384) -> list[dict]:
+    """The last whole lines of a file of JSON lines."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - size))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return [line for line in found if isinstance(line, dict)]
+
+
+def why_failed(entry: Entry, found: Standing) -> str:
+    """Why an entry failed or waits: what it said itself, or the last lines of its stderr, and SLURM's reason."""
+    if found.active or found.name in ("missing", "lost"):
+        return found.reason
+    message = read_json(entry.path / FAILED).get("message")
+    if message and "killed" not in message and "crashed" not in message:
+        return message
+    lines = stderr_lines(entry)
+    said = " | ".join(lines[-2:]) if lines else ""
+    return "; ".join(part for part in (message or found.reason, said) if part)[:300]
+
+
+def stderr_lines(entry: Entry) -> list[str]:
+    """What the entry's first task wrote to stderr, without submitit's own lines."""
+    try:
+        text = Path(job_of(entry)["stderr"]).read_text(errors="replace")
+    except (KeyError, OSError):
+        return []
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith(("submitit ", "srun: Job step", "warnings.warn"))]
+
+
+def log_files(entry: Entry) -> list[Path]:
+    """stdout and stderr of the entry's tasks, rank 0 first."""
+    job = job_of(entry)
+    if not job:
+        return []
+    found = Path(job["submission"]).glob(f"{job['job']}_*_log.*")
+    return sorted(found, key=lambda path: (int(path.name.split("_")[-2]), path.suffix == ".err"))
+
+
+def clock(seconds: float) -> str:
+    """``1:02:03``."""
+    seconds = int(max(0, seconds))
+    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def attempts(entry: Entry) -> int:
+    """Starts of the entry so far."""
+    try:
+        return (entry.path / LOG).read_text().count('"started"')
+    except OSError:
+        return 0
+
+
+def watch_header(found: dict[str, Standing]) -> str:
+    return f"{time.strftime('%H:%M:%S')}  {counts(found)}"

@@ -1,0 +1,54 @@
+"""The graph of ``tools/launch.py transfer``: evaluations of one checkpoint that is there."""
+
+import argparse
+from pathlib import Path
+
+from pretrain.config import validate
+from pretrain.errors import UserError, nearest
+from slurm.definition import DETECTION, Evaluation, transfer_node
+from slurm.graph import Graph, Node
+from slurm.gridfile import Transfer
+from slurm.presets import Preset
+
+
+def check_target(target: str) -> None:
+    """UserError for a target that ``tools/transfer.py`` does not have."""
+    from transfer.detection import command as detection
+    from transfer.recognition import command as recognition
+
+    targets = {**recognition.TARGETS, **detection.TARGETS}
+    if target not in targets:
+        raise UserError(f"unknown target '{target}'{nearest(target, targets)}")
+
+
+def transfer_graph(arguments: argparse.Namespace, preset: Preset) -> tuple[Graph, Path]:
+    """The jobs of ``launch.py transfer`` and the checkpoint that they evaluate."""
+    from transfer.source import find_checkpoint, load_source
+
+    detection = arguments.target in DETECTION
+    if arguments.framework and not detection:
+        raise UserError(f"--framework is for detection ({', '.join(DETECTION)}), not for {arguments.target}")
+    checkpoint = find_checkpoint(arguments.checkpoint).absolute()
+    if arguments.seeds < 1:
+        raise UserError(f"--seeds {arguments.seeds}; expected a number from 1")
+    source = load_source(checkpoint)
+    source.check_widths(arguments.widths)  # said before a job waits a day for it
+    metadata = source.net.metadata
+    row = Transfer(of="", target=arguments.target, arguments=tuple(arguments.args))
+    framework = (arguments.framework or "detectron2") if detection else ""
+    config = validate({
+        "backbone": {**metadata["backbone"]}, "width_range": tuple(metadata["width_range"]),
+        "data": {"name": metadata["data"]["name"], "mean": metadata["mean"], "std": metadata["std"],
+                 "image_size": metadata["data"]["image_size"]},
+        "calibration": {"widths": tuple(metadata["width_range"])},
+    })  # fmt: skip
+    nodes: list[Node] = []
+    for init in arguments.init:
+        for width in arguments.widths:
+            for seed in range(arguments.seeds):
+                what = Evaluation(row, framework, init, width, seed)
+                node = transfer_node(checkpoint.parent.name, None, config, what, preset.gpus_per_node)
+                command = (*node.command[:-2], "--checkpoint", str(checkpoint), *node.command[-2:])
+                settings = {**node.settings, "checkpoint": source.net.hash}
+                nodes.append(Node(**{**vars(node), "command": command, "settings": settings}))
+    return Graph(nodes), checkpoint

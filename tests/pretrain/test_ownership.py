@@ -1,0 +1,189 @@
+"""One live job owns a run folder; the dead lose it, the requeued take it up again."""
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pretrain import ownership
+from pretrain.errors import UserError
+from pretrain.ownership import FILE_NAME, STALE, identity, owned, owner_lives, owning, read_owner, take
+from pretrain.train import pretrain
+from tests.pretrain.helpers import tiny_config
+
+
+@pytest.fixture(autouse=True)
+def outside_of_any_job(monkeypatch):
+    for name in ("RANK", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def process():
+    """Another process of this machine, alive until it is told to end."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        yield other
+        other.kill()
+
+
+def write_owner(folder, age: float = 0.0, **changes) -> dict:
+    """An owner.json of somebody else whose last beat was ``age`` seconds ago."""
+    owner = {**identity(), "host": "elsewhere", "pid": 1, "token": "theirs", **changes}
+    path = folder / FILE_NAME
+    path.write_text(json.dumps(owner))
+    os.utime(path, (time.time() - age,) * 2)
+    return owner
+
+
+def fake_squeue(folder, monkeypatch, script: str) -> None:
+    """A squeue that does what ``script`` says."""
+    path = folder / "bin" / "squeue"
+    path.parent.mkdir()
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(path.parent), prepend=os.pathsep)
+
+
+def test_a_folder_is_owned_while_the_work_lasts(tmp_path):
+    with owned(tmp_path / "run"):
+        assert read_owner(tmp_path / "run")["pid"] == os.getpid() and owner_lives(tmp_path / "run")
+    assert read_owner(tmp_path / "run") is None
+    assert not (tmp_path / "run").exists(), "a run that failed before it made anything leaves nothing"
+
+
+def test_a_live_process_of_this_host_keeps_its_folder(tmp_path, process):
+    started = ownership.process_start(process.pid)
+    write_owner(tmp_path, age=10 * STALE, host=socket.gethostname(), pid=process.pid, started=started)
+    with pytest.raises(UserError, match=rf"belongs to process {process.pid} on {socket.gethostname()} .* is running"):
+        take(tmp_path)
+    assert read_owner(tmp_path)["token"] == "theirs"
+
+
+def test_a_dead_process_loses_it_and_so_does_one_whose_number_is_reused(tmp_path, process):
+    write_owner(tmp_path, host=socket.gethostname(), pid=process.pid, started="1")
+    assert read_owner(tmp_path)["token"] != take(tmp_path) is None or read_owner(tmp_path)["pid"] == os.getpid()
+    (tmp_path / FILE_NAME).unlink()
+    started = ownership.process_start(process.pid)
+    process.kill()
+    process.wait()
+    write_owner(tmp_path, host=socket.gethostname(), pid=process.pid, started=started)
+    assert read_owner(tmp_path)["token"] != take(tmp_path)
+    assert read_owner(tmp_path)["pid"] == os.getpid()
+
+
+def test_of_another_host_the_last_beat_decides(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")  # no squeue
+    write_owner(tmp_path, age=STALE / 2)
+    with pytest.raises(UserError, match=r"on elsewhere .* gave a sign of life 9\d s ago"):
+        take(tmp_path)
+    write_owner(tmp_path, age=2 * STALE)
+    assert take(tmp_path) == read_owner(tmp_path)["token"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "lives"),
+    [
+        ("echo RUNNING", True),
+        ("echo PENDING", True),
+        ("true", False),
+        ("echo Invalid job id specified >&2; exit 1", False),
+    ],
+)
+def test_of_a_slurm_job_elsewhere_squeue_decides(tmp_path, monkeypatch, answer, lives):
+    fake_squeue(tmp_path, monkeypatch, answer)
+    write_owner(tmp_path, age=0 if not lives else 10 * STALE, job="7")
+    if lives:
+        with pytest.raises(UserError, match=r"belongs to SLURM job 7, .* is (running|pending)"):
+            take(tmp_path)
+    else:
+        assert take(tmp_path)
+
+
+def test_where_squeue_cannot_say_the_last_beat_decides(tmp_path, monkeypatch):
+    fake_squeue(tmp_path, monkeypatch, "echo unable to contact slurm controller >&2; exit 1")
+    write_owner(tmp_path, job="7")
+    with pytest.raises(UserError, match="sign of life"):
+        take(tmp_path)
+
+
+def test_a_requeued_job_takes_over_from_its_former_incarnation(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    write_owner(tmp_path, job="7")
+    assert take(tmp_path) == read_owner(tmp_path)["token"]
+
+
+def test_a_former_incarnation_that_hangs_on_this_host_is_ended(tmp_path, monkeypatch, process):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(ownership, "FORMER", 0.2)
+    started = ownership.process_start(process.pid)
+    write_owner(tmp_path, host=socket.gethostname(), pid=process.pid, started=started, job="7")
+    assert take(tmp_path)
+    assert process.wait(5) == -9
+
+
+def test_one_of_many_takers_gets_a_dead_owners_folder(tmp_path):
+    """Threads stand for processes: each attempt has a token of its own, and only one file is made."""
+    write_owner(tmp_path, age=2 * STALE)
+    with ThreadPoolExecutor(8) as pool:
+        tokens = [token for token in pool.map(lambda _: take(tmp_path), range(8)) if token]
+    assert tokens == [read_owner(tmp_path)["token"]] and [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_a_replaced_owner_stops(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from pretrain import ownership\n"
+        "ownership.BEAT = 0.1\n"
+        "with ownership.owned(Path(sys.argv[1])):\n"
+        "    print('owning', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "owning\n"
+        write_owner(tmp_path, job="7")
+        assert other.wait(20) == 1
+        assert "was taken over by SLURM job 7, process 1 on elsewhere" in other.stderr.read()
+    assert read_owner(tmp_path)["token"] == "theirs"
+
+
+def test_a_beat_shows_that_the_owner_lives(tmp_path, monkeypatch):
+    monkeypatch.setattr(ownership, "BEAT", 0.05)
+    with owned(tmp_path):
+        os.utime(tmp_path / FILE_NAME, (0, 0))
+        deadline = time.monotonic() + 10
+        while ownership.heartbeat_age(tmp_path / FILE_NAME) > 5 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert ownership.heartbeat_age(tmp_path / FILE_NAME) < 5
+        assert threading.active_count() >= 2
+
+
+def test_only_the_main_process_of_a_group_owns(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with owned(tmp_path):
+        assert read_owner(tmp_path) is None
+
+
+def test_the_decorator_finds_the_folder_however_it_is_given(tmp_path):
+    @owning("work.folder")
+    def work_in(number, work):
+        return number, read_owner(work.folder)["pid"]
+
+    class Work:
+        folder = tmp_path
+
+    assert work_in(3, Work) == work_in(number=3, work=Work) == (3, os.getpid())
+
+
+def test_pretraining_refuses_the_folder_of_a_live_run_and_leaves_it_alone(tmp_path, process):
+    started = ownership.process_start(process.pid)
+    write_owner(tmp_path, host=socket.gethostname(), pid=process.pid, started=started)
+    with pytest.raises(UserError, match="wait for it, end it, or use another folder"):
+        pretrain(tiny_config(), tmp_path, resume=True, device="cpu")
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]

@@ -1,0 +1,137 @@
+"""Grid files: what they expand to, what they share, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from pretrain.errors import UserError
+from slurm.definition import ROOT, fitting, load_graph
+from slurm.folder import place
+from tests.pretrain.helpers import tiny_config
+
+DIGITS = "configs/pretrain/us3l_resnet18_digits.py"
+CIFAR = "configs/pretrain/us3l_resnet18_cifar10.py"
+GRID = f"""
+pretrain = dict(
+    us3l=dict(config="{DIGITS}"),
+    narrow=dict(config="{DIGITS}", overrides=["width_range=[0.25,0.25]", "calibration.widths=[0.25]"]),
+)
+transfer = [
+    dict(of="*", target="digits", widths=[1.0, 0.25], seeds=[0, 1]),
+    dict(of="us3l", target="coco", widths=[0.5], inits=["pretrained", "random"], frameworks=["detectron2", "mmdet"]),
+]
+tables = [dict(table="5", formats=["markdown", "latex"])]
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_grid(text: str, name: str = "grid.py") -> Path:
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write_grid
+
+
+def test_a_grid_is_pretrainings_transfers_of_each_width_seed_and_framework_and_tables(write):
+    graph = load_graph(write(GRID), gpus=0)
+    kinds = [node.kind for node in graph.nodes.values()]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"pretrain": 2, "transfer": 6 + 4, "convert": 2, "tables": 2}
+    assert "grid/narrow/digits-w0.25-s1" in graph.nodes, "a width outside of a run's range is left out"
+    assert "grid/narrow/digits-w1-s0" not in graph.nodes
+    coco = "grid/us3l/coco-mmdet-random-w0.5-s0"
+    assert graph.needs(coco) == ["grid/us3l", "grid/us3l/mmdet-0.5"]
+    assert len(graph.needs("grid/table5-latex")) == 10
+
+
+def test_commands_name_the_folders_of_what_they_need(write, tmp_path):
+    entries = {entry.name: entry for entry in place(load_graph(write(GRID), gpus=0), tmp_path / "nodes")}
+    us3l, digits = entries["grid/us3l"], entries["grid/us3l/digits-w0.25-s1"]
+    assert us3l.command == (
+        "tools/pretrain.py", str(ROOT / DIGITS), "--work-dir", us3l.folder, "--resume",
+    )  # fmt: skip
+    assert digits.command == (
+        "tools/transfer.py", "digits", "--width", "0.25", "--seed", "1",
+        "--checkpoint", f"{us3l.folder}/universal.safetensors", "--output", digits.folder,
+    )  # fmt: skip
+    assert entries["grid/table5-latex"].command[1:] == (
+        f"{entries['grid/table5-latex'].folder}/results", "--table", "5", "--format", "latex", "--paper",
+        "--output", entries["grid/table5-latex"].folder,
+    )  # fmt: skip
+    assert digits.folder in entries["grid/table5-latex"].collect
+
+
+def test_a_changed_setting_changes_what_depends_on_it_and_nothing_else(write):
+    before = load_graph(write(GRID), gpus=0).hashes
+    text = GRID.replace(f'us3l=dict(config="{DIGITS}"', f'us3l=dict(config="{DIGITS}", overrides=["optimizer.lr=0.1"]')
+    after = load_graph(write(text), gpus=0).hashes
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {name for name in before if name.startswith(("grid/us3l", "grid/table5"))}
+
+
+def test_what_only_the_machine_knows_changes_nothing(write):
+    before = load_graph(write(GRID), gpus=0).hashes
+    text = GRID.replace(f'us3l=dict(config="{DIGITS}"', f'us3l=dict(config="{DIGITS}", overrides=["data.workers=7"]')
+    assert load_graph(write(text), gpus=0).hashes == before
+
+
+def test_a_pattern_of_configs_is_one_pretraining_each(write):
+    text = 'pretrain = dict(all=dict(config="configs/pretrain/us3l_resnet18_cifar*.py"))'
+    graph = load_graph(write(text + '\ntransfer = [dict(of="*_cifar10", target="folder", widths=[0.5])]'), gpus=4)
+    assert list(graph.nodes) == [
+        "grid/us3l_resnet18_cifar10", "grid/us3l_resnet18_cifar100", "grid/us3l_resnet18_cifar10/folder-w0.5-s0",
+    ]  # fmt: skip
+
+
+def test_grids_that_include_others_share_what_they_have_in_common(write, tmp_path):
+    write(GRID, "first.py")
+    write(GRID.replace("seeds=[0, 1]", "seeds=[0]").replace("us3l=", "ours=").replace('"us3l"', '"ours"'), "second.py")
+    both = load_graph(write('include = ["first.py", "second.py"]', "both.py"), gpus=0)
+    first = load_graph(tmp_path / "first.py", gpus=0)
+    assert {n for n in both.nodes if not n.startswith("first/")} == {"second/table5-markdown", "second/table5-latex"}
+    assert {first.hashes[n] for n in first.nodes} <= {both.hashes[n] for n in both.nodes}
+
+
+def test_processes_are_as_many_as_the_chunks_can_be_dealt_to():
+    four = tiny_config(training={"chunks": 4})
+    assert [fitting(gpus, 1, four) for gpus in (8, 4, 3, 1, 0)] == [4, 4, 2, 1, 0]
+    assert fitting(8, 2, four) == 2 and fitting(8, 1, tiny_config()) == 8
+
+
+def test_without_chunks_the_number_of_processes_determines_the_result(write):
+    def hashes(config: str, gpus: int):
+        return load_graph(write(f'pretrain = dict(x=dict(config="{config}"))'), gpus).hashes["grid/x"]
+
+    assert hashes(DIGITS, 1) != hashes(DIGITS, 2)
+    assert hashes(CIFAR, 1) == hashes(CIFAR, 2), "chunks=4 whoever computes them"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('pretrian = dict(x=dict(config="y"))', "unknown key 'pretrian'; did you mean 'pretrain'?"),
+        (GRID.replace("widths=[0.5]", "width=[0.5]"), "unknown key 'transfer.1.width'; did you mean 'widths'?"),
+        (GRID.replace(f'config="{DIGITS}", over', f'confg="{DIGITS}", over'), "did you mean 'config'?"),
+        (GRID.replace('of="us3l"', 'of="u3sl"'), "no pretraining is called 'u3sl'; did you mean 'us3l'?"),
+        (
+            GRID.replace("resnet18_digits", "resnet18_digit"),
+            f"no such config: {DIGITS[:-4]}.py; did you mean '{DIGITS}'?",
+        ),
+        (GRID.replace('"mmdet"]', '"mmdett"]'), "unknown framework 'mmdett'; did you mean 'mmdet'?"),
+        (GRID.replace("widths=[1.0, 0.25]", "widths=[2.0]"), "no width of (2.0,) is in the range 0.25 to 1 of 'us3l'"),
+        (GRID.replace("seeds=[0, 1]", "seeds='many'"), "seeds"),
+        ('tables = [dict(table="5")]', "table 5 has no transfer to show"),
+        ('transfer = [dict(target="coco")]', "the key 'transfer.0.of' is missing"),
+        ('include = ["grid.py"]', "the grid has a cycle: grid.py includes grid.py"),
+        ("pretrain = {", "is no valid grid"),
+    ],
+)
+def test_mistakes_are_one_line(write, text, message):
+    with pytest.raises(UserError) as raised:
+        load_graph(write(text), gpus=0)
+    assert message in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_missing_grid_names_the_nearest():
+    with pytest.raises(UserError, match="no such grid: .*digit.py; did you mean 'digits'?"):
+        load_graph(ROOT / "configs/grids/digit.py", gpus=0)

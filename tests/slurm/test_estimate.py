@@ -1,0 +1,46 @@
+"""Estimates of cost: orders of magnitude that can be checked by hand."""
+
+import pytest
+
+from slurm.estimate import backbone_cost, detection, pretraining, recognition, relative_width
+from slurm.plan import bytes_text, gpu_hours, hours_text
+from slurm.presets import Preset
+from tests.pretrain.helpers import tiny_config
+from tests.slurm.helpers import entry
+
+CIFAR = tiny_config(
+    backbone={"name": "resnet18", "stem": "cifar", "base_channels": 64},
+    data={"name": "cifar10", "images_per_class": None},
+    training={"iterations": None, "epochs": 400, "batch_size": 512},
+)
+
+
+def test_the_backbones_cost_is_that_of_the_method_page():
+    assert backbone_cost(CIFAR.backbone, 32) == pytest.approx((0.5554e9, 11.169e6), rel=1e-3)
+
+
+def test_a_step_of_us3l_costs_half_as_much_again_as_a_momentum_baseline():
+    """docs/method.md, section 2: 1.51 times, with the momentum network's forward passes, for ResNet-18."""
+    single = tiny_config(width_range=(1.0, 1.0), calibration={"widths": (1.0,)})
+    ratio = (3 * relative_width(CIFAR) + 1) / (3 * relative_width(single) + 1)
+    assert ratio == pytest.approx(1.51, abs=0.02)
+
+
+def test_a_pretraining_is_views_times_passes():
+    """2 operations x 2 views x (3 passes for each width + the momentum network's) x images."""
+    flops, size = pretraining(CIFAR)
+    images = 400 * (50_000 // 512) * 512
+    assert flops == pytest.approx(2 * 0.5554e9 * 2 * images * (3 * relative_width(CIFAR) + 1), rel=1e-3)
+    assert size == pytest.approx(11.17e6 * 4 * 7, rel=1e-3)
+
+
+def test_narrow_and_short_evaluations_cost_less():
+    assert detection("coco", CIFAR, 0.25, [])[0] < detection("coco", CIFAR, 1.0, [])[0]
+    assert detection("coco", CIFAR, 1.0, ["--iterations", "900"])[0] == detection("coco", CIFAR, 1.0, [])[0] / 100
+    assert recognition("cifar10", CIFAR, 0.5, [])[0] == recognition("cifar10", CIFAR, 1.0, [])[0] / 4
+
+
+def test_hours_are_of_a_gpu_of_the_preset_or_of_a_core():
+    one = entry("a", flops=3.6e16, gpus=8)
+    assert gpu_hours(one, Preset(tflops=10)) == 1 and gpu_hours(entry("a", hours=2, gpus=8, nodes=2), Preset()) == 32
+    assert hours_text(1234.5) == "1,234" and hours_text(0.126) == "0.13" and bytes_text(3.2e9) == "3.2 GB"

@@ -1,0 +1,85 @@
+"""The table of ``status``: progress, time left, the last metric, and why a job failed."""
+
+import json
+
+import pytest
+from rich.console import Console
+
+from slurm.folder import Standing
+from slurm.status import clock, counts, log_files, progress, status_table, stderr_lines, time_left, why_failed
+from tests.slurm.helpers import entry
+
+RUNNING = Standing("running", "7", "node1", active=True)
+
+
+@pytest.fixture
+def one(tmp_path):
+    return entry("a", kind="pretrain", folder=str(tmp_path))
+
+
+def write_lines(path, lines) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_pretrainings_progress_is_its_last_line_of_the_iterations_it_will_make(one, tmp_path):
+    (tmp_path / "config.json").write_text('{"training": {"iterations": 100}}')
+    lines = [{"iteration": i, "loss": 2 - i / 100, "seconds": i / 2} for i in (10, 20, 30)]
+    write_lines(tmp_path / "metrics.jsonl", lines)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"iteration": 4')  # being written
+    assert progress(one, RUNNING) == ("30/100", "0:00:35", "loss 1.7")
+    assert progress(one, Standing("dead")) == ("30/100", "", "loss 1.7")
+
+
+def test_nothing_is_known_before_the_first_line(one):
+    assert progress(one, RUNNING) == ("", "", "")
+
+
+def test_a_detectors_progress_is_read_from_detectron2s_files(tmp_path):
+    one = entry("a", folder=str(tmp_path))
+    folder = tmp_path / "coco/detection/width_0.5"
+    write_lines(folder / "metrics.json", [{"iteration": 19, "total_loss": 1.5, "time": 0.5}])
+    (folder / "config.yaml").write_text("train:\n  max_iter: 40\n")
+    assert progress(one, RUNNING) == ("19/40", "0:00:10", "total_loss 1.5")
+    (folder / "result.json").write_text('{"metrics": {"box/AP": 38.25}}')
+    assert progress(one, Standing("done")) == ("", "", "box/AP 38.25")
+
+
+def test_without_two_lines_there_is_no_time_left():
+    assert time_left([{"iteration": 10, "seconds": 5}], 100) is None
+    assert clock(3723.9) == "1:02:03" and clock(-1) == "0:00:00"
+
+
+def test_a_failure_is_told_by_itself_or_by_the_last_lines_of_stderr(one, tmp_path):
+    stderr = tmp_path / "7_0_log.err"
+    stderr.write_text("submitit INFO: starting\nTraceback\nMemoryError: 4 GB\n\n")
+    job = {"job": "7", "hash": one.hash, "submission": str(tmp_path), "stderr": str(stderr), "executor": "slurm"}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    assert stderr_lines(one) == ["Traceback", "MemoryError: 4 GB"] and log_files(one) == [stderr]
+    assert (
+        why_failed(one, Standing("out_of_memory", "7", "", "OutOfMemory"))
+        == "OutOfMemory; Traceback | MemoryError: 4 GB"
+    )
+    (tmp_path / "failed.json").write_text('{"message": "a task was killed or crashed (status 137)"}')
+    assert why_failed(one, Standing("failed", "7")).endswith("(status 137); Traceback | MemoryError: 4 GB")
+    (tmp_path / "failed.json").write_text('{"message": "expected data.root=FOLDER"}')
+    assert why_failed(one, Standing("failed", "7")) == "expected data.root=FOLDER"
+
+
+def test_a_wait_says_for_what(one):
+    assert why_failed(one, Standing("pending", "7", "", "Dependency", active=True)) == "Dependency"
+
+
+def test_the_table_has_a_line_for_each_job_and_prints_brackets_as_they_are(one, tmp_path):
+    (tmp_path / "failed.json").write_text('{"message": "widths [0.5] are not calibrated"}')
+    (tmp_path / "job.json").write_text(json.dumps({"hash": one.hash, "executor": "local", "job": "1", "time": 0}))
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(status_table([one, entry("b", folder=str(tmp_path / "b"))]))
+    lines = captured.get().splitlines()
+    assert "failed" in lines[1] and "widths [0.5] are not calibrated" in lines[1] and "missing" in lines[2]
+
+
+def test_the_counts_of_all_states():
+    assert counts({"a": RUNNING, "b": Standing("done"), "c": Standing("done")}) == "1 running, 2 done"
