@@ -7,6 +7,7 @@ from pathlib import Path
 import torch.distributed as dist
 
 from pretrain.errors import NonFiniteLossError, UserError
+from pretrain.ownership import owning
 from pretrain.plain.cost import cost
 from transfer.convert import convert
 from transfer.convert.mmdet import check_sayable
@@ -75,6 +76,7 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
     return read_result(folder / FILE_NAME)
 
 
+@owning("job.folder")  # a second writer refuses to start
 def launch(job: Job) -> None:
     """Run the job: in this process if it is alone or the others exist already, else in ``num_gpus`` new ones."""
     from torch.multiprocessing import ProcessRaisedException, spawn
