@@ -102,7 +102,7 @@ def load_weights(file: Path, name: str | None = None) -> PlainSource:
 
 
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict]:
-    """The tensors by name, and what the file says of its pretraining (safetensors written by tools/convert.py)."""
+    """The tensors by name, and what tools/convert.py recorded of its pretraining."""
     try:
         if file.suffix == ".safetensors":
             with safetensors.safe_open(file, "pt") as opened:
@@ -119,7 +119,17 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict]:
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
     if not tensors:
         raise UserError(f"{file} holds no state dict; expected tensors with torchvision's names")
-    return tensors, {}
+    return tensors, described(file)
+
+
+def described(file: Path) -> dict:
+    """What the JSON file beside a .pth that tools/convert.py wrote says of it; nothing for other files."""
+    beside = file.with_suffix(".json")
+    try:
+        record = json.loads(beside.read_text()) if beside.is_file() else {}
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) and {"mean", "std"} <= record.keys() else {}
 
 
 def without_prefix(tensors: dict[str, Tensor], file: Path) -> dict[str, Tensor]:

@@ -55,8 +55,8 @@ def resampling(start: Tensor, length: Tensor, source: int, size: int, interpolat
     image (antialiasing) and cut off at the box, as in torch's ``interpolate(antialias=True)``.
     """
     start, scale = start[:, None, None], (length / size)[:, None, None]
-    centre = scale * (torch.arange(size, device=start.device)[:, None] + 0.5)
-    position = torch.arange(source, device=start.device) - start
+    centre = scale * (torch.arange(size, device=start.device, dtype=start.dtype)[:, None] + 0.5)
+    position = torch.arange(source, device=start.device, dtype=start.dtype) - start
     weights = KERNELS[interpolation](((position + 0.5 - centre) / scale.clamp_min(1)).abs())
     weights = weights * ((position >= 0) & (position < length[:, None, None]))
     return weights / weights.sum(dim=2, keepdim=True)

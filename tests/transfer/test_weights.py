@@ -68,12 +68,19 @@ def test_wrappers_are_looked_into(save, plain, prefix, container):
 
 
 def test_what_convert_writes_is_read_with_its_normalisation(plain, tmp_path):
-    metadata = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "method": "us3l"}
+    metadata = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "method": "us3l", "data": {"image_size": 32}}
     for target in ("safetensors", "torchvision"):
-        [file] = convert(plain, target, tmp_path, metadata)
+        file, *_ = convert(plain, target, tmp_path, metadata)
         source = load_weights(file, "narrow")
         assert same(source, plain) and source.method == "narrow"
-        assert source.metadata["mean"] == (metadata if target == "safetensors" else IMAGENET)["mean"]
+        assert source.metadata["mean"] == metadata["mean"] and source.metadata["std"] == metadata["std"]
+
+
+def test_weights_from_elsewhere_are_normalised_as_imagenet(save, plain, tmp_path):
+    file = save(plain.state_dict())
+    assert load_weights(file).metadata["mean"] == IMAGENET["mean"]
+    file.with_suffix(".json").write_text('{"epochs": 100}')
+    assert load_weights(file).metadata["mean"] == IMAGENET["mean"]
 
 
 def test_results_lie_apart_from_the_universal_checkpoints(save, plain, tmp_path):

@@ -173,7 +173,10 @@ def test_unknown_names_options_and_values_are_refused_with_the_nearest():
     for arguments, message in (
         ({"name": "resnet5O"}, "unknown backbone 'resnet5O'; did you mean 'resnet50'"),
         ({"name": "resnet18", "stem": "cifa"}, "unknown stem 'cifa'; did you mean 'cifar'"),
-        ({"name": "resnet18", "patch_size": 4}, "resnet18 has no option 'patch_size'; valid: base_channels, stem"),
+        (
+            {"name": "resnet18", "patch_size": 4},
+            "resnet18 has no option 'patch_size'; valid: base_channels, private_norms, st",
+        ),
         ({"name": "vit_tiny", "stem": "cifar"}, "vit_tiny has no option 'stem'"),
         ({"name": "vit_tiny", "patchsize": 4}, "vit_tiny has no option 'patchsize'; did you mean 'patch_size'"),
         ({"name": "vit_tiny", "slim": "input"}, "unknown slim 'input'; did you mean 'inputs'"),

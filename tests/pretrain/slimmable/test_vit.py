@@ -8,8 +8,9 @@ import torch
 
 from pretrain.backbones import create_backbone
 from pretrain.errors import UserError
-from pretrain.objectives.us3l import US3L, Objective
-from pretrain.optim import GroupRegularisation
+from pretrain.objectives.step import Batch
+from pretrain.objectives.us3l import US3L, US3LSettings
+from pretrain.optim import GroupRegularisation, Optimizer
 from pretrain.plain.vit import ViTChannels, position_embedding
 from pretrain.slimmable.vit import SIZES, SLIM
 from pretrain.universal import backbone_cost
@@ -142,14 +143,15 @@ def test_the_position_embedding_is_moco_v3s_in_an_order_whose_prefixes_know_both
 
 def test_patches_and_positions_are_frozen_saved_and_extracted_but_never_trained():
     torch.manual_seed(0)
-    model = US3L(create_backbone("vit_tiny", **SMALL), Objective(hidden=16, outputs=8))
+    model = US3L(create_backbone("vit_tiny", **SMALL), US3LSettings(hidden=16, outputs=8))
     frozen = {"patch_embed.proj.weight", "patch_embed.proj.bias", "pos_embed"}
     backbone = model.backbone
     assert {name for name, p in backbone.named_parameters() if not p.requires_grad} == frozen
-    regularised = {id(parameter) for parameter, _ in GroupRegularisation(model, backbone, 1e-4).terms}
+    regularised = {id(parameter) for parameter, _ in GroupRegularisation(model, backbone, Optimizer()).terms}
     for name, parameter in backbone.named_parameters():
         assert (id(parameter) in regularised) == (name not in frozen)
-    sum(term.value for term in model((images(), images().flip(3)), [1.0, 0.25])).backward()
+    batch = Batch((images(), images().flip(3)), torch.zeros(len(images())))
+    sum(term.value for term in model(batch, [1.0, 0.25]).terms).backward()
     for name, parameter in backbone.named_parameters():
         assert (parameter.grad is None) == (name in frozen)
     plain = universal("vit_tiny", **SMALL).extract(0.5)

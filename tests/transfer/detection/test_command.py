@@ -39,7 +39,7 @@ def test_a_result_is_one_line():
 @requires("detection", "data")
 def test_voc_from_weights_of_any_origin(repository, real_data, source, tmp_path):
     """Without a universal checkpoint: the label comes from the file, the width from its channels."""
-    [weights] = convert(source.net.extract(0.5), "torchvision", tmp_path, source.net.metadata)
+    weights, _ = convert(source.net.extract(0.5), "torchvision", tmp_path, source.net.metadata)
     weights = weights.rename(tmp_path / "moco.pth")
     command = [
         sys.executable, repository / "tools/transfer.py", "voc", "--weights", weights, "--data", real_data / "voc_mini",
