@@ -22,9 +22,10 @@ LUMA = (0.2989, 0.587, 0.114)
 def crop(images: Tensor, parameters: ViewParameters, size: int, interpolation: str) -> Tensor:
     """Geometry: rotate, cut the box out, resize it to ``size`` with antialiasing, mirror. uint8 in, uint8 out.
 
-    Resizing is linear and separable, so box, scale and mirror of a sample are two matrices: R image C^T.
+    Resizing is linear and separable, so box, scale and mirror of a sample are two matrices: R image C^T. In float64,
+    because products of other batch sizes sum in another order, and what is rounded to uint8 must not depend on that.
     """
-    x = images.float()
+    x = images.double()
     if parameters.angle.any():
         x = rotate(x, torch.from_numpy(parameters.angle).to(x))
     box = torch.from_numpy(parameters.box).to(x)
@@ -88,7 +89,7 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
 
 def colour(images: Tensor, parameters: ViewParameters, views: Views) -> Tensor:
     """Everything after geometry: jitter, grayscale, blur, solarize. uint8 or float [0, 1] in, float [0, 1] out."""
-    x = images.float() / 255 if images.dtype == torch.uint8 else images
+    x = images.to(torch.get_default_dtype()) / 255 if images.dtype == torch.uint8 else images
     x = jitter(x, parameters) if views.jitter_p > 0 else x
     if views.grayscale > 0:
         x = _where(parameters.grayscale, luminance(x).expand_as(x), x)
