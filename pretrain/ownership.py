@@ -40,9 +40,9 @@ FORMER = 30.0  # seconds that a former incarnation of the same job is given to e
 def owned(folder: Path) -> Iterator[None]:
     """Own ``folder`` (made if need be) for the duration. UserError if a live job owns it.
 
-    Of the processes of a group only the main one (environment variable RANK) owns; a process may own a folder twice.
+    Of the processes of a group only the main one (RANK, under srun SLURM_PROCID, is 0) owns; it may own a folder twice.
     """
-    if int(os.environ.get("RANK", 0)) != 0:
+    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) != 0:
         yield
         return
     made = not folder.exists()

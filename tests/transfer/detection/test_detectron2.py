@@ -130,7 +130,7 @@ def test_a_diverged_training_names_the_step(source, settings, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [UserError, NonFiniteLossError])
-def test_an_error_of_one_of_several_processes_stays_one_line(monkeypatch, kind):
+def test_an_error_of_one_of_several_processes_stays_one_line(monkeypatch, tmp_path, kind):
     """torch.multiprocessing wraps it in the traceback of its process."""
     name = f"{kind.__module__}.{kind.__name__}"
     text = f"-- Process 1 terminated with the following error:\nTraceback ...\n{name}: x is wrong\n"
@@ -139,6 +139,6 @@ def test_an_error_of_one_of_several_processes_stays_one_line(monkeypatch, kind):
         raise torch.multiprocessing.ProcessRaisedException(text, 1, 1234)
 
     monkeypatch.setattr("detectron2.engine.launch", launch_that_fails)
-    job = SimpleNamespace(settings=SimpleNamespace(num_gpus=2))
+    job = SimpleNamespace(settings=SimpleNamespace(num_gpus=2), folder=tmp_path)
     with pytest.raises(kind, match="^x is wrong$"):
         launch(job)
