@@ -22,13 +22,13 @@ from pretrain.distributed import all_gather, process_rank
 from pretrain.objectives.heads import plain_mlp
 from pretrain.objectives.losses import check_temperature, unit
 from pretrain.objectives.momentum import MomentumEncoder, check_momentum, coefficient
-from pretrain.objectives.step import Batch, Objective, Step, Term, heads, idle
+from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads, idle
 from pretrain.slimmable.norms import BatchStatistics, statistics_of
 from pretrain.slimmable.widths import WIDTH_MAX
 
 
 @dataclass(frozen=True)
-class MoCoV3Settings:
+class MoCoV3Settings(ObjectiveSettings):
     """keys: whose keys sub-networks are compared with, ``own`` or ``base``. hidden, outputs: of the heads.
 
     momentum, momentum_end: EMA coefficient at the start and the end. sync_norms: the heads' (and a CNN's) batch

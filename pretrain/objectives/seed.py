@@ -19,13 +19,13 @@ from pretrain.distributed import all_gather
 from pretrain.errors import UserError
 from pretrain.objectives.heads import predictor, projector
 from pretrain.objectives.losses import check_temperature, mse, unit
-from pretrain.objectives.step import Batch, Objective, Step, Term
+from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term
 from pretrain.slimmable.norms import BatchStatistics
 from pretrain.slimmable.widths import WIDTH_MAX
 
 
 @dataclass(frozen=True)
-class SeedSettings:
+class SeedSettings(ObjectiveSettings):
     """teacher: a universal checkpoint that was pretrained with ``training.keep_projector``.
 
     loss: ``queue`` (SEED) or ``mse``. queue: projections kept. temperature, teacher_temperature: of the two softmaxes.

@@ -5,6 +5,7 @@ step or a backward pass after every width: ``objective(batch, widths[:1])`` give
 ``targets``, with which ``objective(batch, [width], targets)`` gives the loss of a sub-network, now or later.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -35,7 +36,18 @@ class Step(NamedTuple):
     targets: Tensor
 
 
-class Objective(nn.Module):
+class ObjectiveSettings(ABC):
+    """What the settings of every method can do; a method inherits it into a frozen dataclass with its ``name``."""
+
+    def check(self) -> None:  # noqa: B027, a hook
+        """UserError for values that make no sense or contradict each other. Not every method has such values."""
+
+    @abstractmethod
+    def build(self, backbone: nn.Module, chunks: int, width_max: float, classes: int) -> "Objective":
+        """The method on ``backbone``. chunks: parts of this process's batch. width_max: w_max. classes: of the data."""
+
+
+class Objective(nn.Module, ABC):
     """A backbone with the heads and losses of a method.
 
     views: augmented views of each image. momentum_each_width: whether the momentum encoder is updated before every
@@ -52,16 +64,16 @@ class Objective(nn.Module):
     projector: nn.Module | None
     teacher_name: str | None = None
 
+    @abstractmethod
     def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
         """targets: those of the step's base network; without them ``widths[0]`` is the base network."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embed(self, x: Tensor, width: float) -> Tensor:
         """Normalised images [B, 3, H, W] -> [B, D], what the loss compares: watched for collapse."""
-        raise NotImplementedError
 
     def finish_step(self, targets: Tensor) -> None:
-        """Called once the gradients of a step with these ``targets`` are computed: for what a loss remembers."""
+        """Called once the gradients of a step with these ``targets`` are computed: for losses that remember."""
 
     def update_momentum(self, progress: float) -> None:
         """Move the momentum encoder, if there is one. progress: iteration / iterations, in [0, 1)."""

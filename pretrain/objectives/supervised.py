@@ -14,21 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretrain.errors import UserError
-from pretrain.objectives.step import Batch, Objective, Step, Term, idle, private_norms
+from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, idle, private_norms
 from pretrain.slimmable.norms import BatchStatistics
 from pretrain.slimmable.ops import SlimLinear
 from pretrain.slimmable.widths import WIDTH_MAX
 
 
 @dataclass(frozen=True)
-class SupervisedSettings:
+class SupervisedSettings(ObjectiveSettings):
     """distill: narrower widths learn from the largest one's prediction instead of the labels."""
 
     name: Literal["supervised"] = "supervised"
     distill: bool = False
-
-    def check(self) -> None:
-        """Both choices fit everything."""
 
     def build(self, backbone: nn.Module, chunks: int, width_max: float, classes: int) -> "Supervised":
         return Supervised(backbone, self, classes, chunks)

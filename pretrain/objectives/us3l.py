@@ -20,7 +20,7 @@ from pretrain.errors import UserError
 from pretrain.objectives.heads import predictor, projector
 from pretrain.objectives.losses import check_temperature, pair_loss, per_chunk
 from pretrain.objectives.momentum import MomentumEncoder, check_momentum, coefficient
-from pretrain.objectives.step import Batch, Objective, Step, Term, heads, idle, private_norms
+from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads, idle, private_norms
 from pretrain.slimmable.norms import BatchStatistics, statistics_of
 from pretrain.slimmable.widths import WIDTH_MAX
 
@@ -28,7 +28,7 @@ Loss = Literal["infonce", "mse"]
 
 
 @dataclass(frozen=True)
-class US3LSettings:
+class US3LSettings(ObjectiveSettings):
     """The loss design (Table 7).
 
     base, distill: loss of the largest network and of the sub-networks; distill ``none`` gives each width the base loss

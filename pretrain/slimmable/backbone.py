@@ -1,5 +1,6 @@
 """What every slimmable backbone offers to training, calibration, extraction and costs."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from torch import Tensor, nn
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, check_width
 
 
-class SlimBackbone(nn.Module):
+class SlimBackbone(nn.Module, ABC):
     """A network that computes at any width with the first channels of its layers; the width is an argument.
 
     ``forward(x, width, statistics=None)``: [B, 3, H, W] -> [B, num_features(width)]; ``width`` is a number in [0.25, 1]
@@ -15,28 +16,28 @@ class SlimBackbone(nn.Module):
     """
 
     @property
+    @abstractmethod
     def arguments(self) -> dict:
         """What ``create_backbone`` needs to build this again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def channels(self, width: float) -> Any:
         """The channels of every layer at ``width``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def width_space(self, low: float = WIDTH_MIN, high: float = WIDTH_MAX) -> WidthSpace:
         """The distinct sub-networks with widths in [low, high]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def num_features(self, width: float) -> int:
         """Number of pooled features at ``width``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def plain(self, channels: Any, num_classes: int = 0) -> nn.Module:
         """An ordinary network of these channels with fresh weights, the target of extraction.
 
         With ``num_classes`` it ends in a linear classifier, named as the network's reference implementation names it.
         """
-        raise NotImplementedError
 
     def planned(self, width: Any) -> Any:
         """The channels that ``forward`` was asked for; UserError for a number outside [0.25, 1]."""

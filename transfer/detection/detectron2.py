@@ -1,44 +1,25 @@
 """Train and evaluate a detector on a pretrained backbone with detectron2: one width, one result.json."""
 
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from pretrain.cli import checked_device
-from pretrain.errors import NonFiniteLossError, UserError
 from pretrain.ownership import owning
-from pretrain.plain.cost import cost
 from transfer.convert import convert
 from transfer.convert.detectron2 import check_sayable
-from transfer.detection.datasets import CocoData, read_data
+from transfer.detection.datasets import read_data
 from transfer.detection.installed import require_detectron2, without_deprecations
-from transfer.detection.metrics import class_metrics, flat_metrics
+from transfer.detection.job import DETECTORS, Job, errors_in_one_line, known_before, on_devices, result
 from transfer.detection.previous import set_aside
 from transfer.detection.processes import Member, is_main_process, join, membership
 from transfer.detection.recipe import plain_settings, recipe_path, resolve, summary
 from transfer.detection.resolution import image_size
-from transfer.detection.schedule import Schedule
 from transfer.detection.settings import Settings
-from transfer.detection.voc import VocData
-from transfer.results import FILE_NAME, Result, read_result, settings_hash
+from transfer.results import FILE_NAME, read_result
 from transfer.source import Source
 
 TASK = "detection"  # the folder of results
-DETECTORS = {"coco": "Mask R-CNN", "voc": "Faster R-CNN"}
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every process of one training needs. known: the fields of the Result that are known before it."""
-
-    settings: Settings
-    data: CocoData | VocData
-    backbone: Path
-    folder: Path
-    title: str
-    known: dict
 
 
 def detect(source: Source, width: float, settings: Settings, output: Path, dataset: str | None = None) -> dict:
@@ -75,25 +56,9 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
 
         with registered(data) as names:  # what is wrong with the settings is said before processes start
             config = resolve(settings, backbone, data, names, folder).config
-    known = {
-        "task": "detection", "dataset": dataset, "method": source.method, "backbone": source.backbone, "width": width,
-        "seed": settings.seed, "checkpoint": source.checkpoint_hash,
-        **vars(cost(plain, image_size(config.dataloader))), "details": {"pretraining": source.pretraining},
-    }  # fmt: skip
+    known = known_before(source, plain, width, settings.seed, dataset, image_size(config.dataloader))
     launch(Job(settings, data, backbone, folder, f"{source.backbone} x {width:g} {source.method}", known))
     return read_result(folder / FILE_NAME)
-
-
-def on_devices(settings: Settings, member: Member | None = None) -> Settings:
-    """``settings`` with the device and the number of processes. UserError for more processes than GPUs."""
-    device, present = checked_device(settings.device), torch.cuda.device_count()
-    if member is not None:
-        if settings.num_gpus not in (1, member.size, member.local_size):
-            raise UserError(f"--num-gpus {settings.num_gpus}, but {member.size} processes were started")
-        return replace(settings, device=device, num_gpus=member.size)
-    if device == "cuda" and settings.num_gpus > present:
-        raise UserError(f"--num-gpus {settings.num_gpus}, but this machine has {present}")
-    return replace(settings, device=device)
 
 
 def join_group(member: Member, device: str) -> None:
@@ -111,18 +76,11 @@ def join_group(member: Member, device: str) -> None:
 def launch(job: Job) -> None:
     """Run the job: in this process if it is alone or the others exist already, else in ``num_gpus`` new ones."""
     from detectron2.engine import launch as detectron2_launch
-    from torch.multiprocessing import ProcessRaisedException
 
     if torch.distributed.is_initialized():
         return run(job)
-    try:
+    with errors_in_one_line():
         detectron2_launch(run, job.settings.num_gpus, dist_url="auto", args=(job,))
-    except ProcessRaisedException as error:  # what a user can mend stays one line, whichever process met it
-        last = str(error).strip().splitlines()[-1]
-        for kind in (UserError, NonFiniteLossError):
-            if f"{kind.__name__}: " in last:
-                raise kind(last.split(f"{kind.__name__}: ", 1)[1]) from None
-        raise
 
 
 def run(job: Job) -> None:
@@ -146,24 +104,9 @@ def run(job: Job) -> None:
         plain = plain_settings(config)
         results, detector = training.train_and_evaluate(config, job.title, job.settings.resume, job.settings.eval_only)
     if main:
-        seconds = time.monotonic() - start
-        result(job, resolved.schedule, plain, results, detector, seconds).write(job.folder)
+        result(
+            job, "detectron2", recipe_path(job.settings).name,
+            plain["dataloader"]["test"]["mapper"]["augmentations"][0]["short_edge_length"],
+            resolved.schedule, plain, results, detector, time.monotonic() - start,
+        ).write(job.folder)  # fmt: skip
     comm.synchronize()
-
-
-def result(job: Job, schedule: Schedule, plain: dict, results: dict, detector: dict, seconds: float) -> Result:
-    """The record of one training from the evaluator's ``results``."""
-    data, target = job.data, job.settings.target
-    details = {
-        **job.known["details"],
-        "framework": "detectron2", "recipe": recipe_path(job.settings).name, "detector": detector,
-        "overrides": list(job.settings.overrides), **vars(schedule),
-        "image_size": plain["dataloader"]["test"]["mapper"]["augmentations"][0]["short_edge_length"],
-        "data": data.folder.resolve().name, "classes": len(data.classes), "train_images": data.train_count,
-        "val_images": data.val_count, "per_class_AP": class_metrics(results, target),
-    }  # fmt: skip
-    return Result(
-        **{**job.known, "details": details},
-        metrics=flat_metrics(results, data.object_areas, target), config=settings_hash(plain),
-        seconds=round(seconds, 3),
-    )  # fmt: skip

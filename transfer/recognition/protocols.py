@@ -43,13 +43,13 @@ class Evaluation:
     def classes(self) -> int:
         return len(self.train.classes)
 
-    def train_features(self, views: int = 0) -> dict[float, list[Tensor]]:
+    def features_of_training_images(self, views: int = 0) -> dict[float, list[Tensor]]:
         """Of the plain view and then of so many augmented ones."""
         settings = self.settings
         more = [View(settings.image_size, self.train_views, settings.seed, number) for number in range(views)]
         return self.extractor(self.train, [View(settings.image_size), *more], "features of training images")
 
-    def test_features(self) -> dict[float, Tensor]:
+    def features_of_test_images(self) -> dict[float, Tensor]:
         found = self.extractor(self.test, [View(self.settings.image_size)], "features of test images")
         return {width: features for width, [features] in found.items()}
 
@@ -78,7 +78,7 @@ def knn(shared: Evaluation) -> Iterator[Outcome]:
 def on_features(shared: Evaluation, tasks: tuple[Callable, ...], views: int) -> Iterator[Outcome]:
     """Extract the features of all widths once, then do each task at each width; seconds include a share of the pass."""
     started = time.perf_counter()
-    train, test = shared.train_features(views), shared.test_features()
+    train, test = shared.features_of_training_images(views), shared.features_of_test_images()
     share = (time.perf_counter() - started) / len(shared.modules)
     labels, test_labels = shared.train.labels.to(shared.device), shared.test.labels.to(shared.device)
     steps = [(task, width) for task in tasks for width in shared.modules]
@@ -122,7 +122,7 @@ def paper(shared: Evaluation) -> Iterator[Outcome]:
     heads = train_heads_sgd(
         shared.modules, shared.extractor.sizes, shared.augmented_batches, per_epoch, shared.classes, recipe, seed, tick
     )  # fmt: skip
-    features, labels = shared.test_features(), shared.test.labels.to(shared.device)
+    features, labels = shared.features_of_test_images(), shared.test.labels.to(shared.device)
     share = (time.perf_counter() - started) / len(heads)
     for width, head in heads.items():
         with torch.no_grad():

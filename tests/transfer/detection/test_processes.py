@@ -67,7 +67,7 @@ def test_the_first_process_writes_and_prints(monkeypatch):
 
 @requires("detection")
 def test_the_number_of_gpus_is_the_number_of_tasks(settings):
-    from transfer.detection.detectron2 import on_devices
+    from transfer.detection.job import on_devices
 
     member = membership(TASK)
     assert on_devices(settings, member).num_gpus == 4 == on_devices(replace(settings, num_gpus=2), member).num_gpus

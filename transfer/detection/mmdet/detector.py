@@ -1,42 +1,24 @@
 """Train and evaluate a detector on a pretrained backbone with mmdet: one width, one result.json."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch.distributed as dist
 
-from pretrain.errors import NonFiniteLossError, UserError
 from pretrain.ownership import owning
-from pretrain.plain.cost import cost
 from transfer.convert import convert
 from transfer.convert.mmdet import check_sayable
-from transfer.detection.datasets import CocoData, read_data
-from transfer.detection.detectron2 import DETECTORS, on_devices
+from transfer.detection.datasets import read_data
 from transfer.detection.installed import require_detectron2, require_mmdet, without_deprecations
-from transfer.detection.metrics import class_metrics, flat_metrics
+from transfer.detection.job import DETECTORS, Job, errors_in_one_line, known_before, on_devices, result
 from transfer.detection.mmdet.recipe import image_size, plain_settings, recipe_path, resolve, summary
 from transfer.detection.previous import set_aside
 from transfer.detection.processes import Member, is_main_process, join, membership
-from transfer.detection.schedule import Schedule
 from transfer.detection.settings import Settings
-from transfer.detection.voc import VocData
-from transfer.results import FILE_NAME, Result, read_result, settings_hash
+from transfer.results import FILE_NAME, read_result
 from transfer.source import Source
 
 TASK = "detection_mmdet"  # the folder of results, beside detectron2's ``detection``
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every process of one training needs. known: the fields of the Result that are known before it."""
-
-    settings: Settings
-    data: CocoData | VocData
-    backbone: Path
-    folder: Path
-    title: str
-    known: dict
 
 
 def detect(source: Source, width: float, settings: Settings, output: Path, dataset: str | None = None) -> dict:
@@ -67,11 +49,7 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
             join(member, settings.device)
             dist.barrier()
         config = resolve(settings, backbone, data, folder).config  # what is wrong is said before processes start
-    known = {
-        "task": "detection", "dataset": dataset, "method": source.method, "backbone": source.backbone, "width": width,
-        "seed": settings.seed, "checkpoint": source.checkpoint_hash, **vars(cost(plain, image_size(config))),
-        "details": {"pretraining": source.pretraining},
-    }  # fmt: skip
+    known = known_before(source, plain, width, settings.seed, dataset, image_size(config))
     launch(Job(settings, data, backbone, folder, f"{source.backbone} x {width:g} {source.method}", known))
     return read_result(folder / FILE_NAME)
 
@@ -79,19 +57,13 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
 @owning("job.folder")  # a second writer refuses to start
 def launch(job: Job) -> None:
     """Run the job: in this process if it is alone or the others exist already, else in ``num_gpus`` new ones."""
-    from torch.multiprocessing import ProcessRaisedException, spawn
+    from torch.multiprocessing import spawn
 
     size = job.settings.num_gpus
     if dist.is_initialized() or size == 1:
         return run(job)
-    try:
+    with errors_in_one_line():
         spawn(run_as_member, args=(job, size, f"127.0.0.1:{free_port()}"), nprocs=size)
-    except ProcessRaisedException as error:  # what a user can mend stays one line, whichever process met it
-        last = str(error).strip().splitlines()[-1]
-        for kind in (UserError, NonFiniteLossError):
-            if f"{kind.__name__}: " in last:
-                raise kind(last.split(f"{kind.__name__}: ", 1)[1]) from None
-        raise
 
 
 def free_port() -> int:
@@ -131,26 +103,9 @@ def run(job: Job) -> None:
             resolved.config, job.data, weights, job.title, settings.resume, settings.eval_only
         )
     if main:
-        seconds = time.monotonic() - start
-        result(job, resolved.schedule, image_size(resolved.config), plain, results, detector, seconds).write(job.folder)
+        result(
+            job, "mmdet", recipe_path(settings).name, image_size(resolved.config),
+            resolved.schedule, plain, results, detector, time.monotonic() - start,
+        ).write(job.folder)  # fmt: skip
     if dist.is_initialized():
         dist.barrier()
-
-
-def result(
-    job: Job, schedule: Schedule, side: int, plain: dict, results: dict, detector: dict, seconds: float
-) -> Result:
-    """The record of one training from the evaluation's ``results``."""
-    data, target = job.data, job.settings.target
-    details = {
-        **job.known["details"],
-        "framework": "mmdet", "recipe": recipe_path(job.settings).name, "detector": detector,
-        "overrides": list(job.settings.overrides), **vars(schedule), "image_size": side,
-        "data": data.folder.name, "classes": len(data.classes), "train_images": data.train_count,
-        "val_images": data.val_count, "per_class_AP": class_metrics(results, target),
-    }  # fmt: skip
-    return Result(
-        **{**job.known, "details": details},
-        metrics=flat_metrics(results, data.object_areas, target), config=settings_hash(plain),
-        seconds=round(seconds, 3),
-    )  # fmt: skip
