@@ -3,7 +3,7 @@
 The owner writes ``.owner.json`` (host, process, SLURM job, start) and touches it every ``BEAT`` seconds. Whether the
 owner of a file that is found still lives is decided by what is known best:
 
-1. it is a former incarnation of this very SLURM job: the job was requeued, and takes over;
+1. it is a former incarnation of this very SLURM job (restarted less often): the job was requeued, and takes over;
 2. it ran on this host: its process is there or not (process numbers are reused, start times of processes are not);
 3. it belongs to another SLURM job: squeue knows that job or not;
 4. otherwise, by the age of the last beat.
@@ -112,7 +112,8 @@ def identity() -> dict:
     """Who this process is."""
     return {
         "host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid()),
-        "job": slurm_job(), "time": time.time(), "token": uuid.uuid4().hex,
+        "job": slurm_job(), "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
+        "time": time.time(), "token": uuid.uuid4().hex,
     }  # fmt: skip
 
 
@@ -147,15 +148,16 @@ def owner_lives(folder: Path) -> bool:
 def alive(owner: dict, path: Path, me: dict) -> str | None:
     """Why ``owner`` counts as alive to ``me``, None if it is dead."""
     same_job = owner["job"] is not None and owner["job"] == me["job"]
+    former = same_job and owner["restart"] < me["restart"]
     if owner["host"] == me["host"]:
         running = process_start(owner["pid"]) == owner["started"] is not None
-        if running and same_job:
+        if running and former:
             _end_former(owner)
             return None
         return "is running" if running else None
-    if same_job:
+    if former:
         return None
-    if owner["job"] is not None:
+    if owner["job"] is not None and not same_job:  # squeue knows of this job no more than that it runs
         state = squeue_state(owner["job"])
         if state is not None:
             return f"is {state}" if state else None

@@ -21,7 +21,8 @@ from tests.pretrain.helpers import tiny_config
 
 @pytest.fixture(autouse=True)
 def outside_of_any_job(monkeypatch):
-    for name in ("RANK", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
+    names = ("JOB_ID", "ARRAY_JOB_ID", "ARRAY_TASK_ID", "PROCID", "RESTART_COUNT")
+    for name in ("RANK", *(f"SLURM_{name}" for name in names)):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -114,18 +115,33 @@ def test_where_squeue_cannot_say_the_last_beat_decides(tmp_path, monkeypatch):
 
 
 def test_a_requeued_job_takes_over_from_its_former_incarnation(tmp_path, monkeypatch):
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
     write_owner(tmp_path, job="7")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert take(tmp_path) == read_owner(tmp_path)["token"]
 
 
 def test_a_former_incarnation_that_hangs_on_this_host_is_ended(tmp_path, monkeypatch, process):
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setattr(ownership, "FORMER", 0.2)
     started = ownership.process_start(process.pid)
     write_owner(tmp_path, host=socket.gethostname(), pid=process.pid, started=started, job="7")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert take(tmp_path)
     assert process.wait(5) == -9
+
+
+@pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
+def test_another_step_of_the_same_allocation_is_refused_and_leaves_the_first_alone(
+    tmp_path, monkeypatch, process, host
+):
+    """A job that was not restarted has no former incarnation: whoever is there was started beside this one."""
+    fake_squeue(tmp_path, monkeypatch, "echo RUNNING")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    write_owner(tmp_path, host=host, pid=process.pid, started=ownership.process_start(process.pid), job="7")
+    with pytest.raises(UserError, match="belongs to SLURM job 7, .* which (is running|gave a sign of life)"):
+        take(tmp_path)
+    assert process.poll() is None
 
 
 def test_one_of_many_takers_gets_a_dead_owners_folder(tmp_path):
@@ -164,8 +180,9 @@ def test_a_beat_shows_that_the_owner_lives(tmp_path, monkeypatch):
         assert threading.active_count() >= 2
 
 
-def test_only_the_main_process_of_a_group_owns(tmp_path, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
+@pytest.mark.parametrize("variable", ["RANK", "SLURM_PROCID"])
+def test_only_the_main_process_of_a_group_owns(tmp_path, monkeypatch, variable):
+    monkeypatch.setenv(variable, "1")
     with owned(tmp_path):
         assert read_owner(tmp_path) is None
 
