@@ -35,6 +35,11 @@ class WidthSampler:
     networks: int | None = None
     fixed: tuple[float, ...] | None = None
 
+    @property
+    def sub_networks(self) -> int:
+        """At most so many different ones run: all that can be drawn, and R_min of every stage."""
+        return len(self.fixed) if self.fixed else len(self.space) + STAGES - 2
+
     def smallest(self, iteration: int) -> float:
         """R_min: w_min throughout, with dynamic sampling w_max - (w_max - w_min) p / 3."""
         low, high = self.space.low, self.space.high

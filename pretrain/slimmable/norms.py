@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pretrain.distributed import all_reduce_sum
 from pretrain.errors import UncalibratedWidthError
+from pretrain.slimmable.grouped import GroupedBatchNorm
 from pretrain.slimmable.ops import SlimBatchNorm
 
 Moments = tuple[Tensor, Tensor]
@@ -23,13 +24,17 @@ class BatchStatistics:
         self.groups = groups
 
     def __call__(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
-        if self.groups == 1:
-            return self.normalise(norm, x)
-        return torch.cat([self.normalise(norm, part) for part in x.chunk(self.groups)])
+        return self.normalise(norm, x) if self.groups == 1 else self.normalise_groups(norm, x)
 
     def normalise(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
         weight, bias = norm.affine(x.shape[1])
         return F.batch_norm(x, None, None, weight, bias, training=True, eps=norm.eps)
+
+    def normalise_groups(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
+        """The same part by part; on CPUs without joining what was computed apart (a compiler does that by itself)."""
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return torch.cat([self.normalise(norm, part) for part in x.chunk(self.groups)])
+        return GroupedBatchNorm.apply(x, *norm.affine(x.shape[1]), self.groups, norm.eps)
 
 
 def batch_norms(backbone: nn.Module) -> dict[str, SlimBatchNorm]:
@@ -52,6 +57,9 @@ class SynchronisedStatistics(BatchStatistics):
     torch's SyncBatchNorm has no multi-process path on CPUs. Two passes (mean, then squared deviations) instead of
     E[x^2] - E[x]^2, which cancels in fp32.
     """
+
+    def normalise_groups(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
+        return torch.cat([self.normalise(norm, part) for part in x.chunk(self.groups)])
 
     def normalise(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
         if not (dist.is_available() and dist.is_initialized()):

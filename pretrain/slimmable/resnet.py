@@ -18,6 +18,12 @@ from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_ch
 Norm = Callable[[int], SlimBatchNorm]
 
 
+def in_format_of(weight: Tensor, x: Tensor) -> Tensor:
+    """``x`` [B, C, H, W] in the memory format of a stage's weights [O, I, 3, 3], so that its convolutions keep it."""
+    last = weight.is_contiguous(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
 class SlimShortcut(nn.Sequential):
     """1x1 convolution and batch norm; torchvision's ``downsample.0`` and ``downsample.1``."""
 
@@ -38,7 +44,7 @@ class SlimBasicBlock(nn.Module):
     def forward(self, x: Tensor, inner: int, outer: int, statistics: Statistics) -> Tensor:
         y = torch.relu_(self.bn1(self.conv1(x, inner), statistics))
         y = self.bn2(self.conv2(y, outer), statistics)
-        return torch.relu_(y + (x if self.downsample is None else self.downsample(x, outer, statistics)))
+        return torch.relu_(y.add_(x if self.downsample is None else self.downsample(x, outer, statistics)))
 
 
 class SlimBottleneck(nn.Module):
@@ -53,7 +59,7 @@ class SlimBottleneck(nn.Module):
         y = torch.relu_(self.bn1(self.conv1(x, inner), statistics))
         y = torch.relu_(self.bn2(self.conv2(y, inner), statistics))
         y = self.bn3(self.conv3(y, outer), statistics)
-        return torch.relu_(y + (x if self.downsample is None else self.downsample(x, outer, statistics)))
+        return torch.relu_(y.add_(x if self.downsample is None else self.downsample(x, outer, statistics)))
 
 
 class SlimResNet(SlimBackbone):
@@ -122,6 +128,7 @@ class SlimResNet(SlimBackbone):
         channels = self.planned(width)
         x = self.maxpool(torch.relu_(self.bn1(self.conv1(x, channels.stem), statistics)))
         for i, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4)):
+            x = in_format_of(stage[0].conv2.weight, x)
             for block in stage:
                 x = block(x, channels.inner[i], channels.outer[i], statistics)
         return torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1)

@@ -85,6 +85,19 @@ class WidthSpace:
     def __len__(self) -> int:
         return len(self.edges)
 
+    def coarser(self, step: float) -> "WidthSpace":
+        """Only the widths high, high - step, … and low, each drawn for the widths that it is the nearest of.
+
+        Errors: UserError for a step that is not above 0.
+        """
+        if not step > 0:
+            raise UserError(f"a grid of widths {step:g} apart; expected a number above 0")
+        points = [self.high - step * k for k in range(int((self.high - self.low) / step + 1e-9) + 1)][::-1]
+        points = points if points[0] - self.low < 1e-9 else [self.low, *points]
+        names = list(dict.fromkeys(self.snap(min(max(point, self.low), self.high)) for point in points))
+        edges = [self.low, *((a + b) / 2 for a, b in zip(names, names[1:]))]
+        return WidthSpace(tuple(edges), tuple(names), self.low, self.high)
+
     def snap(self, width: float) -> float:
         """The canonical width of the interval that holds ``width``."""
         check_width(width, self.low, self.high)
@@ -100,8 +113,11 @@ class WidthSpace:
         return [shortest(name) for name in self.names]
 
     def draw(self, count: int, low: float, high: float, seed: int, iteration: int) -> list[float]:
-        """``count`` sub-networks, each as if by a uniform width of [low, high]; a pure function of its arguments."""
+        """``count`` sub-networks, each as if by a uniform width of [low, high]; a pure function of its arguments.
+
+        None is below ``low``, which is drawn in place of the grid's next lower width.
+        """
         check_width(low, self.low, self.high)
         check_width(high, low, self.high)
         uniform = generator("widths", seed, iteration).uniform(low, high, count)
-        return [self.snap(float(u)) for u in uniform]
+        return [max(low, self.snap(float(u))) for u in uniform]

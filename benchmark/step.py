@@ -1,0 +1,78 @@
+"""Seconds of a training step: as the trainer takes it, and as one would write it down first (benchmark/plain_step.py).
+
+The arrangements take turns; the median over ``--repeats`` rounds counts, after one that warms up. No images are loaded.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+
+import torch
+
+from benchmark.arrangement import add_step_arguments, arrangement, step_config, step_flops
+from benchmark.machine import machine, peak_flops, timed
+from benchmark.plain_step import PlainStep
+from pretrain.errors import UserError
+
+EXAMPLE = "--backbone resnet18 --stem cifar --batch 128 --widths 1 0.625 0.25 --precision bf16 --json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_step_arguments(parser)
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="rounds that count (default: 3)")
+    parser.add_argument("--compile", action="store_true", help="also with training.compile")
+    parser.add_argument("--without-plain", action="store_true", help="leave the plain arrangement out")
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Rows: arrangements. ``seconds_per_step``: the trainer's own, losses accumulated, in the asked precision."""
+    if args.repeats < 1:
+        raise UserError(f"--repeats {args.repeats} is too small; expected 1 or more")
+    steps = arrangements(args)
+    seconds = {name: [] for name in steps}
+    for repetition in range(args.repeats + 1):
+        for name, step in steps.items():
+            taken = timed(step, args.device)
+            if repetition:
+                seconds[name].append(taken)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    precision = steps["accumulate"].trainer.precision
+    flops, peak = step_flops(args), peak_flops(precision, args.device)
+    plain = medians.get("plain")
+    rows = [
+        {
+            "arrangement": name, "precision": "fp32" if name == "plain" else precision, "seconds": median,
+            "times_plain": plain and plain / median, "tflops_per_second": flops / median / 1e12,
+            "share_of_peak": flops / median / peak,
+        }
+        for name, median in medians.items()
+    ]  # fmt: skip
+    return {
+        "title": f"A training step of {args.backbone} at widths {', '.join(f'{w:g}' for w in args.widths)}",
+        "rows": rows,
+        "seconds_per_step": medians["accumulate"], "plain_seconds_per_step": plain, "precision": precision,
+        "batch": args.batch, "image_size": args.image_size, "repeats": args.repeats,
+        "tflop_per_step": flops / 1e12, "peak_tflops_per_second": peak / 1e12, **machine(args.device),
+    }  # fmt: skip
+
+
+def arrangements(args: argparse.Namespace) -> dict[str, Callable[[], None]]:
+    """By name: ``plain``, and the trainer's with an optimizer step after each width (the same maths) and after all."""
+    steps = {}
+    if not args.without_plain:
+        steps["plain"] = plain_step(args)
+    for update in ("per_width", "accumulate"):
+        steps[update] = arrangement(step_config(args, update=update), args.widths, args.device)
+    if args.compile:
+        steps["accumulate, compiled"] = arrangement(step_config(args, compile=True), args.widths, args.device)
+    return steps
+
+
+def plain_step(args: argparse.Namespace) -> Callable[[], None]:
+    """The plain arrangement on the same images, NCHW and fp32."""
+    fp32 = argparse.Namespace(**vars(args) | {"precision": "fp32"})
+    base = arrangement(step_config(fp32), args.widths, args.device)
+    model = base.trainer.model.to(memory_format=torch.contiguous_format)
+    step = PlainStep(model, base.trainer.config, base.trainer.lr)
+    views = tuple(view.contiguous() for view in base.batch.views)
+    return lambda: step.step(views, args.widths)
