@@ -13,6 +13,7 @@ from pretrain.errors import UserError, nearest
 
 BENCHMARKS = {
     "step": "seconds of a training step, beside the plain arrangement of the same maths",
+    "widths": "a pass of each width, beside its share of operations and the plain network of its channels",
     "data": "images a second of the augmentation, beside torchvision's on PIL images",
     "evaluation": "one pass of the fast protocol over all widths, beside a run of the paper's for each",
     "calibration": "calibration of all widths in one pass, beside a pass for each",
