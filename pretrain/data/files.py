@@ -8,12 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image, UnidentifiedImageError
-from torch import Tensor
-from torch.utils.data import Dataset
-from torchvision.transforms.v2 import functional as V
 
+from pretrain.data.encoded import EncodedImages
 from pretrain.errors import UserError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
@@ -37,26 +33,18 @@ class PackedNames:
         return self.bytes[self.ends[index] : self.ends[index + 1]].tobytes().decode("utf-8", "surrogateescape")
 
 
-class ImageFiles(Dataset):
-    """Files below ``root`` by their relative ``names`` with labels; an item is (uint8 [3, H, W] in RGB, label).
-
-    Grayscale, palette and CMYK images become RGB. UserError names a file that cannot be read.
-    """
+class ImageFiles(EncodedImages):
+    """Files below ``root`` by their relative ``names`` with labels; an item is (uint8 [3, H, W] in RGB, label)."""
 
     def __init__(self, root: Path, names: Iterable[str], labels: list[int], classes: list[str]):
-        self.root, self.names, self.classes = Path(root), PackedNames(names), list(classes)
-        self.labels = torch.tensor(labels, dtype=torch.int64)
+        super().__init__(labels, classes)
+        self.root, self.names = Path(root), PackedNames(names)
 
-    def __len__(self) -> int:
-        return len(self.names)
+    def name(self, index: int) -> str:
+        return str(self.root / self.names[index])
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        path = self.root / self.names[index]
-        try:
-            with Image.open(path) as image:
-                return V.pil_to_tensor(image.convert("RGB")), int(self.labels[index])
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UserError(f"cannot read the image {path}: {error}") from None
+    def encoded(self, index: int) -> bytes:
+        return (self.root / self.names[index]).read_bytes()
 
 
 class FolderImages(ImageFiles):
