@@ -20,9 +20,8 @@ from torchvision.transforms.v2 import functional as V
 from benchmark.machine import machine, timed
 from pretrain.config import Data, load_config
 from pretrain.data.datasets import TensorImages, image_dataset
-from pretrain.data.loader import AugmentedViews, LoadedBatch, coloured_views
+from pretrain.data.loader import AugmentedViews, LoadedBatch, finished_views
 from pretrain.data.memory import in_memory
-from pretrain.data.views import normalise
 from pretrain.errors import UserError
 
 EXAMPLE = "--image-size 224 --data datasets/imagenet"
@@ -126,10 +125,7 @@ class Ours:
 
     def finish(self, batch: LoadedBatch) -> list[Tensor]:
         batch = LoadedBatch(*(t.to(self.device) for t in batch))
-        return [
-            normalise(view, self.data.mean, self.data.std).contiguous(memory_format=torch.channels_last)
-            for view in coloured_views(batch, self.views, 0)
-        ]
+        return finished_views(batch, self.views, 0, self.data.mean, self.data.std)
 
 
 def _both(data: Data) -> list:

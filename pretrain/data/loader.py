@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from pretrain.data.augment import colour, crop, crop_each
+from pretrain.data.augment import crop, crop_each
 from pretrain.data.datasets import TensorImages
+from pretrain.data.finished import finished
 from pretrain.data.parameters import draw_parameters
 from pretrain.data.views import Views, normalise, seeded
 from pretrain.errors import UserError
@@ -30,7 +31,7 @@ class LoadedBatch(NamedTuple):
 
 
 class AugmentedViews(Dataset):
-    """Lists of (epoch, index) -> ``LoadedBatch``; ``colours`` finishes it.
+    """Lists of (epoch, index) -> ``LoadedBatch``; ``finished_views`` does the rest.
 
     views: the augmentation of each view.
     """
@@ -66,11 +67,13 @@ def view_keys(rows: Tensor, seed: int, view: int) -> np.ndarray:
     return np.column_stack([np.full(len(rows), seed), rows, np.full(len(rows), view)])
 
 
-def coloured_views(batch: LoadedBatch, views: list[Views], seed: int) -> list[Tensor]:
-    """The finished views of a batch, float [b, 3, S, S] in [0, 1], computed where its images are."""
+def finished_views(
+    batch: LoadedBatch, views: list[Views], seed: int, mean: list[float], std: list[float]
+) -> list[Tensor]:
+    """The views of a batch as networks take them, float [b, 3, S, S] in channels_last, made where its images are."""
     sizes = np.ones((len(batch.keys), 2))  # geometry is done
     return [
-        colour(batch.images[:, v], draw_parameters(view, view_keys(batch.keys, seed, v), sizes), view)
+        finished(batch.images[:, v], draw_parameters(view, view_keys(batch.keys, seed, v), sizes), view, mean, std)
         for v, view in enumerate(views)
     ]
 
