@@ -17,6 +17,7 @@ from pretrain.data.parameters import ViewParameters
 from pretrain.data.views import INTERPOLATIONS, Views
 
 LUMA = (0.2989, 0.587, 0.114)
+NEGLIGIBLE = 1e-12  # weight of a blur's tap: far below float32's resolution; CPUs take tiny numbers at a crawl
 
 
 def crop(images: Tensor, parameters: ViewParameters, size: int, interpolation: str) -> Tensor:
@@ -33,8 +34,10 @@ def crop(images: Tensor, parameters: ViewParameters, size: int, interpolation: s
     rows = resampling(box[:, 0], box[:, 2], x.shape[2], size, interpolation)
     columns = resampling(box[:, 1], box[:, 3], x.shape[3], size, interpolation)
     columns = torch.where(flip[:, None, None], columns.flip(1), columns)
-    resized = rows[:, None] @ x @ columns.transpose(1, 2)[:, None]
-    return resized.round_().clamp_(0, 255).to(torch.uint8)
+    across = (x.flatten(1, 2) @ columns.transpose(1, 2)).unflatten(1, x.shape[1:3])
+    # channel by channel: one broadcast product would copy ``rows`` for each of them
+    down = ((rows @ channel).round_().clamp_(0, 255).to(torch.uint8) for channel in across.unbind(dim=1))
+    return torch.stack(list(down), dim=1)
 
 
 def crop_each(images: Sequence[Tensor], parameters: ViewParameters, size: int, interpolation: str) -> Tensor:
@@ -89,7 +92,7 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
 
 def colour(images: Tensor, parameters: ViewParameters, views: Views) -> Tensor:
     """Everything after geometry: jitter, grayscale, blur, solarize. uint8 or float [0, 1] in, float [0, 1] out."""
-    x = images.to(torch.get_default_dtype()).div_(255) if images.dtype == torch.uint8 else images
+    x = images.to(torch.get_default_dtype()).div_(255) if images.dtype == torch.uint8 else images.clone()
     x = jitter(x, parameters) if views.jitter_p > 0 else x
     if views.grayscale > 0:
         x = _on(parameters.grayscale, x, lambda chosen, _: luminance(chosen).expand_as(chosen))
@@ -101,7 +104,7 @@ def colour(images: Tensor, parameters: ViewParameters, views: Views) -> Tensor:
 
 
 def jitter(x: Tensor, parameters: ViewParameters) -> Tensor:
-    """Brightness, contrast, saturation and hue of each sample in an order of its own."""
+    """Brightness, contrast, saturation and hue of each sample in an order of its own. May write into ``x``."""
     steps = (brightness, contrast, saturation, hue)
     for turn in parameters.order.T:
         for kind in np.unique(turn[parameters.jitter]):
@@ -169,7 +172,7 @@ def blur_matrix(sigma: Tensor, size: int, kernel: int) -> Tensor:
     """[N, size, size]: row i holds the weights of the pixels around i, with those beyond the border mirrored back."""
     taps = torch.arange(kernel, device=sigma.device) - kernel // 2
     weights = torch.exp(-0.5 * (taps / sigma[:, None]) ** 2)
-    weights = weights / weights.sum(dim=1, keepdim=True)
+    weights = torch.threshold(weights / weights.sum(dim=1, keepdim=True), NEGLIGIBLE, 0.0)
     source = (torch.arange(size, device=sigma.device)[:, None] + taps).abs()
     source = torch.minimum(source, 2 * (size - 1) - source)
     shape = (len(sigma), size, kernel)
@@ -178,7 +181,7 @@ def blur_matrix(sigma: Tensor, size: int, kernel: int) -> Tensor:
 
 
 def _on(chosen: np.ndarray, x: Tensor, step, values: np.ndarray | None = None, **options) -> Tensor:
-    """``step`` on the chosen samples with a value for each; the others as they are."""
+    """``step`` on the chosen samples with a value for each; the others as they are. May write into ``x``."""
     if not chosen.any():
         return x
     values = chosen if values is None else values
@@ -186,4 +189,4 @@ def _on(chosen: np.ndarray, x: Tensor, step, values: np.ndarray | None = None, *
         return step(x, torch.from_numpy(values).to(x).view(-1, 1, 1, 1), **options)
     index = torch.from_numpy(np.flatnonzero(chosen)).to(x.device)
     value = torch.from_numpy(values[chosen]).to(x).view(-1, 1, 1, 1)
-    return x.index_copy(0, index, step(x[index], value, **options))
+    return x.index_copy_(0, index, step(x.index_select(0, index), value, **options))
