@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--image-size", type=int, metavar="S", help="side in px (default: the config's)")
     parser.add_argument("--data", type=Path, metavar="ROOT", help="root of the data (default: digits, up to 64 px)")
+    parser.add_argument("--decode", choices=("full", "reduced"), default="full", help="of ours (default: full)")
     parser.add_argument("--images", type=int, default=64, metavar="N", help="images of a repeat (default: 64)")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of which medians are taken (default: 5)")
 
@@ -51,7 +52,7 @@ def measure(args: argparse.Namespace) -> dict:
             raise UserError(f"--{name} {value} is too small; expected {least} or more")
     source = _source(data, args.data, size)
     indices = [i % len(source) for i in range(args.images)]
-    plain, ours = Plain(source, data, size, indices), Ours(source, data, size, indices, args.device)
+    plain, ours = Plain(source, data, size, indices), Ours(source, data, size, indices, args.device, args.decode)
     plain.run(), ours.run(0)  # warm-up: the first pass reads files and allocates
     times = [(timed(plain.run, "cpu"), *ours.run(repeat)) for repeat in range(1, args.repeats + 1)]
     pil, decode, geometry, colour = (statistics.median(column) for column in zip(*times, strict=True))
@@ -66,7 +67,7 @@ def measure(args: argparse.Namespace) -> dict:
         "shares_of_ours_percent": {
             "decode": 100 * decode / total, "geometry": 100 * geometry / total, "colour": 100 * colour / total,
         },
-        "images": args.images, "repeats": args.repeats, "image_size": size,
+        "images": args.images, "repeats": args.repeats, "image_size": size, "decode": args.decode,
         "data": str(args.data or "digits"), **machine(args.device),
     }  # fmt: skip
 
@@ -109,16 +110,15 @@ class Plain:
 class Ours:
     """What the training loop does; ``run`` gives the seconds of decoding, geometry and colours."""
 
-    def __init__(self, source: Dataset, data: Data, size: int, indices: list[int], device: str):
+    def __init__(self, source: Dataset, data: Data, size: int, indices: list[int], device: str, decode: str):
         self.data, self.views, self.device, self.indices = data, _both(data), device, indices
-        self.loader = AugmentedViews(source, self.views, size, seed=0)
+        self.loader = AugmentedViews(source, self.views, size, seed=0, decode=decode)
 
     def run(self, epoch: int) -> tuple[float, float, float]:
-        source, loaded = self.loader.source, []
+        keys, loaded = [(epoch, i) for i in self.indices], []
         decode = 0.0
-        if not isinstance(source, TensorImages):
-            decode = timed(lambda: [source[i] for i in self.indices], "cpu")
-        keys = [(epoch, i) for i in self.indices]
+        if not isinstance(self.loader.source, TensorImages):
+            decode = timed(lambda: [None for _ in self.loader.decoded(torch.tensor(keys))], "cpu")
         load = timed(lambda: loaded.append(self.loader.__getitems__(keys)), "cpu")
         colour = timed(lambda: self.finish(loaded[0]), self.device)
         return decode, load - decode, colour

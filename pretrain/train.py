@@ -46,7 +46,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     batches = IterationBatches(
         len(source), training.batch_size, training.seed, start, iterations, world.rank, world.size
     )
-    views = AugmentedViews(source, trainer.views, data.image_size, training.seed)
+    views = AugmentedViews(source, trainer.views, data.image_size, training.seed, data.decode)
     loader = view_loader(views, batches, data.workers)
     run(trainer, loader, start, epoch, work_dir, Watch(trainer))
     return write_universal(trainer, source, work_dir)

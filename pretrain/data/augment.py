@@ -5,7 +5,6 @@ sample costs a fraction of what one call after another for each of them costs. I
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -40,16 +39,13 @@ def crop(images: Tensor, parameters: ViewParameters, size: int, interpolation: s
     return torch.stack(list(down), dim=1)
 
 
-def crop_each(images: Sequence[Tensor], parameters: ViewParameters, size: int, interpolation: str) -> Tensor:
-    """``crop`` of images of different sizes, uint8 [3, H, W] each, one by one with torchvision's kernels for uint8."""
-    cut = []
-    for n, image in enumerate(images):
-        if parameters.angle[n]:
-            image = V.rotate(image, float(parameters.angle[n]), INTERPOLATIONS["bilinear"])
-        top, left, height, width = map(int, parameters.box[n])
-        x = V.resized_crop(image, top, left, height, width, [size, size], INTERPOLATIONS[interpolation], antialias=True)
-        cut.append(V.horizontal_flip(x) if parameters.flip[n] else x)
-    return torch.stack(cut)
+def crop_one(image: Tensor, parameters: ViewParameters, size: int, interpolation: str) -> Tensor:
+    """``crop`` of one image, uint8 [3, H, W], by parameters of one row, with torchvision's kernels for uint8."""
+    if parameters.angle[0]:
+        image = V.rotate(image, float(parameters.angle[0]), INTERPOLATIONS["bilinear"])
+    top, left, height, width = map(int, parameters.box[0])
+    x = V.resized_crop(image, top, left, height, width, [size, size], INTERPOLATIONS[interpolation], antialias=True)
+    return V.horizontal_flip(x) if parameters.flip[0] else x
 
 
 def resampling(start: Tensor, length: Tensor, source: int, size: int, interpolation: str) -> Tensor:

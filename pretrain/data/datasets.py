@@ -1,6 +1,7 @@
 """Labelled image data sets: the embedded digits, image folders, CIFAR. An item is (uint8 tensor [3, H, W], label)."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torchvision
@@ -8,12 +9,26 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pretrain.data.digits import digits
+from pretrain.data.encoded import EncodedImage
 from pretrain.data.files import FolderImages
 from pretrain.errors import UserError, nearest
 
 SPLITS = {"train": ("train",), "test": ("test", "val")}
 CIFAR = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}
 NAMES = ("digits", "folder", "imagenet", *CIFAR)
+
+
+class DecodedImage(NamedTuple):
+    """An image in memory, where an ``EncodedImage`` is expected."""
+
+    pixels: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return tuple(self.pixels.shape[1:])
+
+    def decode(self, reduction: int = 1) -> Tensor:
+        return self.pixels
 
 
 class TensorImages(Dataset):
@@ -27,6 +42,9 @@ class TensorImages(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.images[index], int(self.labels[index])
+
+    def open(self, index: int) -> DecodedImage:
+        return DecodedImage(self.images[index])
 
 
 class FirstPerClass(Dataset):
@@ -44,6 +62,9 @@ class FirstPerClass(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.source[self.indices[index]]
 
+    def open(self, index: int) -> DecodedImage | EncodedImage:
+        return self.source.open(self.indices[index])
+
 
 def image_dataset(
     name: str,
@@ -52,7 +73,8 @@ def image_dataset(
     image_size: int = 32,
     images_per_class: int | None = None,
 ) -> Dataset:
-    """A map-style data set of (uint8 [3, H, W], label) with ``.classes`` (names) and ``.labels`` [N].
+    """A map-style data set of (uint8 [3, H, W], label) with ``.classes`` (names), ``.labels`` [N] and ``.open(index)``,
+    an image whose ``size`` is known before ``decode()``.
 
     name: ``digits`` (embedded; the only one whose images are made at ``image_size``), ``folder`` and ``imagenet``
     (root/{train,test|val}/<class>/*), ``cifar10`` and ``cifar100`` (torchvision's files, or folders like those).

@@ -20,14 +20,17 @@ class EncodedImage:
 
     name: str
     image: Image.Image
+    size: tuple[int, int]
 
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.image.height, self.image.width
+    def decode(self, reduction: int = 1) -> Tensor:
+        """uint8 [3, H, W]; grayscale, palette and CMYK images become RGB. UserError for damaged bytes. Once only.
 
-    def decode(self) -> Tensor:
-        """uint8 [3, H, W]; grayscale, palette and CMYK images become RGB. UserError for damaged bytes. Once only."""
+        reduction: 1, 2, 4 or 8; a JPEG is decoded at that part of its size (rounded up), other formats as they are.
+        """
         with readable(self.name), self.image:
+            if reduction > 1:
+                height, width = (max(1, side // reduction) for side in self.size)
+                self.image.draft(None, (width, height))
             return V.pil_to_tensor(self.image.convert("RGB"))
 
 
@@ -50,7 +53,8 @@ class EncodedImages(Dataset):
         """Reads the bytes and the header. UserError names an image that cannot be read."""
         name = self.name(index)
         with readable(name):
-            return EncodedImage(name, Image.open(BytesIO(self.encoded(index))))
+            image = Image.open(BytesIO(self.encoded(index)))
+            return EncodedImage(name, image, (image.height, image.width))
 
     def name(self, index: int) -> str:
         raise NotImplementedError
