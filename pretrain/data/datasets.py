@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from pretrain.data.digits import digits
 from pretrain.data.encoded import EncodedImage
 from pretrain.data.files import FolderImages
+from pretrain.data.packed import PackedImages, is_packed
 from pretrain.errors import UserError, nearest
 
 SPLITS = {"train": ("train",), "test": ("test", "val")}
@@ -77,7 +78,8 @@ def image_dataset(
     an image whose ``size`` is known before ``decode()``.
 
     name: ``digits`` (embedded; the only one whose images are made at ``image_size``), ``folder`` and ``imagenet``
-    (root/{train,test|val}/<class>/*), ``cifar10`` and ``cifar100`` (torchvision's files, or folders like those).
+    (root/{train,test|val}/<class>/*, or that folder as tools/pack.py packs it), ``cifar10`` and ``cifar100``
+    (torchvision's files, or folders like those, packed or not).
     split: ``train`` or ``test``. images_per_class: only the first so many of each class.
     Errors: UserError for an unknown name, a missing root, a folder without images.
     """  # fmt: skip
@@ -95,7 +97,9 @@ def _whole(name: str, root: str | Path | None, split: str, image_size: int) -> D
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"no such folder: {root}; expected the root of the data set '{name}'")
-    folder = next((root / s for s in SPLITS[split] if (root / s).is_dir()), None)
+    if is_packed(root, split):
+        return PackedImages(root, split)
+    folder = image_folder(root, split)
     if folder is not None:
         return FolderImages(folder)
     if name in CIFAR:
@@ -103,6 +107,13 @@ def _whole(name: str, root: str | Path | None, split: str, image_size: int) -> D
     raise UserError(
         f"no '{' or '.join(SPLITS[split])}' folder in {root}; expected {root}/{split}/<class>/*.jpg or .png"
     )
+
+
+def image_folder(root: Path, split: str) -> Path | None:
+    """The folder of a split, None if there is none. UserError for a root that is not there."""
+    if not root.is_dir():
+        raise UserError(f"no such folder: {root}; expected one with {' or '.join(SPLITS[split])} below it")
+    return next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
 
 
 def _cifar(kind: type, root: Path, split: str) -> TensorImages:

@@ -37,7 +37,8 @@ class EncodedImage:
 class EncodedImages(Dataset):
     """A labelled data set of encoded images; an item is (uint8 [3, H, W] in RGB, label).
 
-    A kind of storage says what its images are called and where their bytes are: ``name(index)``, ``encoded(index)``.
+    A kind of storage says what its images are called (``name(index)``), where their bytes are (``encoded(index)``) and
+    what changes with them (``identity()``).
     """
 
     def __init__(self, labels: Iterable[int], classes: Iterable[str]):
@@ -60,6 +61,10 @@ class EncodedImages(Dataset):
         raise NotImplementedError
 
     def encoded(self, index: int) -> bytes:
+        raise NotImplementedError
+
+    def identity(self) -> Iterable[bytes]:
+        """Names, sizes and times of change, to be hashed: other images have others."""
         raise NotImplementedError
 
 

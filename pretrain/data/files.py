@@ -4,12 +4,12 @@ A million paths as Python objects take some 200 MB, and every worker process com
 reading an object changes its reference count. One array of bytes takes a quarter of that and is shared.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from pretrain.data.encoded import EncodedImages
+from pretrain.data.encoded import EncodedImages, readable
 from pretrain.errors import UserError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
@@ -22,6 +22,13 @@ class PackedNames:
         encoded = [name.encode("utf-8", "surrogateescape") for name in names]
         self.bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
         self.ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+
+    @classmethod
+    def of(cls, encoded: np.ndarray, ends: np.ndarray) -> "PackedNames":
+        """From the two arrays of another one."""
+        names = cls(())
+        names.bytes, names.ends = encoded, ends
+        return names
 
     def __len__(self) -> int:
         return len(self.ends) - 1
@@ -45,6 +52,14 @@ class ImageFiles(EncodedImages):
 
     def encoded(self, index: int) -> bytes:
         return (self.root / self.names[index]).read_bytes()
+
+    def identity(self) -> Iterator[bytes]:
+        yield self.names.bytes.tobytes()
+        yield self.names.ends.tobytes()
+        for index in range(len(self)):
+            with readable(self.name(index)):
+                found = (self.root / self.names[index]).stat()
+            yield b"%d %d\n" % (found.st_size, found.st_mtime_ns)
 
 
 class FolderImages(ImageFiles):
