@@ -116,6 +116,11 @@ def image_folder(root: Path, split: str) -> Path | None:
     return next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
 
 
+def has_split(root: Path, split: str) -> bool:
+    """Whether ``root`` holds an image folder of the split, packed or not."""
+    return is_packed(root, split) or any((root / name).is_dir() for name in SPLITS[split])
+
+
 def _cifar(kind: type, root: Path, split: str) -> TensorImages:
     try:
         source = kind(root, train=split == "train", download=False)
