@@ -20,8 +20,20 @@ def test_a_batch_is_its_samples_one_by_one_bit_for_bit(side, monkeypatch):
     whole = finished.finished(x, parameters, VIEWS, MEAN, STD)
     alone = [finished.finished(x[n : n + 1], parameters[n : n + 1], VIEWS, MEAN, STD) for n in range(12)]
     assert torch.equal(whole, torch.cat(alone))
-    monkeypatch.setattr(finished, "CACHED", 12 * x[0].numel())
-    assert torch.equal(finished.finished(x, parameters, VIEWS, MEAN, STD), whole)
+    for count in (5, 12):
+        monkeypatch.setattr(finished, "slice_length", lambda _, count=count: count)
+        assert torch.equal(finished.finished(x, parameters, VIEWS, MEAN, STD), whole)
+
+
+def test_a_cpu_takes_photographs_singly_small_images_by_the_hundred_and_a_gpu_whole_batches():
+    lengths = [finished.slice_length(torch.empty(512, 3, side, side)) for side in (32, 224)]
+    assert lengths == [170, 1]
+    assert finished.slice_length(torch.empty(512, 3, 224, 224, device="meta")) == 512
+
+
+def test_no_images_give_none():
+    x = images(4, 16, 16)
+    assert finished.finished(x[:0], drawn(VIEWS, x)[:0], VIEWS, MEAN, STD).shape == (0, 3, 16, 16)
 
 
 def test_it_is_colour_and_then_normalisation_in_channels_last():
