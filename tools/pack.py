@@ -30,6 +30,10 @@ def main(argv: list[str]) -> None:
     if not any(folders.values()):
         raise UserError(f"no 'train', 'test' or 'val' folder in {args.root}; expected {args.root}/train/<class>/*.jpg")
     sources = {split: FolderImages(folder) for split, folder in folders.items() if folder is not None}
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {args.output}: {error.strerror}; expected another OUTPUT") from None
     with owned(args.output):
         for split, source in sources.items():
             pack(source, args.output, split)

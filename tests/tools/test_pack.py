@@ -61,3 +61,10 @@ def test_other_images_are_not_overwritten(repository, folder, tmp_path):
     Image.new("RGB", (8, 9)).save(folder / "train" / "ant" / "y.png")
     done = run(repository, folder, tmp_path / "pack")
     assert done.returncode == 2 and "holds other images than" in done.stderr
+
+
+def test_an_output_that_cannot_be_a_folder_is_one_line(repository, folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run(repository, folder, tmp_path / "file")
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    assert f"cannot make the folder {tmp_path / 'file'}: File exists" in done.stderr
