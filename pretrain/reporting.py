@@ -2,6 +2,8 @@
 
 import time
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import torch
 from rich.console import Console
@@ -10,13 +12,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pretrain.distributed import World, mean_over_processes
 from pretrain.objectives.step import Term
 
+T = TypeVar("T")
+
 
 class Interval:
-    """Collects the loss terms since the last line of the log, without waiting for the device until ``close``."""
+    """Collects the loss terms since the last line of the log, without waiting for the device until ``close``.
+
+    waited: seconds that the loop stood still for want of data; a GPU may have had work of earlier iterations meanwhile.
+    """
 
     def __init__(self):
         self.terms: list[tuple[int, Term]] = []
-        self.iterations, self.started = 0, time.perf_counter()
+        self.iterations, self.started, self.waited = 0, time.perf_counter(), 0.0
+
+    def pace(self, batch_size: int) -> dict[str, float]:
+        """Images a second of all processes, and the share of the time that this one waited for data; after ``close``,
+        so that the device has done what it was given."""
+        seconds = time.perf_counter() - self.started
+        rate, waiting = self.iterations * batch_size / seconds, self.waited / seconds
+        return {"images_per_second": round(rate, 1), "waiting": round(waiting, 4)}
 
     def add(self, iteration: int, terms: list[Term]) -> None:
         self.iterations += 1
@@ -36,6 +50,18 @@ class Interval:
         return {"loss": sum(values) / self.iterations, **means}, bad
 
 
+def timed(batches: Iterable[T]) -> Iterator[tuple[T, float]]:
+    """Each batch with the seconds that it had to be waited for."""
+    batches = iter(batches)
+    while True:
+        asked = time.perf_counter()
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        yield batch, time.perf_counter() - asked
+
+
 def progress(world: World) -> Progress:
     """A bar on terminals; elsewhere only the lines of ``report``."""
     console = Console()
@@ -47,5 +73,5 @@ def progress(world: World) -> Progress:
 
 def report(bar: Progress, line: dict, iterations: int) -> None:
     losses = "  ".join(f"{name} {line[name]:.4f}" for name in ("loss", "base", "distill") if name in line)
-    rate = f"lr {line['lr']:.4f}  {line['images_per_second']:g} images/s"
+    rate = f"lr {line['lr']:.4f}  {line['images_per_second']:g} images/s  waiting {100 * line['waiting']:.0f} %"
     bar.console.print(f"iteration {line['iteration']}/{iterations}  {losses}  {rate}", highlight=False, soft_wrap=True)

@@ -21,7 +21,7 @@ from pretrain.finish import write_universal
 from pretrain.metrics import MetricsLog
 from pretrain.monitor import CollapseWatch, NearestNeighbours
 from pretrain.ownership import owning
-from pretrain.reporting import Interval, progress, report
+from pretrain.reporting import Interval, progress, report, timed
 from pretrain.trainer import Trainer
 
 
@@ -46,7 +46,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     batches = IterationBatches(
         len(source), training.batch_size, training.seed, start, iterations, world.rank, world.size
     )
-    views = AugmentedViews(source, trainer.views, data.image_size, training.seed)
+    views = AugmentedViews(source, trainer.views, data.image_size, training.seed, data.decode)
     loader = view_loader(views, batches, data.workers)
     run(trainer, loader, start, epoch, work_dir, Watch(trainer))
     return write_universal(trainer, source, work_dir)
@@ -86,16 +86,16 @@ def run(trainer: Trainer, loader, start: int, epoch: int, work_dir: Path, watch:
     interval, begun = Interval(), time.perf_counter() - (log.seconds if log else 0.0)
     with progress(world) as bar:
         task = bar.add_task("pretrain", total=trainer.iterations, completed=start)
-        for iteration, batch in enumerate(loader, start):
+        for iteration, (batch, waited) in enumerate(timed(loader), start):
+            interval.waited += waited
             interval.add(iteration, trainer.step(batch, iteration))
             done = iteration + 1
             saves = done % training.checkpoint_interval == 0 or done == trainer.iterations
             if saves or done % training.log_interval == 0 or watch.due(done):
                 means = finite_means(interval, trainer, work_dir) | watch.look(batch, done)
-                rate = interval.iterations * training.batch_size / (time.perf_counter() - interval.started)
                 line = {
                     "iteration": done, "epoch": done / epoch, "lr": trainer.optimizer.param_groups[0]["lr"], **means,
-                    "images_per_second": round(rate, 1), "seconds": round(time.perf_counter() - begun, 3),
+                    **interval.pace(training.batch_size), "seconds": round(time.perf_counter() - begun, 3),
                 }  # fmt: skip
                 interval = Interval()
                 if log:

@@ -14,8 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pretrain.backbones import create_backbone
 from pretrain.compiling import compile_backbones
 from pretrain.config import PretrainConfig, differences
-from pretrain.data.loader import LoadedBatch, coloured_views
-from pretrain.data.views import normalise
+from pretrain.data.loader import LoadedBatch, finished_views
 from pretrain.distributed import World
 from pretrain.errors import UserError
 from pretrain.layout import lay_out
@@ -77,10 +76,7 @@ class Trainer:
         """Colours and normalisation, on the device, in the format of the first convolution."""
         data, device = self.config.data, self.world.device
         loaded = LoadedBatch(*(t.to(device, non_blocking=True) for t in loaded))
-        views = (
-            normalise(view, data.mean, data.std).contiguous(memory_format=torch.channels_last)
-            for view in coloured_views(loaded, self.views, self.config.training.seed)
-        )
+        views = finished_views(loaded, self.views, self.config.training.seed, data.mean, data.std)
         return Batch(tuple(views), loaded.labels)
 
     def learn(self, batch: Batch, widths: list[float], progress: float) -> list[Term]:

@@ -13,7 +13,7 @@ import pytest
 from tests.requirements import requires
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS = {"pretrain", "transfer", "slurm", "tests", "tools"}
+OURS = {"pretrain", "transfer", "slurm", "tests", "tools", "benchmark"}
 # Installed by tools/setup_environment.py, or tried and done without.
 BY_OTHER_MEANS = {"detectron2"}
 # Folders whose subject is an optional dependency, which an extra brings.

@@ -78,6 +78,7 @@ HOW_TO_RUN = [
         rf".venv/bin/python -m torch.distributed.run --nproc-per-node 2 \1 --resume --device cpu "
         rf"data.root=datasets/cifar10 data.image_size=64 data.workers=0 {TINY}",
     ),
+    How(r"(\S+ tools/pack.py) datasets/imagenet (\S+)", r"\1 datasets/cifar10 \2"),
     How(r"(.* tools/claims.py .*) --only b c", rf"\1 --only c --seeds 1 {CLAIMS}"),
     How(r"(.* tools/transfer.py folder .*)", r"\1 --epochs 2"),
     How(r"(.* tools/transfer.py coco .*) --num-gpus 8( --framework mmdet)", rf"{SCENES} && \1\2 {SHORT}", "mmdet"),

@@ -1,6 +1,7 @@
 """Labelled image data sets: the embedded digits, image folders, CIFAR. An item is (uint8 tensor [3, H, W], label)."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torchvision
@@ -8,12 +9,27 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pretrain.data.digits import digits
+from pretrain.data.encoded import EncodedImage
 from pretrain.data.files import FolderImages
+from pretrain.data.packed import PackedImages, is_packed
 from pretrain.errors import UserError, nearest
 
 SPLITS = {"train": ("train",), "test": ("test", "val")}
 CIFAR = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}
 NAMES = ("digits", "folder", "imagenet", *CIFAR)
+
+
+class DecodedImage(NamedTuple):
+    """An image in memory, where an ``EncodedImage`` is expected."""
+
+    pixels: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return tuple(self.pixels.shape[1:])
+
+    def decode(self, reduction: int = 1) -> Tensor:
+        return self.pixels
 
 
 class TensorImages(Dataset):
@@ -27,6 +43,9 @@ class TensorImages(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.images[index], int(self.labels[index])
+
+    def open(self, index: int) -> DecodedImage:
+        return DecodedImage(self.images[index])
 
 
 class FirstPerClass(Dataset):
@@ -44,6 +63,9 @@ class FirstPerClass(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.source[self.indices[index]]
 
+    def open(self, index: int) -> DecodedImage | EncodedImage:
+        return self.source.open(self.indices[index])
+
 
 def image_dataset(
     name: str,
@@ -52,10 +74,12 @@ def image_dataset(
     image_size: int = 32,
     images_per_class: int | None = None,
 ) -> Dataset:
-    """A map-style data set of (uint8 [3, H, W], label) with ``.classes`` (names) and ``.labels`` [N].
+    """A map-style data set of (uint8 [3, H, W], label) with ``.classes`` (names), ``.labels`` [N] and ``.open(index)``,
+    an image whose ``size`` is known before ``decode()``.
 
     name: ``digits`` (embedded; the only one whose images are made at ``image_size``), ``folder`` and ``imagenet``
-    (root/{train,test|val}/<class>/*), ``cifar10`` and ``cifar100`` (torchvision's files, or folders like those).
+    (root/{train,test|val}/<class>/*, or that folder as tools/pack.py packs it), ``cifar10`` and ``cifar100``
+    (torchvision's files, or folders like those, packed or not).
     split: ``train`` or ``test``. images_per_class: only the first so many of each class.
     Errors: UserError for an unknown name, a missing root, a folder without images.
     """  # fmt: skip
@@ -73,7 +97,9 @@ def _whole(name: str, root: str | Path | None, split: str, image_size: int) -> D
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"no such folder: {root}; expected the root of the data set '{name}'")
-    folder = next((root / s for s in SPLITS[split] if (root / s).is_dir()), None)
+    if is_packed(root, split):
+        return PackedImages(root, split)
+    folder = image_folder(root, split)
     if folder is not None:
         return FolderImages(folder)
     if name in CIFAR:
@@ -81,6 +107,18 @@ def _whole(name: str, root: str | Path | None, split: str, image_size: int) -> D
     raise UserError(
         f"no '{' or '.join(SPLITS[split])}' folder in {root}; expected {root}/{split}/<class>/*.jpg or .png"
     )
+
+
+def image_folder(root: Path, split: str) -> Path | None:
+    """The folder of a split, None if there is none. UserError for a root that is not there."""
+    if not root.is_dir():
+        raise UserError(f"no such folder: {root}; expected one with {' or '.join(SPLITS[split])} below it")
+    return next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
+
+
+def has_split(root: Path, split: str) -> bool:
+    """Whether ``root`` holds an image folder of the split, packed or not."""
+    return is_packed(root, split) or any((root / name).is_dir() for name in SPLITS[split])
 
 
 def _cifar(kind: type, root: Path, split: str) -> TensorImages:

@@ -4,16 +4,12 @@ A million paths as Python objects take some 200 MB, and every worker process com
 reading an object changes its reference count. One array of bytes takes a quarter of that and is shared.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image, UnidentifiedImageError
-from torch import Tensor
-from torch.utils.data import Dataset
-from torchvision.transforms.v2 import functional as V
 
+from pretrain.data.encoded import EncodedImages, readable
 from pretrain.errors import UserError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
@@ -27,6 +23,13 @@ class PackedNames:
         self.bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
         self.ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
 
+    @classmethod
+    def of(cls, encoded: np.ndarray, ends: np.ndarray) -> "PackedNames":
+        """From the two arrays of another one."""
+        names = cls(())
+        names.bytes, names.ends = encoded, ends
+        return names
+
     def __len__(self) -> int:
         return len(self.ends) - 1
 
@@ -37,26 +40,26 @@ class PackedNames:
         return self.bytes[self.ends[index] : self.ends[index + 1]].tobytes().decode("utf-8", "surrogateescape")
 
 
-class ImageFiles(Dataset):
-    """Files below ``root`` by their relative ``names`` with labels; an item is (uint8 [3, H, W] in RGB, label).
-
-    Grayscale, palette and CMYK images become RGB. UserError names a file that cannot be read.
-    """
+class ImageFiles(EncodedImages):
+    """Files below ``root`` by their relative ``names`` with labels; an item is (uint8 [3, H, W] in RGB, label)."""
 
     def __init__(self, root: Path, names: Iterable[str], labels: list[int], classes: list[str]):
-        self.root, self.names, self.classes = Path(root), PackedNames(names), list(classes)
-        self.labels = torch.tensor(labels, dtype=torch.int64)
+        super().__init__(labels, classes)
+        self.root, self.names = Path(root), PackedNames(names)
 
-    def __len__(self) -> int:
-        return len(self.names)
+    def name(self, index: int) -> str:
+        return str(self.root / self.names[index])
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        path = self.root / self.names[index]
-        try:
-            with Image.open(path) as image:
-                return V.pil_to_tensor(image.convert("RGB")), int(self.labels[index])
-        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UserError(f"cannot read the image {path}: {error}") from None
+    def encoded(self, index: int) -> bytes:
+        return (self.root / self.names[index]).read_bytes()
+
+    def identity(self) -> Iterator[bytes]:
+        yield self.names.bytes.tobytes()
+        yield self.names.ends.tobytes()
+        for index in range(len(self)):
+            with readable(self.name(index)):
+                found = (self.root / self.names[index]).stat()
+            yield b"%d %d\n" % (found.st_size, found.st_mtime_ns)
 
 
 class FolderImages(ImageFiles):

@@ -1,6 +1,7 @@
 """Batches of views for any range of iterations, by (seed, epoch, index) alone."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from pretrain.data.augment import colour, crop, crop_each
+from pretrain.data.augment import crop, crop_one
 from pretrain.data.datasets import TensorImages
-from pretrain.data.parameters import draw_parameters
+from pretrain.data.finished import finished
+from pretrain.data.parameters import ViewParameters, draw_parameters
+from pretrain.data.reduced import reduction, scaled
 from pretrain.data.views import Views, normalise, seeded
 from pretrain.errors import UserError
 from pretrain.randomness import generator, torch_seed
@@ -30,13 +33,14 @@ class LoadedBatch(NamedTuple):
 
 
 class AugmentedViews(Dataset):
-    """Lists of (epoch, index) -> ``LoadedBatch``; ``colours`` finishes it.
+    """Lists of (epoch, index) -> ``LoadedBatch``; ``finished_views`` does the rest.
 
-    views: the augmentation of each view.
+    views: the augmentation of each view. decode: ``full``, or ``reduced`` where an image's views need no more.
     """
 
-    def __init__(self, source: Dataset, views: list[Views], image_size: int, seed: int):
+    def __init__(self, source: Dataset, views: list[Views], image_size: int, seed: int, decode: str = "full"):
         self.source, self.views, self.image_size, self.seed = source, views, image_size, seed
+        self.decode = decode
 
     def __len__(self) -> int:
         return len(self.source)
@@ -47,17 +51,38 @@ class AugmentedViews(Dataset):
     def __getitems__(self, keys: list[Key]) -> LoadedBatch:
         rows, indices = torch.tensor(keys), [index for _, index in keys]
         if isinstance(self.source, TensorImages):
-            sources, labels = self.source.images[indices], self.source.labels[indices]
-        else:
-            sources, labels = zip(*(self.source[index] for index in indices))
-            labels = torch.tensor(labels)
-        sizes = np.array([image.shape[1:] for image in sources])
-        views = []
-        for v, view in enumerate(self.views):
-            parameters = draw_parameters(view, view_keys(rows, self.seed, v), sizes)
-            cut = crop if isinstance(sources, Tensor) else crop_each
-            views.append(cut(sources, parameters, self.image_size, view.interpolation))
-        return LoadedBatch(torch.stack(views, dim=1), labels, rows)
+            images = self.source.images[indices]
+            cut = (
+                crop(images, parameters, self.image_size, view.interpolation)
+                for view, parameters in zip(self.views, self.draw(rows, [images.shape[2:]] * len(images)))
+            )
+            return LoadedBatch(torch.stack(list(cut), dim=1), self.source.labels[indices], rows)
+        decoded = self.decoded(rows)
+        return LoadedBatch(torch.stack([self._cut(*one) for one in decoded]), self.source.labels[indices], rows)
+
+    def draw(self, rows: Tensor, sizes: list[tuple[int, int]]) -> list[ViewParameters]:
+        """Parameters of each view, for images of these sizes (height, width)."""
+        return [
+            draw_parameters(view, view_keys(rows, self.seed, v), np.array(sizes)) for v, view in enumerate(self.views)
+        ]
+
+    def decoded(self, rows: Tensor) -> Iterator[tuple[Tensor, list[ViewParameters]]]:
+        """One image after the other, uint8 [3, H, W], with the parameters of its views, a row each."""
+        opened = [self.source.open(index) for index in rows[:, 1].tolist()]
+        drawn = self.draw(rows, [image.size for image in opened])
+        for n, image in enumerate(opened):
+            parameters = [of_view[n : n + 1] for of_view in drawn]
+            if self.decode == "full":
+                yield image.decode(), parameters
+                continue
+            boxes = np.concatenate([of_view.box for of_view in parameters])
+            pixels = image.decode(reduction(boxes, self.image_size))
+            boxes = scaled(boxes, image.size, pixels.shape[1:])
+            yield pixels, [replace(of_view, box=box[None]) for of_view, box in zip(parameters, boxes)]
+
+    def _cut(self, image: Tensor, parameters: list[ViewParameters]) -> Tensor:
+        views = zip(self.views, parameters)
+        return torch.stack([crop_one(image, drawn, self.image_size, view.interpolation) for view, drawn in views])
 
 
 def view_keys(rows: Tensor, seed: int, view: int) -> np.ndarray:
@@ -66,11 +91,13 @@ def view_keys(rows: Tensor, seed: int, view: int) -> np.ndarray:
     return np.column_stack([np.full(len(rows), seed), rows, np.full(len(rows), view)])
 
 
-def coloured_views(batch: LoadedBatch, views: list[Views], seed: int) -> list[Tensor]:
-    """The finished views of a batch, float [b, 3, S, S] in [0, 1], computed where its images are."""
+def finished_views(
+    batch: LoadedBatch, views: list[Views], seed: int, mean: list[float], std: list[float]
+) -> list[Tensor]:
+    """The views of a batch as networks take them, float [b, 3, S, S] in channels_last, made where its images are."""
     sizes = np.ones((len(batch.keys), 2))  # geometry is done
     return [
-        colour(batch.images[:, v], draw_parameters(view, view_keys(batch.keys, seed, v), sizes), view)
+        finished(batch.images[:, v], draw_parameters(view, view_keys(batch.keys, seed, v), sizes), view, mean, std)
         for v, view in enumerate(views)
     ]
 

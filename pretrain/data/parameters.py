@@ -3,7 +3,7 @@
 Distributions are torchvision's (RandomResizedCrop, ColorJitter, …), so that ``Views`` means the same here and there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -31,6 +31,9 @@ class ViewParameters:
     blur: np.ndarray
     sigma: np.ndarray
     solarize: np.ndarray
+
+    def __getitem__(self, rows: slice) -> "ViewParameters":
+        return ViewParameters(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def draw_parameters(views: Views, keys: np.ndarray, sizes: np.ndarray) -> ViewParameters:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pretrain.data.datasets import TensorImages
-from pretrain.data.files import ImageFiles
+from pretrain.data.encoded import EncodedImages
 from pretrain.errors import UserError
 
 VERSION = 1
@@ -28,7 +28,7 @@ ABANDONED = 24 * 3600  # seconds after which another process's unfinished file i
 LARGEST = torch.finfo(torch.float16).max
 
 
-def fingerprint(dataset: TensorImages | ImageFiles) -> str:
+def fingerprint(dataset: TensorImages | EncodedImages) -> str:
     """SHA-256 of what a data set is: pixels and labels in memory; names, sizes, times of change and labels of files."""
     digest = hashlib.sha256(json.dumps(list(map(str, dataset.classes))).encode())
     digest.update(dataset.labels.numpy().tobytes())
@@ -36,15 +36,8 @@ def fingerprint(dataset: TensorImages | ImageFiles) -> str:
         digest.update(str(tuple(dataset.images.shape)).encode())
         digest.update(dataset.images.contiguous().numpy().tobytes())
         return digest.hexdigest()
-    digest.update(dataset.names.bytes.tobytes())
-    digest.update(dataset.names.ends.tobytes())
-    for i in range(len(dataset)):
-        path = dataset.root / dataset.names[i]
-        try:
-            found = path.stat()
-        except OSError as error:
-            raise UserError(f"cannot read the image {path}: {error.strerror}") from None
-        digest.update(b"%d %d\n" % (found.st_size, found.st_mtime_ns))
+    for part in dataset.identity():
+        digest.update(part)
     return digest.hexdigest()
 
 

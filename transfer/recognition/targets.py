@@ -15,7 +15,7 @@ import torchvision
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pretrain.data.datasets import TensorImages, image_dataset
+from pretrain.data.datasets import TensorImages, has_split, image_dataset
 from pretrain.data.files import ImageFiles
 from pretrain.errors import UserError
 from transfer.recognition.images import Images
@@ -99,7 +99,7 @@ def find_root(target: str, data: Path | None) -> Path | None:
         return given
     parents = [given.parent] if spec.unpack and given.name == spec.unpack else []
     for root in (given, given / target, *parents):
-        if (spec.folders and (root / "train").is_dir()) or (spec.folder and (root / spec.folder).is_dir()):
+        if (spec.folders and has_split(root, "train")) or (spec.folder and (root / spec.folder).is_dir()):
             return root
     return given
 
@@ -111,7 +111,7 @@ def load_splits(target: str, root: Path | None, image_size: int, download: bool 
     training and test images of different classes.
     """
     spec = SETS[target]
-    in_folders = spec.folders and (spec.kind is None or (Path(root) / "train").is_dir())
+    in_folders = spec.folders and (spec.kind is None or has_split(Path(root), "train"))
     if in_folders or target == "digits":
         found = [_folders(target, root, split, image_size) for split in ("train", "test")]
     else:
@@ -128,7 +128,7 @@ def load_splits(target: str, root: Path | None, image_size: int, download: bool 
 
 
 def _folders(target: str, root: Path | None, split: str, image_size: int) -> Dataset:
-    if target == "imagenet" and not all((Path(root) / part).is_dir() for part in ("train", "val")):
+    if target == "imagenet" and not all(has_split(Path(root), split) for split in ("train", "test")):
         raise UserError(
             f"no imagenet in {root}; expected {root}/train/<class>/*.JPEG and {root}/val/<class>/*.JPEG "
             "(ILSVRC 2012, from https://image-net.org after registration), or name its folder with --data"

@@ -8,7 +8,7 @@ from pathlib import Path
 from transfer.plots import COLOURS, COLUMNS
 
 # what is no loss term of a step
-OTHERS = ("iteration", "epoch", "lr", "seconds", "images_per_second", "width", "widths")
+OTHERS = ("iteration", "epoch", "lr", "seconds", "images_per_second", "waiting", "width", "widths")
 
 
 @dataclass(frozen=True)

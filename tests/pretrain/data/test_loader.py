@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pretrain.data.datasets import TensorImages, image_dataset
-from pretrain.data.loader import AugmentedViews, CalibrationBatches, IterationBatches, coloured_views, view_loader
+from pretrain.data.loader import AugmentedViews, CalibrationBatches, IterationBatches, finished_views, view_loader
 from pretrain.data.memory import in_memory
 from pretrain.data.views import Views
 from pretrain.errors import UserError
@@ -89,12 +89,13 @@ def test_only_small_images_of_one_size_are_kept_in_memory():
 def test_colours_are_a_function_of_the_key_and_differ_between_views():
     views = [Views(), Views(jitter_p=0.0, grayscale=0.0)]
     (batch, *_) = loaded(image_dataset("digits", images_per_class=2), views=views)
-    first, second = coloured_views(batch, views, 3)
+    as_they_are = (3, [0.0] * 3, [1.0] * 3)
+    first, second = finished_views(batch, views, *as_they_are)
     assert first.shape == (6, 3, 32, 32) and first.min() >= 0 and first.max() <= 1
     torch.testing.assert_close(second, batch.images[:, 1] / 255)
     assert not torch.equal(first, batch.images[:, 0] / 255)
-    assert torch.equal(first, coloured_views(batch, views, 3)[0])
-    assert not torch.equal(first, coloured_views(batch, views, 4)[0])
+    assert torch.equal(first, finished_views(batch, views, *as_they_are)[0])
+    assert not torch.equal(first, finished_views(batch, views, 4, [0.0] * 3, [1.0] * 3)[0])
 
 
 def test_calibration_batches_repeat_exactly_and_are_dealt_out_to_processes():

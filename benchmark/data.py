@@ -1,0 +1,132 @@
+"""Images a second per core of the augmentation, two views each, beside torchvision's transforms on PIL images.
+
+Photographs begin as the bytes of their files, small images decoded (both keep them so in training); either ends as a
+normalised batch. One thread, unless ``--threads`` says otherwise.
+"""
+
+import argparse
+import statistics
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as V
+
+from benchmark.machine import machine, timed
+from pretrain.config import Data, load_config
+from pretrain.data.datasets import TensorImages, image_dataset
+from pretrain.data.loader import AugmentedViews, LoadedBatch, finished_views
+from pretrain.data.memory import in_memory
+from pretrain.errors import UserError
+
+EXAMPLE = "--image-size 224 --data datasets/imagenet"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "pretrain"
+SMALL, LARGE = CONFIGS / "us3l_resnet18_cifar10.py", CONFIGS / "us3l_resnet50_imagenet.py"
+LARGEST_SMALL = 64  # px: up to here the embedded digits can stand for the data
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE",
+        help="whose views and normalisation (default: CIFAR-10's up to 64 px, ImageNet's above)",
+    )  # fmt: skip
+    parser.add_argument("--image-size", type=int, metavar="S", help="side in px (default: the config's)")
+    parser.add_argument("--data", type=Path, metavar="ROOT", help="root of the data (default: digits, up to 64 px)")
+    parser.add_argument("--decode", choices=("full", "reduced"), default="full", help="of ours (default: full)")
+    parser.add_argument("--images", type=int, default=64, metavar="N", help="images of a repeat (default: 64)")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of which medians are taken (default: 5)")
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Rates of both arrangements and the shares of ours; see the module. UserError for data that is not there."""
+    torch.set_num_threads(args.threads or 1)
+    data = load_config(args.config or _default_config(args.image_size), []).data
+    size = args.image_size or data.image_size
+    for name, value, least in (("image-size", size, 8), ("images", args.images, 1), ("repeats", args.repeats, 1)):
+        if value < least:
+            raise UserError(f"--{name} {value} is too small; expected {least} or more")
+    source = _source(data, args.data, size)
+    indices = [i % len(source) for i in range(args.images)]
+    plain, ours = Plain(source, data, size, indices), Ours(source, data, size, indices, args.device, args.decode)
+    plain.run(), ours.run(0)  # warm-up: the first pass reads files and allocates
+    times = [(timed(plain.run, "cpu"), *ours.run(repeat)) for repeat in range(1, args.repeats + 1)]
+    pil, decode, geometry, colour = (statistics.median(column) for column in zip(*times, strict=True))
+    total = decode + geometry + colour
+    cores = torch.get_num_threads()
+    return {
+        "title": f"Images a second per core, two views of {size} px each",
+        "rows": [
+            {"arrangement": "torchvision on PIL images", "images_per_second": args.images / pil / cores, "ratio": 1.0},
+            {"arrangement": "ours", "images_per_second": args.images / total / cores, "ratio": pil / total},
+        ],
+        "shares_of_ours_percent": {
+            "decode": 100 * decode / total, "geometry": 100 * geometry / total, "colour": 100 * colour / total,
+        },
+        "images": args.images, "repeats": args.repeats, "image_size": size, "decode": args.decode,
+        "data": str(args.data or "digits"), **machine(args.device),
+    }  # fmt: skip
+
+
+def _default_config(image_size: int | None) -> Path:
+    return SMALL if image_size is None or image_size <= LARGEST_SMALL else LARGE
+
+
+def _source(data: Data, root: Path | None, size: int) -> Dataset:
+    if root is not None:
+        return in_memory(image_dataset(data.name, root))
+    if size > LARGEST_SMALL:
+        raise UserError(f"--image-size {size} needs photographs; expected --data ROOT with train/<class>/*.jpg")
+    return in_memory(image_dataset("digits", image_size=size))
+
+
+class Plain:
+    """torchvision's v2 transforms, on PIL images, view by view."""
+
+    def __init__(self, source: Dataset, data: Data, size: int, indices: list[int]):
+        self.source, self.indices, self.pictures = source, indices, None
+        if isinstance(source, TensorImages):
+            self.pictures = [V.to_pil_image(source[i][0]) for i in indices]
+        self.transforms = [
+            v2.Compose([
+                view.transform(size), v2.ToImage(), v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(list(data.mean), list(data.std)),
+            ])
+            for view in _both(data)
+        ]  # fmt: skip
+
+    def run(self) -> list[Tensor]:
+        views = [[transform(picture) for transform in self.transforms] for picture in self._opened()]
+        return [torch.stack(view) for view in zip(*views, strict=True)]
+
+    def _opened(self) -> Iterable:
+        return self.pictures or (Image.open(BytesIO(self.source.encoded(i))).convert("RGB") for i in self.indices)
+
+
+class Ours:
+    """What the training loop does; ``run`` gives the seconds of decoding, geometry and colours."""
+
+    def __init__(self, source: Dataset, data: Data, size: int, indices: list[int], device: str, decode: str):
+        self.data, self.views, self.device, self.indices = data, _both(data), device, indices
+        self.loader = AugmentedViews(source, self.views, size, seed=0, decode=decode)
+
+    def run(self, epoch: int) -> tuple[float, float, float]:
+        keys, loaded = [(epoch, i) for i in self.indices], []
+        decode = 0.0
+        if not isinstance(self.loader.source, TensorImages):
+            decode = timed(lambda: [None for _ in self.loader.decoded(torch.tensor(keys))], "cpu")
+        load = timed(lambda: loaded.append(self.loader.__getitems__(keys)), "cpu")
+        colour = timed(lambda: self.finish(loaded[0]), self.device)
+        return decode, load - decode, colour
+
+    def finish(self, batch: LoadedBatch) -> list[Tensor]:
+        batch = LoadedBatch(*(t.to(self.device) for t in batch))
+        return finished_views(batch, self.views, 0, self.data.mean, self.data.std)
+
+
+def _both(data: Data) -> list:
+    return [data.views, data.second_views or data.views]
