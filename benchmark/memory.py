@@ -1,13 +1,12 @@
 """Peak memory of a training step by batch size, with one backward pass for all widths and with one for each.
 
-Each figure is of a process of its own: what its two first steps needed at most, less what it held before the network
-was built. On a GPU it is what torch's allocator had given out.
+Each figure is of a process of its own: what it held at most in its first two steps, less what it held before the network
+was built, as Linux counts it. On a GPU it is what torch's allocator had given out.
 """
 
 import argparse
 import multiprocessing
-import resource
-import sys
+from pathlib import Path
 
 import torch
 
@@ -61,14 +60,21 @@ def peak_bytes(args: argparse.Namespace, memory: str) -> int:
     """Of building a trainer and taking its first steps, in this process."""
     torch.set_num_threads(args.threads or torch.get_num_threads())
     cuda = args.device.startswith("cuda")
-    before = 0 if cuda else most_held()
+    before = 0 if cuda else held("VmRSS")
     step = arrangement(step_config(args, memory=memory), args.widths, args.device)
     for _ in range(STEPS):
         step()
-    return torch.cuda.max_memory_allocated(args.device) if cuda else most_held() - before
+    return torch.cuda.max_memory_allocated(args.device) if cuda else held("VmHWM") - before
 
 
-def most_held() -> int:
-    """Bytes of this process that were in memory at most so far; Linux counts in KiB, macOS in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+def held(name: str) -> int:
+    """Bytes of this process in memory: now (``VmRSS``) or at most so far (``VmHWM``).
+
+    getrusage's maximum will not do: a process inherits it from the one that started it.
+    Errors: UserError where there is no /proc.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        raise UserError("the memory of a step on a CPU is read from /proc, which only Linux has") from None
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

@@ -18,7 +18,6 @@ from pretrain.config import PAPER_WIDTHS
 from pretrain.errors import UserError
 from pretrain.layout import lay_out
 from pretrain.plain.cost import cost
-from pretrain.slimmable.extract import extract
 
 EXAMPLE = "--backbone resnet18 --stem cifar --batch 128 --repeats 5"
 
@@ -43,7 +42,7 @@ def measure(args: argparse.Namespace) -> dict:
     options = {"stem": args.stem} if "stem" in backbone_options(args.backbone) else {}
     backbone = create_backbone(args.backbone, **options)
     widths = sorted({1.0, *args.widths}, reverse=True)
-    plain = {width: extract(backbone, width) for width in widths}
+    plain = {width: backbone.plain(backbone.channels(width)) for width in widths}
     macs = {width: cost(module, args.image_size).macs for width, module in plain.items()}
     seconds = measured(backbone, plain, args)
     rows = [

@@ -11,7 +11,7 @@ from pretrain.slimmable.backbone import SlimBackbone
 MOST_GRAPHS = 32  # sub-networks; each takes from seconds to minutes to compile
 
 
-def compile_backbones(model: Objective, sub_networks: int) -> None:
+def compile_backbones(model: Objective, sub_networks: int, backend: str = "inductor") -> None:
     """Compile every slimmable backbone in ``model`` (its own and a momentum encoder's), in place.
 
     A graph holds for one width and one image shape. What one backbone compiles does not count against another.
@@ -27,4 +27,5 @@ def compile_backbones(model: Objective, sub_networks: int) -> None:
     for module in model.modules():
         if isinstance(module, SlimBackbone):
             # training and the eyes of the monitor see other batches: twice the graphs, never silently eager
-            module.compile(dynamic=False, recompile_limit=2 * sub_networks + 2, isolate_recompiles=True)
+            graphs = 2 * sub_networks + 2
+            module.compile(backend=backend, dynamic=False, recompile_limit=graphs, isolate_recompiles=True)

@@ -80,6 +80,23 @@ def test_the_draw_stays_in_its_range():
             assert backbone.channels(width).outer >= lowest.outer
 
 
+def test_a_coarser_space_holds_few_widths_each_drawn_for_those_it_is_nearest_of():
+    space = create_backbone("resnet18").width_space()
+    coarse = space.coarser(0.25)
+    assert [round(width, 2) for width in coarse.names] == [0.25, 0.5, 0.75, 1.0]
+    drawn = np.round(coarse.draw(20000, 0.25, 1.0, seed=1, iteration=7), 2)
+    shares = [np.mean(drawn == width) for width in (0.25, 0.5, 0.75, 1.0)]
+    assert shares == pytest.approx([1 / 6, 1 / 3, 1 / 3, 1 / 6], abs=0.015)
+
+
+def test_a_coarser_space_keeps_the_ends_of_its_range_and_draws_nothing_below_a_bound():
+    coarse = create_backbone("resnet18").width_space(0.3, 1.0).coarser(0.25)
+    assert [round(width, 2) for width in coarse.names] == [0.3, 0.5, 0.75, 1.0]
+    assert set(np.round(coarse.draw(500, 0.6, 1.0, seed=1, iteration=7), 2)) == {0.6, 0.75, 1.0}
+    with pytest.raises(UserError, match="a grid of widths 0 apart"):
+        coarse.coarser(0)
+
+
 def test_a_width_outside_the_range_is_refused():
     with pytest.raises(UserError, match="width 0.2 is outside the range 0.25 to 1"):
         create_backbone("resnet18").width_space().snap(0.2)
