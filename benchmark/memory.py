@@ -1,6 +1,6 @@
 """Peak memory of a training step by batch size, with one backward pass for all widths and with one for each.
 
-Each figure is of a process of its own: what it held at most in its first two steps, less what it held before the network
+Each figure is of a process of its own: what it held at most in its two first steps, less what it held before the net
 was built, as Linux counts it. On a GPU it is what torch's allocator had given out.
 """
 

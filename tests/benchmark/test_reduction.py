@@ -1,4 +1,4 @@
-"""tools/benchmark.py reduction: a step reduces each trainable parameter once for every time that the optimizer steps."""
+"""tools/benchmark.py reduction: a step reduces each trainable parameter once for each step of the optimizer."""
 
 import pytest
 
