@@ -82,7 +82,7 @@ class Images(Dataset):
 
 
 class Viewed(Dataset):
-    """Images as ``view([image], [index])`` shows them, many at a time: lists of indices -> (uint8 [B, …], int64 [B])."""
+    """Images as ``view([image], [index])`` shows them; lists of indices give (uint8 [B, …], int64 [B]) at once."""
 
     def __init__(self, images: Images, view: View):
         self.images, self.view = images, view
