@@ -12,7 +12,7 @@ a machine that becomes slower does so for both.
 import argparse
 import tempfile
 from contextlib import redirect_stdout
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import replace
 from io import StringIO
 from itertools import islice
 from pathlib import Path
@@ -48,20 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--share", type=float, default=0.1, help="of an epoch that is timed (default: 0.1)")
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Seconds of what a run of ``paper`` consists of, each as long as it takes in a whole run."""
-
-    decoding: float
-    calibration: float
-    training: float
-    test: float
-
-    @property
-    def total(self) -> float:
-        return sum(astuple(self))
-
-
 def measure(args: argparse.Namespace) -> dict:
     """Seconds of the fast pass, measured, and of the paper's runs, estimated; see the module.
 
@@ -76,19 +62,18 @@ def measure(args: argparse.Namespace) -> dict:
     before = runs_of_paper(checkpoint, args, root, widths)
     fast = timed(lambda: pass_of_fast(checkpoint, args, root, widths), args.device)
     after = runs_of_paper(checkpoint, args, root, widths)
-    parts = {w: [(a + b) / 2 for a, b in zip(astuple(before[w]), astuple(after[w]))] for w in widths}
-    paper = sum(map(sum, parts.values()))
-    names = [field.name for field in fields(Parts)]
+    parts = {w: {name: (before[w][name] + after[w][name]) / 2 for name in before[w]} for w in widths}
+    paper = sum(sum(part.values()) for part in parts.values())
     return {
         "title": f"Linear evaluation of {len(widths)} widths on {args.dataset}",
         "rows": [row("fast, one pass", fast, widths, fast), row("paper, a run for each width", paper, widths, fast)],
-        "seconds_of_paper": {f"{w:g}": sum(parts[w]) for w in widths},
+        "seconds_of_paper": {f"{w:g}": sum(part.values()) for w, part in parts.items()},
         "percent_of_paper": {
-            name: 100 * sum(column) / paper for name, column in zip(names, zip(*parts.values(), strict=True))
+            name: 100 * sum(part[name] for part in parts.values()) / paper for name in parts[widths[0]]
         },
-        "measured": "the pass of fast; of paper decoding, the test, and each epoch by a part of it",
-        "estimated": f"paper, from {args.share:g} of an epoch of calibration (of {CALIBRATION_EPOCHS}) and of training "
-        f"(of {recipe_of(checkpoint, args).epochs}) at each width, before and after fast",
+        "measured": "the pass of fast; of paper decoding and the test",
+        "estimated": f"of paper calibration ({CALIBRATION_EPOCHS} epochs) and training "
+        f"({recipe_of(checkpoint, args).epochs}), from {args.share:g} of an epoch of each, before and after fast",
         **machine(args.device),
     }  # fmt: skip
 
@@ -116,27 +101,24 @@ def pass_of_fast(checkpoint: Path, args: argparse.Namespace, root: Path | None, 
 
 def runs_of_paper(
     checkpoint: Path, args: argparse.Namespace, root: Path | None, widths: list[float]
-) -> dict[float, Parts]:
-    """What ``tools/transfer.py --protocol paper --calibrate`` takes at each width, by parts of it."""
+) -> dict[float, dict[str, float]]:
+    """What ``tools/transfer.py --protocol paper --calibrate`` takes at each width: seconds by parts of the run."""
     recipe = recipe_of(checkpoint, args)
     check_optimizer(recipe)
     image_size = load_source(checkpoint).metadata["data"]["image_size"]
     settings = Settings("paper", image_size=image_size, workers=0)
     train, test = load_splits(args.dataset, root, image_size)
-    decoding = timed(train.decode, args.device)
+    parts = {"decoding": timed(train.decode, args.device)}
     found = {}
     for width in widths:
         source = load_source(checkpoint)
         source.net.to(args.device)
         views = train_views(args.dataset, image_size, source.metadata)
         calibration = seconds_of_calibration(source, train, views, settings, width, args)
+        cache = FeatureCache(None)
         with Progress(disable=True) as bar:
-            shared = prepare(
-                source, [width], train, test, views, settings, recipe, FeatureCache(None), args.device, bar
-            )  # fmt: skip
-            training, heads = seconds_of_training(shared, args)
-            test_seconds = timed(lambda: tested(shared, heads), args.device)  # noqa: B023  called at once
-        found[width] = Parts(decoding, calibration, training, test_seconds)
+            shared = prepare(source, [width], train, test, views, settings, recipe, cache, args.device, bar)
+            found[width] = {**parts, "calibration": calibration, **seconds_of_heads(shared, args)}
     return found
 
 
@@ -153,16 +135,12 @@ def seconds_of_calibration(
     per_epoch = batches(len(train)).count
     some = batches(max(1, round(args.share * per_epoch)))
     images = (batch.to(args.device) for batch in some)
-    return (
-        CALIBRATION_EPOCHS
-        * per_epoch
-        / some.count
-        * timed(lambda: calibrate(net.backbone, images, [width]), args.device)
-    )
+    seconds = timed(lambda: calibrate(net.backbone, images, [width]), args.device)
+    return CALIBRATION_EPOCHS * seconds * per_epoch / some.count
 
 
-def seconds_of_training(shared: Evaluation, args: argparse.Namespace) -> tuple[float, dict[float, nn.Linear]]:
-    """Of all epochs of the recipe, from a part of one, and the heads, hardly trained."""
+def seconds_of_heads(shared: Evaluation, args: argparse.Namespace) -> dict[str, float]:
+    """Of all epochs of training, from a part of one, and of the test."""
     per_epoch = -(-len(shared.train) // shared.recipe.batch)
     steps = max(1, round(args.share * per_epoch))
 
@@ -170,4 +148,8 @@ def seconds_of_training(shared: Evaluation, args: argparse.Namespace) -> tuple[f
         return trained(shared, replace(shared.recipe, epochs=1), lambda e: islice(shared.augmented_batches(e), count))
 
     heads = train(1)  # warm-up
-    return shared.recipe.epochs * per_epoch / steps * timed(lambda: train(steps), args.device), heads
+    seconds = timed(lambda: train(steps), args.device)
+    return {
+        "training": shared.recipe.epochs * seconds * per_epoch / steps,
+        "test": timed(lambda: tested(shared, heads), args.device),
+    }
