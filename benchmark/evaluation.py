@@ -6,17 +6,20 @@ started for one width: it decodes the training images once, calibrates by three 
 trains the head for the recipe's epochs and is tested. Decoding and test are timed in full, of an epoch of calibration
 and of one of training a part (``--share``), which is scaled up. Both protocols are the program's own, with views made a
 batch at a time, without worker processes. The parts are timed before and after the fast pass and averaged, so that
-a machine that becomes slower does so for both.
+a machine that becomes slower does so for both. Processor seconds leave out what other programs took meanwhile.
 """
 
 import argparse
 import tempfile
+import time
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from rich.progress import Progress
 from torch import nn
 
@@ -60,16 +63,16 @@ def measure(args: argparse.Namespace) -> dict:
     checkpoint, root = find_checkpoint(args.checkpoint), find_root(args.dataset, args.data)
     widths = sorted(set(args.widths), reverse=True)
     before = runs_of_paper(checkpoint, args, root, widths)
-    fast = timed(lambda: pass_of_fast(checkpoint, args, root, widths), args.device)
+    fast = spent(lambda: pass_of_fast(checkpoint, args, root, widths), args.device)
     after = runs_of_paper(checkpoint, args, root, widths)
     parts = {w: {name: (before[w][name] + after[w][name]) / 2 for name in before[w]} for w in widths}
     paper = sum(sum(part.values()) for part in parts.values())
     return {
         "title": f"Linear evaluation of {len(widths)} widths on {args.dataset}",
-        "rows": [row("fast, one pass", fast, widths, fast), row("paper, a run for each width", paper, widths, fast)],
-        "seconds_of_paper": {f"{w:g}": sum(part.values()) for w, part in parts.items()},
-        "percent_of_paper": {
-            name: 100 * sum(part[name] for part in parts.values()) / paper for name in parts[widths[0]]
+        "rows": [row("fast, one pass", fast, fast), row("paper, a run for each width", paper, fast)],
+        "processor_seconds_of_paper": {f"{w:g}": float(sum(part.values())[1]) for w, part in parts.items()},
+        "percent_of_them": {
+            name: float(100 * sum(part[name] for part in parts.values())[1] / paper[1]) for name in parts[widths[0]]
         },
         "measured": "the pass of fast; of paper decoding and the test",
         "estimated": f"of paper calibration ({CALIBRATION_EPOCHS} epochs) and training "
@@ -78,10 +81,18 @@ def measure(args: argparse.Namespace) -> dict:
     }  # fmt: skip
 
 
-def row(arrangement: str, seconds: float, widths: list[float], fast: float) -> dict:
+def spent(call: Callable[[], object], device: str) -> np.ndarray:
+    """[2]: seconds of one call, waited for, and seconds that the processors worked on it (of all threads)."""
+    before = time.process_time()
+    seconds = timed(call, device)
+    return np.array([seconds, time.process_time() - before])
+
+
+def row(arrangement: str, cost: np.ndarray, fast: np.ndarray) -> dict:
+    """cost, fast: as ``spent`` gives them."""
     return {
-        "arrangement": arrangement, "seconds": seconds, "seconds_per_width": seconds / len(widths),
-        "ratio": seconds / fast,
+        "arrangement": arrangement, "seconds": float(cost[0]), "ratio": float(cost[0] / fast[0]),
+        "processor_seconds": float(cost[1]), "their_ratio": float(cost[1] / fast[1]),
     }  # fmt: skip
 
 
@@ -101,14 +112,14 @@ def pass_of_fast(checkpoint: Path, args: argparse.Namespace, root: Path | None, 
 
 def runs_of_paper(
     checkpoint: Path, args: argparse.Namespace, root: Path | None, widths: list[float]
-) -> dict[float, dict[str, float]]:
-    """What ``tools/transfer.py --protocol paper --calibrate`` takes at each width: seconds by parts of the run."""
+) -> dict[float, dict[str, np.ndarray]]:
+    """What ``tools/transfer.py --protocol paper --calibrate`` takes at each width, by its parts, as ``spent``."""
     recipe = recipe_of(checkpoint, args)
     check_optimizer(recipe)
     image_size = load_source(checkpoint).metadata["data"]["image_size"]
     settings = Settings("paper", image_size=image_size, workers=0)
     train, test = load_splits(args.dataset, root, image_size)
-    parts = {"decoding": timed(train.decode, args.device)}
+    parts = {"decoding": spent(train.decode, args.device)}
     found = {}
     for width in widths:
         source = load_source(checkpoint)
@@ -124,8 +135,8 @@ def runs_of_paper(
 
 def seconds_of_calibration(
     source: Source, train: Images, views: Views, settings: Settings, width: float, args: argparse.Namespace
-) -> float:
-    """Of all epochs of calibration, from a part of one. ``source`` is calibrated at ``width`` afterwards."""
+) -> np.ndarray:
+    """What all epochs of calibration take, from a part of one. ``source`` is calibrated at ``width`` afterwards."""
     net = source.net
 
     def batches(count: int) -> CalibrationBatches:
@@ -135,12 +146,12 @@ def seconds_of_calibration(
     per_epoch = batches(len(train)).count
     some = batches(max(1, round(args.share * per_epoch)))
     images = (batch.to(args.device) for batch in some)
-    seconds = timed(lambda: calibrate(net.backbone, images, [width]), args.device)
-    return CALIBRATION_EPOCHS * seconds * per_epoch / some.count
+    cost = spent(lambda: calibrate(net.backbone, images, [width]), args.device)
+    return CALIBRATION_EPOCHS * cost * per_epoch / some.count
 
 
-def seconds_of_heads(shared: Evaluation, args: argparse.Namespace) -> dict[str, float]:
-    """Of all epochs of training, from a part of one, and of the test."""
+def seconds_of_heads(shared: Evaluation, args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """What all epochs of training take, from a part of one, and of the test."""
     per_epoch = -(-len(shared.train) // shared.recipe.batch)
     steps = max(1, round(args.share * per_epoch))
 
@@ -148,8 +159,8 @@ def seconds_of_heads(shared: Evaluation, args: argparse.Namespace) -> dict[str, 
         return trained(shared, replace(shared.recipe, epochs=1), lambda e: islice(shared.augmented_batches(e), count))
 
     heads = train(1)  # warm-up
-    seconds = timed(lambda: train(steps), args.device)
+    cost = spent(lambda: train(steps), args.device)
     return {
-        "training": shared.recipe.epochs * seconds * per_epoch / steps,
-        "test": timed(lambda: tested(shared, heads), args.device),
+        "training": shared.recipe.epochs * cost * per_epoch / steps,
+        "test": spent(lambda: tested(shared, heads), args.device),
     }

@@ -17,7 +17,7 @@ from transfer.recognition.probe import train_probe
 from transfer.recognition.settings import Settings
 from transfer.recognition.sgd import Recipe, train_heads_sgd
 
-VIEWS = 8  # augmented views of each training image that the fast probe learns from
+VIEWS = 4  # augmented, of each training image, for the fast probe; eight were no better (docs/results.md)
 VIEWS_BYTES = 2**32  # of features for which it takes fewer, down to none (it then learns from the plain view)
 
 Outcome = tuple[str, float, dict, float, dict]  # task, width, metrics, seconds, details
