@@ -57,6 +57,7 @@ def test_parts_of_an_epoch_stand_for_whole_runs(options, monkeypatch):
     """If all that is timed took a second: 1 of decoding, 3 epochs of calibration from half of one, 10 epochs of
     training from 2 of 4 steps, 1 of the test."""
     monkeypatch.setattr(evaluation, "spent", lambda call, device: [call(), np.array([1.0, 0.5])][1])
+    monkeypatch.setattr(evaluation, "pass_of_fast", lambda *_: None)
     monkeypatch.setattr(evaluation, "recipe_for", lambda *_: Recipe(batch=4, epochs=10))
     seen, real = [], Evaluation.augmented_batches
 
