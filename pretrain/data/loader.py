@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pretrain.data.augment import crop, crop_one
+from pretrain.data.batched import augmented_views
 from pretrain.data.datasets import TensorImages
 from pretrain.data.finished import finished
 from pretrain.data.parameters import ViewParameters, draw_parameters
 from pretrain.data.reduced import reduction, scaled
-from pretrain.data.views import Views, normalise, seeded
+from pretrain.data.views import Views, normalise
 from pretrain.errors import UserError
-from pretrain.randomness import generator, torch_seed
+from pretrain.randomness import generator
 
 Key = tuple[int, int]
 
@@ -166,7 +167,7 @@ class CalibrationBatches:
         self, source: Dataset, views: Views, image_size: int, batch_size: int, count: int, seed: int,
         mean: list[float], std: list[float], rank: int = 0, size: int = 1,
     ):  # fmt: skip
-        self.source, self.transform, self.seed = source, views.transform(image_size), seed
+        self.source, self.views, self.image_size, self.seed = source, views, image_size, seed
         self.batch_size = min(batch_size, len(source))
         self.count = min(count, len(source) // self.batch_size)
         self.mean, self.std = mean, std
@@ -176,8 +177,9 @@ class CalibrationBatches:
         return len(range(self.rank, self.count, self.size))
 
     def __iter__(self) -> Iterator[Tensor]:
-        order = generator("calibration", self.seed).permutation(len(self.source)).tolist()
+        order = generator("calibration", self.seed).permutation(len(self.source))
         for batch in range(self.rank, self.count, self.size):
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            views = [seeded(self.transform, self.source[i][0], torch_seed("calibration", self.seed, i)) for i in chosen]
-            yield normalise(torch.stack(views), self.mean, self.std)
+            images = [self.source[int(i)][0] for i in chosen]
+            keys = np.column_stack([np.full(len(chosen), self.seed), chosen])
+            yield normalise(augmented_views(images, keys, self.views, self.image_size), self.mean, self.std)

@@ -1,8 +1,7 @@
 """Augmented views. Every view is a pure function of (seed, epoch, sample index, view), whoever computes it and when.
 
 So a run does not depend on the number of loader workers, and a resumed run continues inside an epoch with the views
-that the interrupted one would have seen. torchvision's transforms draw from torch's global generator; it is seeded
-for each sample and put back afterwards.
+that the interrupted one would have seen. parameters.py draws their random numbers, augment.py applies them.
 """
 
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ class Views:
     solarize: float = 0.0
 
     def transform(self, image_size: int) -> v2.Compose:
-        """uint8 [3, H, W] -> uint8 [3, image_size, image_size]."""
+        """The same steps by torchvision, which draws from torch's global generator: uint8 [3, H, W] -> [3, S, S]."""
         mode = INTERPOLATIONS[self.interpolation]
         kernel = max(3, image_size // 10 // 2 * 2 + 1)
         crop = v2.RandomResizedCrop(image_size, self.crop_scale, self.crop_ratio, mode, antialias=True)
@@ -51,13 +50,6 @@ class Views:
             (self.solarize > 0, v2.RandomSolarize(128, self.solarize)),
         ]
         return v2.Compose([step for used, step in steps if used])
-
-
-def seeded(transform: v2.Transform, image: Tensor, seed: int) -> Tensor:
-    """``transform(image)`` with the global generator seeded for it and restored afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return transform(image)
 
 
 def normalise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:

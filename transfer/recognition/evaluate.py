@@ -13,7 +13,7 @@ from transfer.recognition.features import FORWARD_BATCH, Extractor, extract_widt
 from transfer.recognition.images import Images, train_views
 from transfer.recognition.protocols import PROTOCOL, Evaluation, Outcome
 from transfer.recognition.settings import Settings
-from transfer.recognition.sgd import check_optimizer, recipe_for
+from transfer.recognition.sgd import Recipe, check_optimizer, recipe_for
 from transfer.recognition.targets import headline, load_splits
 from transfer.results import Result, result_folder, settings_hash
 from transfer.source import Source
@@ -66,12 +66,7 @@ def evaluate(
             loader = calibration_images(train, views, settings, meta)
             source.net.calibrate(bar.track(loader, description="calibration"), widths, data=name)
         print(calibration_line(source, widths, calibrate), flush=True)
-        modules = extract_widths(source, widths, device)
-        batch = settings.batch or FORWARD_BATCH
-        extractor = Extractor(source, modules, device, kept, batch, settings.workers, bar.track)
-        shared = Evaluation(
-            modules, extractor, train, test, views, meta["mean"], meta["std"], settings, recipe, device, bar
-        )  # fmt: skip
+        shared = prepare(source, widths, train, test, views, settings, recipe, kept, device, bar)
         for outcome in PROTOCOL[settings.protocol](shared):
             result = make_result(source, dataset, name, outcome, settings, calibrate)
             result.write(folder_of(result, output))
@@ -79,6 +74,18 @@ def evaluate(
     if cache:
         print(f"features in {cache}: {kept.read / 1e6:.1f} MB read, {kept.written / 1e6:.1f} MB written", flush=True)
     return results
+
+
+def prepare(
+    source: Source, widths: list[float], train: Images, test: Images, views: Views, settings: Settings, recipe: Recipe,
+    cache: FeatureCache, device: str, bar: Progress,
+) -> Evaluation:  # fmt: skip
+    """The networks of ``widths``, cut out with the statistics that they have now, and what protocols need beside."""
+    modules = extract_widths(source, widths, device)
+    batch = settings.batch or FORWARD_BATCH
+    extractor = Extractor(source, modules, device, cache, batch, settings.workers, bar.track)
+    mean, std = source.metadata["mean"], source.metadata["std"]
+    return Evaluation(modules, extractor, train, test, views, mean, std, settings, recipe, device, bar)
 
 
 def calibration_images(train: Images, views: Views, settings: Settings, metadata: dict) -> CalibrationBatches:

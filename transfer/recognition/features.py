@@ -15,6 +15,7 @@ from transfer.recognition.images import Images, Viewed, augmented, batches, plai
 from transfer.source import Source
 
 FORWARD_BATCH = 256  # images in one forward pass of the frozen backbones
+RANDOM_NUMBERS = 2  # what views of one seed look like; to be raised when that changes, so that none are mixed
 Key = tuple[float, int]  # width, number of the view in a list of views
 
 
@@ -44,7 +45,10 @@ class View:
         """Everything that the pixels depend on, for the key of a cache."""
         if self.views is None:
             return {"resize": resized(self.image_size), "centre_crop": self.image_size}
-        return {"views": asdict(self.views), "size": self.image_size, "seed": self.seed, "number": self.number}
+        return {
+            "views": asdict(self.views), "size": self.image_size, "seed": self.seed, "number": self.number,
+            "random_numbers": RANDOM_NUMBERS,
+        }  # fmt: skip
 
 
 class Extractor:

@@ -8,18 +8,21 @@ Views (docs/method.md, section 5, "Linear evaluation"): small images are trained
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
-from pretrain.data.views import Views, seeded
+from pretrain.data.batched import augmented_views, by_size
+from pretrain.data.views import Views
 from pretrain.errors import UserError
-from pretrain.randomness import generator, torch_seed
+from pretrain.randomness import generator
 
 SMALL = 64  # px, the largest image that is treated as CIFAR's are
 IN_MEMORY = 2**30  # bytes of decoded images that are kept
 FEW = 2**25  # bytes of images for which starting worker processes takes longer than they save
+View = Callable[[list[Tensor], list[int]], Tensor]  # images of any sizes and their indices -> uint8 [B, …]
 
 
 def train_views(dataset: str, image_size: int, metadata: dict) -> Views:
@@ -79,45 +82,51 @@ class Images(Dataset):
 
 
 class Viewed(Dataset):
-    """Each image as ``view(image, index)`` shows it, (uint8 [3, S, S], label)."""
+    """Images as ``view([image], [index])`` shows them; lists of indices give (uint8 [B, …], int64 [B]) at once."""
 
-    def __init__(self, images: Images, view: Callable[[Tensor, int], Tensor]):
+    def __init__(self, images: Images, view: View):
         self.images, self.view = images, view
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image, label = self.images[index]
-        return self.view(image, index), label
+        pixels, labels = self.__getitems__([index])
+        return pixels[0], int(labels)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        images, labels = zip(*(self.images[index] for index in indices))
+        return self.view(images, indices), torch.tensor(labels)
 
 
 def augmented(images: Images, views: Views, image_size: int, seed: int, epoch: int) -> Viewed:
-    """Training views that depend on (seed, epoch, index) alone, not on who computes them."""
-    transform = views.transform(image_size)
-    return Viewed(images, partial(seeded_view, transform, seed, epoch))
+    """Training views that depend on (seed, epoch, index) alone, not on who computes them or beside which others."""
+    return Viewed(images, partial(training_view, views, image_size, seed, epoch))
 
 
-def seeded_view(transform: v2.Transform, seed: int, epoch: int, image: Tensor, index: int) -> Tensor:
-    return seeded(transform, image, torch_seed("views", seed, epoch, index))
+def training_view(
+    views: Views, image_size: int, seed: int, epoch: int, images: list[Tensor], indices: list[int]
+) -> Tensor:
+    keys = np.array([(seed, epoch, index) for index in indices])
+    return augmented_views(images, keys, views, image_size)
 
 
 def plain(images: Images, image_size: int) -> Viewed:
     """Images as they are tested on."""
-    return Viewed(images, partial(unseeded_view, evaluation_view(image_size)))
+    return Viewed(images, partial(plain_view, evaluation_view(image_size)))
 
 
-def unseeded_view(transform: v2.Transform, image: Tensor, _: int) -> Tensor:
-    return transform(image)
+def plain_view(transform: v2.Transform, images: list[Tensor], _: list[int]) -> Tensor:
+    return by_size(images, lambda group, rows: transform(group))
 
 
 def together(found: list[Viewed]) -> Viewed:
-    """Several views of the same images, each decoded once: (uint8 [V, 3, S, S], label)."""
+    """Several views of the same images, each decoded once: (uint8 [B, V, 3, S, S], int64 [B])."""
     return Viewed(found[0].images, partial(stacked_views, [viewed.view for viewed in found]))
 
 
-def stacked_views(views: list[Callable[[Tensor, int], Tensor]], image: Tensor, index: int) -> Tensor:
-    return torch.stack([view(image, index) for view in views])
+def stacked_views(views: list[View], images: list[Tensor], indices: list[int]) -> Tensor:
+    return torch.stack([view(images, indices) for view in views], dim=1)
 
 
 def batches(
@@ -126,7 +135,12 @@ def batches(
     """(uint8 [B, ..., 3, S, S], int64 [B]) in the given order of indices. Little data needs no worker processes."""
     workers = 0 if dataset.images.bytes <= FEW else workers
     order = range(len(dataset)) if order is None else order
-    return iter(DataLoader(dataset, batch_size=batch, sampler=order, num_workers=workers))
+    loader = DataLoader(dataset, batch_size=batch, sampler=order, num_workers=workers, collate_fn=as_it_is)
+    return iter(loader)
+
+
+def as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return batch
 
 
 def shuffled(count: int, seed: int, epoch: int) -> list[int]:

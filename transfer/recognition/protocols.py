@@ -1,7 +1,7 @@
 """The three protocols on frozen features, each for all widths from one pass over the images."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import torch
@@ -17,7 +17,7 @@ from transfer.recognition.probe import train_probe
 from transfer.recognition.settings import Settings
 from transfer.recognition.sgd import Recipe, train_heads_sgd
 
-VIEWS = 8  # augmented views of each training image that the fast probe learns from
+VIEWS = 4  # augmented, of each training image, for the fast probe; eight were no better (docs/results.md)
 VIEWS_BYTES = 2**32  # of features for which it takes fewer, down to none (it then learns from the plain view)
 
 Outcome = tuple[str, float, dict, float, dict]  # task, width, metrics, seconds, details
@@ -112,22 +112,37 @@ def probe_outcome(train: list[Tensor], labels: Tensor, test: Tensor, classes: in
 def paper(shared: Evaluation) -> Iterator[Outcome]:
     """The paper's linear evaluation: heads of all widths trained on the same augmented batches."""
     started = time.perf_counter()
-    recipe, seed = shared.recipe, shared.settings.seed
+    heads = trained(shared, shared.recipe, shared.augmented_batches)
+    metrics = tested(shared, heads)
+    share = (time.perf_counter() - started) / len(heads)
+    for width in heads:
+        yield "linear", width, metrics[width], share, {"recipe": asdict(shared.recipe)}
+
+
+def trained(
+    shared: Evaluation, recipe: Recipe, epoch_batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]]
+) -> dict[float, nn.Linear]:
+    """The heads of all widths by ``recipe`` on the batches of each epoch, with a bar of their loss."""
     per_epoch = -(-len(shared.train) // recipe.batch)
     bar = shared.bar.add_task("linear heads", total=recipe.epochs * per_epoch)
 
     def tick(loss: float) -> None:
         shared.bar.update(bar, advance=1, description=f"linear heads, loss {loss:.3f}")
 
-    heads = train_heads_sgd(
-        shared.modules, shared.extractor.sizes, shared.augmented_batches, per_epoch, shared.classes, recipe, seed, tick
+    return train_heads_sgd(
+        shared.modules, shared.extractor.sizes, epoch_batches, per_epoch, shared.classes, recipe, shared.settings.seed,
+        tick,
     )  # fmt: skip
+
+
+@torch.no_grad()
+def tested(shared: Evaluation, heads: dict[float, nn.Linear]) -> dict[float, dict]:
+    """Metrics of each width's head on the test images."""
     features, labels = shared.features_of_test_images(), shared.test.labels.to(shared.device)
-    share = (time.perf_counter() - started) / len(heads)
-    for width, head in heads.items():
-        with torch.no_grad():
-            scores = head(features[width].to(shared.device, head.weight.dtype))
-        yield "linear", width, accuracies(scores, labels), share, {"recipe": asdict(recipe)}
+    return {
+        width: accuracies(head(features[width].to(shared.device, head.weight.dtype)), labels)
+        for width, head in heads.items()
+    }
 
 
 PROTOCOL = {"fast": fast, "knn": knn, "paper": paper}

@@ -137,7 +137,7 @@ def decoded(monkeypatch):
         counts[str(path)] += 1
         return opened(path, *args, **kwargs)
 
-    monkeypatch.setattr("pretrain.data.files.Image.open", count)
+    monkeypatch.setattr("pretrain.data.encoded.Image.open", count)
     return counts
 
 

@@ -180,6 +180,13 @@ def test_the_key_of_an_entry_can_be_read(extractor, source, image_folder, tmp_pa
     assert key["view"]["views"]["crop_scale"] == [0.8, 1.0] and key["view"]["seed"] == 3
 
 
+def test_views_of_other_random_numbers_have_keys_of_their_own(monkeypatch, extractor):
+    plain, augmented = (extractor()._key(0.5, view, "data") for view in VIEWS[:2])
+    monkeypatch.setattr("transfer.recognition.features.RANDOM_NUMBERS", 99)
+    assert extractor()._key(0.5, VIEWS[0], "data") == plain
+    assert extractor()._key(0.5, VIEWS[1], "data") != augmented
+
+
 def test_networks_of_the_same_weights_but_another_stem_have_keys_of_their_own(source, extractor):
     key = extractor()._key(0.5, VIEWS[0], "data")
     other = Source(source.net, "us3l", source.net.hash)

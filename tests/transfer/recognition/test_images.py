@@ -6,7 +6,7 @@ from torch.utils.data import Dataset
 
 from pretrain.errors import UserError
 from transfer.recognition import images as module
-from transfer.recognition.images import Images, augmented, batches, plain, shuffled, train_views
+from transfer.recognition.images import Images, augmented, batches, plain, shuffled, together, train_views
 
 NOWHERE = {"data": {"name": "elsewhere"}, "calibration": {}}
 
@@ -51,6 +51,15 @@ def test_training_views_are_a_pure_function_of_seed_epoch_and_index():
     assert torch.equal(state, torch.random.get_rng_state()), "the global generator is left alone"
     assert not torch.equal(first[0], augmented(found, views, 16, 1, 3)[0][0])
     assert first[0].shape == (3, 16, 16) and first[0].dtype == torch.uint8
+
+
+def test_views_are_the_same_in_whatever_batch_they_are_made():
+    found, views = Images(Counted()), train_views("x", 16, NOWHERE)
+    for viewed in (augmented(found, views, 16, 1, 2), plain(found, 16), together([plain(found, 16)] * 2)):
+        pixels, labels = viewed.__getitems__([4, 0, 3])
+        assert labels.tolist() == [0, 0, 1]
+        assert all(torch.equal(pixels[row], viewed[i][0]) for row, i in enumerate((4, 0, 3)))
+    assert torch.equal(plain(found, 16)[5][0], module.evaluation_view(16)(found[5][0]))
 
 
 def test_worker_processes_give_the_same_batches(monkeypatch):
