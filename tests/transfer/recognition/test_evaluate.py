@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from PIL import Image
 
+from pretrain.data.encoded import EncodedImage
 from pretrain.errors import UncalibratedWidthError, UserError
 from tests.pretrain.helpers import universal
 from tests.pretrain.networks import TINY
@@ -129,15 +129,15 @@ def test_every_photograph_is_its_own_nearest_neighbour(source, real_data, tmp_pa
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """Counts how often each image file is opened."""
+    """Counts how often each image file is decoded."""
     counts = Counter()
-    opened = Image.open
+    decode = EncodedImage.decode
 
-    def count(path, *args, **kwargs):
-        counts[str(path)] += 1
-        return opened(path, *args, **kwargs)
+    def count(image, *args):
+        counts[image.name] += 1
+        return decode(image, *args)
 
-    monkeypatch.setattr("pretrain.data.encoded.Image.open", count)
+    monkeypatch.setattr(EncodedImage, "decode", count)
     return counts
 
 
