@@ -90,6 +90,7 @@ HOW_TO_RUN = [
     How(r"(.* tools/convert.py .* --to onnx --fold-bn) .*", r"\1 --image-size 32", "formats"),
     How(r"(.* tools/latency.py .* --widths) .*", r"\1 0.5 --image-size 32 --repeats 1 --warm-up 0", "formats"),
     How(r"(.* tools/report.py .*)", r"\1"),
+    How(r"(.* tools/benchmark.py .*) --batch 128 (.*)", r"\1 --batch 2 \2 --repeats 1"),
     How(
         r"(\S+ tools/launch.py) pretrain (\S+) --nodes 4 --gpus-per-node 8 --partition gpu",
         rf"\1 pretrain \2 --nodes 2 --cluster local data.root=datasets/cifar10 data.image_size=64 "
