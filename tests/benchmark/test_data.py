@@ -1,6 +1,7 @@
 """tools/benchmark.py data: both arrangements do the same work, and missing data is told in one line."""
 
 import argparse
+from dataclasses import replace
 
 import pytest
 import torch
@@ -50,13 +51,15 @@ def test_small_images_come_from_memory_and_need_no_data():
 def test_photographs_are_decoded_and_both_arrangements_give_equal_shapes(folder, decode):
     found = data.measure(parsed("--image-size", 72, "--data", folder, "--decode", decode))
     assert found["shares_of_ours_percent"]["decode"] > 0 and found["decode"] == decode
+    geometry = {"jitter_p": 0, "grayscale": 0, "blur": 0}  # of images of one colour it leaves all as it was
     settings, source = load_config(data.LARGE, []).data, image_dataset("folder", folder)
+    settings = replace(settings, views=replace(settings.views, **geometry))
     plain = data.Plain(source, settings, 72, [0, 1]).run()
     ours = data.Ours(source, settings, 72, [0, 1], "cpu", decode)
     finished = ours.finish(ours.loader.__getitems__([(0, 0), (0, 1)]))
     for a, b in zip(plain, finished, strict=True):
         assert a.shape == b.shape == (2, 3, 72, 72) and a.dtype == b.dtype
-        assert a.mean() == pytest.approx(b.mean(), abs=1)  # both normalised
+        torch.testing.assert_close(a, b, rtol=0, atol=0.05)  # two or three of 255 levels, normalised
 
 
 def test_views_are_those_of_the_config(folder):

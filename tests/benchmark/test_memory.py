@@ -1,4 +1,4 @@
-"""tools/benchmark.py memory: a backward pass for each width needs less, and more images need more."""
+"""tools/benchmark.py memory: a backward pass for each width needs less."""
 
 import pytest
 
@@ -9,12 +9,11 @@ from tests.benchmark.arguments import step_arguments
 
 def test_a_backward_pass_for_each_width_needs_less():
     args = step_arguments(
-        base_channels=16, image_size=32, stem="cifar", widths=[1.0, 1.0, 1.0], batches=[8, 64], limit=0.01
+        base_channels=16, image_size=32, stem="cifar", widths=[1.0, 1.0, 1.0], batches=[64], limit=0.01
     )
-    small, large = memory.measure(args)["rows"]
-    assert large["normal_gb"] > 1.5 * small["normal_gb"]
-    assert large["low_of_normal"] < 0.8
-    assert not large["normal_fits"]
+    [row] = memory.measure(args)["rows"]
+    assert row["low_of_normal"] < 0.8
+    assert not row["normal_fits"]
 
 
 def test_a_batch_of_one_is_refused():
