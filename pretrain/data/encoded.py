@@ -1,5 +1,6 @@
 """Images as the bytes of their files: the header is read first, for the size; pixels are decoded when needed."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class EncodedImage:
             return V.pil_to_tensor(self.image.convert("RGB"))
 
 
-class EncodedImages(Dataset):
+class EncodedImages(Dataset, ABC):
     """A labelled data set of encoded images; an item is (uint8 [3, H, W] in RGB, label).
 
     A kind of storage says what its images are called (``name(index)``), where their bytes are (``encoded(index)``) and
@@ -57,15 +58,17 @@ class EncodedImages(Dataset):
             image = Image.open(BytesIO(self.encoded(index)))
             return EncodedImage(name, image, (image.height, image.width))
 
+    @abstractmethod
     def name(self, index: int) -> str:
-        raise NotImplementedError
+        """What messages call an image."""
 
+    @abstractmethod
     def encoded(self, index: int) -> bytes:
-        raise NotImplementedError
+        """Its file's bytes."""
 
+    @abstractmethod
     def identity(self) -> Iterable[bytes]:
         """Names, sizes and times of change, to be hashed: other images have others."""
-        raise NotImplementedError
 
 
 @contextmanager
