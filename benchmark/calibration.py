@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from benchmark.machine import machine, timed
 from pretrain.backbones import create_backbone
+from pretrain.cli import widths_argument
 from pretrain.config import LINEAR_EVALUATION_VIEWS
 from pretrain.data.datasets import image_dataset
 from pretrain.data.loader import CalibrationBatches
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=int, default=32, metavar="S", help="px (default: 32)")
     parser.add_argument("--batch", type=int, default=128, metavar="B", help="images in a batch (default: 128)")
     parser.add_argument("--batches", type=int, default=8, metavar="N", help="in a pass (default: 8)")
-    parser.add_argument("--widths", type=float, nargs="+", default=NINE_WIDTHS, metavar="W", help="(default: nine)")
+    widths_argument(parser, NINE_WIDTHS)
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of which medians are taken (default: 3)")
     parser.add_argument("--data", type=Path, metavar="ROOT", help="folder with train/<class>/ (default: digits)")
 

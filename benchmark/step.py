@@ -4,13 +4,12 @@ The arrangements take turns; the median over ``--repeats`` rounds counts, after 
 """
 
 import argparse
-import statistics
 from collections.abc import Callable
 
 import torch
 
 from benchmark.arrangement import add_step_arguments, arrangement, step_config, step_flops
-from benchmark.machine import machine, peak_flops, timed
+from benchmark.machine import machine, medians, peak_flops
 from benchmark.plain_step import PlainStep
 from pretrain.errors import UserError
 
@@ -29,28 +28,22 @@ def measure(args: argparse.Namespace) -> dict:
     if args.repeats < 1:
         raise UserError(f"--repeats {args.repeats} is too small; expected 1 or more")
     steps = arrangements(args)
-    seconds = {name: [] for name in steps}
-    for repetition in range(args.repeats + 1):
-        for name, step in steps.items():
-            taken = timed(step, args.device)
-            if repetition:
-                seconds[name].append(taken)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    seconds = medians(steps, args.repeats, args.device)
     precision = steps["accumulate"].trainer.precision
     flops, peak = step_flops(args), peak_flops(precision, args.device)
-    plain = medians.get("plain")
+    plain = seconds.get("plain")
     rows = [
         {
-            "arrangement": name, "precision": "fp32" if name == "plain" else precision, "seconds": median,
-            "times_plain": plain and plain / median, "tflops_per_second": flops / median / 1e12,
-            "share_of_peak": flops / median / peak,
+            "arrangement": name, "precision": "fp32" if name == "plain" else precision, "seconds": taken,
+            "times_plain": plain and plain / taken, "tflops_per_second": flops / taken / 1e12,
+            "share_of_peak": flops / taken / peak,
         }
-        for name, median in medians.items()
+        for name, taken in seconds.items()
     ]  # fmt: skip
     return {
         "title": f"A training step of {args.backbone} at widths {', '.join(f'{w:g}' for w in args.widths)}",
         "rows": rows,
-        "seconds_per_step": medians["accumulate"], "plain_seconds_per_step": plain, "precision": precision,
+        "seconds_per_step": seconds["accumulate"], "plain_seconds_per_step": plain, "precision": precision,
         "batch": args.batch, "image_size": args.image_size, "repeats": args.repeats,
         "tflop_per_step": flops / 1e12, "peak_tflops_per_second": peak / 1e12, **machine(args.device),
     }  # fmt: skip

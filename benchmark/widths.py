@@ -6,13 +6,12 @@ and convolutions with its square; the second is the price of slicing shared weig
 """
 
 import argparse
-import statistics
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from benchmark.machine import machine, timed
+from benchmark.machine import machine, medians
 from pretrain.backbones import backbone_options, create_backbone
 from pretrain.config import PAPER_WIDTHS
 from pretrain.errors import UserError
@@ -75,13 +74,7 @@ def measured(backbone: nn.Module, plain: dict[float, nn.Module], args: argparse.
         module.to(device, memory_format=torch.channels_last).train()
         calls[width, "slimmable"] = both_passes(lambda width=width: backbone(images, width), backbone)
         calls[width, "plain"] = both_passes(lambda module=module: module(images), module)
-    seconds: dict = {key: [] for key in calls}
-    for repetition in range(args.repeats + 1):
-        for key, call in calls.items():
-            taken = timed(call, args.device)
-            if repetition:
-                seconds[key].append(taken)
-    return {key: statistics.median(values) for key, values in seconds.items()}
+    return medians(calls, args.repeats, args.device)
 
 
 def both_passes(forward: Callable[[], torch.Tensor], module: nn.Module) -> Callable[[], None]:
