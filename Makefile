@@ -13,10 +13,8 @@ BIN = .venv/bin
 
 .PHONY: demo test lint env system-deps clean
 
-# Threads that wait sleep instead of spinning: where virtual cores share a real one, spinning takes the other's time
-# (three times slower, measured).
 demo: env
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tools/demo.py
+	$(BIN)/python tools/demo.py
 
 # One thread per test process: two tests at once fill two cores better than one test with two threads. Each worker gets
 # its files in one piece, so that what a file sets up is mostly set up once, and takes from the other when it is done.

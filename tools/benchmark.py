@@ -10,6 +10,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from benchmark.show import shown
 from pretrain import cli
 from pretrain.errors import UserError, nearest
+from pretrain.process import restart_for_cpu
 
 BENCHMARKS = {
     "step": "seconds of a training step, beside the plain arrangement of the same maths",
@@ -51,4 +52,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    restart_for_cpu()
     cli.run(main)

@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
 from pretrain import cli
-from pretrain.config import load_config
 from pretrain.errors import CollapsedError, NonFiniteLossError, UserError
+from pretrain.process import restart_for_cpu
 from transfer.results import read_results
 from transfer.tables import render
 from transfer.tables.facts import figure, shown
@@ -95,6 +95,7 @@ def linked_images(data: Path, folder: Path) -> Path:
 
 def run(system: str, seed: int, folder: Path, images: Path, overrides: list[str]) -> None:
     """Pretrain and evaluate, or as much of it as is missing. ``outcome.json`` says how the training ended."""
+    from pretrain.config import load_config
     from pretrain.train import pretrain
     from transfer.recognition.evaluate import evaluate
     from transfer.recognition.settings import Settings
@@ -157,4 +158,5 @@ def last_metrics(folders: list[Path]) -> list[Cell]:
 
 
 if __name__ == "__main__":
+    restart_for_cpu()
     cli.run(main)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """The whole pipeline on embedded data, from images to a table of accuracy and AP against width, in some minutes."""
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -9,19 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
 from pretrain import cli
-from pretrain.config import load_config
-from pretrain.train import pretrain
-from transfer.convert import convert
-from transfer.detection.detectron2 import detect
-from transfer.detection.recipe import DIGITS
-from transfer.detection.scenes import make_scenes
-from transfer.detection.settings import Settings
-from transfer.plots import plot
-from transfer.recognition.evaluate import evaluate
-from transfer.recognition.settings import Settings as RecognitionSettings
-from transfer.results import read_results
-from transfer.source import INITS, load_source
-from transfer.tables import build, render
+from pretrain.process import restart_for_cpu
 
 WIDTHS = [1.0, 0.75, 0.5, 0.25]
 DETECTION_WIDTHS = [1.0, 0.25]
@@ -32,7 +21,25 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="default: runs/demo")
     parser.add_argument("--detection-iterations", type=int, metavar="N", help="default: the recipe's")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change settings of the pretraining")
-    args = parser.parse_intermixed_args(argv)
+    demonstrate(parser.parse_intermixed_args(argv))
+
+
+def demonstrate(args: argparse.Namespace) -> None:
+    """Every step of the pipeline; what a folder holds already is not trained again."""
+    from pretrain.config import load_config
+    from pretrain.train import pretrain
+    from transfer.convert import convert
+    from transfer.detection.detectron2 import detect
+    from transfer.detection.recipe import DIGITS
+    from transfer.detection.scenes import make_scenes
+    from transfer.detection.settings import Settings
+    from transfer.plots import plot
+    from transfer.recognition.evaluate import evaluate
+    from transfer.recognition.settings import Settings as RecognitionSettings
+    from transfer.results import read_results
+    from transfer.source import INITS, load_source
+    from transfer.tables import build, render
+
     output, started = args.output, time.perf_counter()
 
     def step(number: int, title: str) -> None:
@@ -71,4 +78,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    restart_for_cpu()
     cli.run(main)

@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pretrain import cli
+from pretrain.process import restart_for_cpu
 
 
 def main(argv: list[str]) -> None:
@@ -30,4 +31,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    restart_for_cpu()
     cli.run(main)

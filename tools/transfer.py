@@ -4,22 +4,29 @@
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pretrain import cli
 from pretrain.errors import UserError, nearest
-from transfer.detection import command as detection
-from transfer.recognition import command as recognition
+from pretrain.process import restart_for_cpu
 
-COMMANDS = {**dict.fromkeys(recognition.TARGETS, recognition), **dict.fromkeys(detection.TARGETS, detection)}
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
 
+def commands() -> dict[str, ModuleType]:
+    """By the name of a target, what evaluates it."""
+    from transfer.detection import command as detection
+    from transfer.recognition import command as recognition
+
+    return {**dict.fromkeys(recognition.TARGETS, recognition), **dict.fromkeys(detection.TARGETS, detection)}
+
+
 def overview() -> str:
-    targets = {**recognition.TARGETS, **detection.TARGETS}
-    lines = [f"  {name:10}{text}" for name, text in targets.items()]
-    examples = [f"  tools/transfer.py {name} {COMMANDS[name].EXAMPLE}" for name in targets]
+    known = commands()
+    lines = [f"  {name:10}{command.TARGETS[name]}" for name, command in known.items()]
+    examples = [f"  tools/transfer.py {name} {command.EXAMPLE}" for name, command in known.items()]
     usage = "usage: transfer.py TARGET [options], listed by transfer.py TARGET --help"
     return "\n".join((usage, "", "targets:", *lines, "", "examples:", *examples))
 
@@ -29,9 +36,10 @@ def main(argv: list[str]) -> None:
         print(overview())
         return
     target, *rest = argv
-    if target not in COMMANDS:
-        raise UserError(f"unknown target '{target}'; expected it first{nearest(target, COMMANDS)}")
-    command = COMMANDS[target]
+    known = commands()
+    if target not in known:
+        raise UserError(f"unknown target '{target}'; expected it first{nearest(target, known)}")
+    command = known[target]
     parser = cli.Parser(f"{target}: {command.TARGETS[target]}", f"tools/transfer.py {target} {command.EXAMPLE}")
     command.add_arguments(parser)
     # An option of several values (--width 0.5 0.25) would swallow a key=value behind it.
@@ -42,4 +50,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    restart_for_cpu()
     cli.run(main)
