@@ -1,18 +1,27 @@
 """Seconds of a training step: as the trainer takes it, and as one would write it down first (benchmark/plain_step.py).
 
 The arrangements take turns; the median over ``--repeats`` rounds counts, after one that warms up. No images are loaded.
+
+The plain one is measured as a program that says nothing to the C library: on a CPU it has a process of its own, which
+starts without the settings of ``pretrain/process.py``. Under these settings it is measured a second time.
 """
 
 import argparse
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 
+from benchmark.apart import apart
 from benchmark.arrangement import add_step_arguments, arrangement, step_config, step_flops
-from benchmark.machine import machine, medians, peak_flops
+from benchmark.machine import machine, medians, peak_flops, timed
 from benchmark.plain_step import PlainStep
 from pretrain.errors import UserError
+from pretrain.process import FOR_CPU
 
+KEPT = "GLIBC_TUNABLES"  # what of a process's start the plain arrangement does without
 EXAMPLE = "--backbone resnet18 --stem cifar --batch 128 --widths 1 0.625 0.25 --precision bf16 --json"
 
 
@@ -27,14 +36,14 @@ def measure(args: argparse.Namespace) -> dict:
     """Rows: arrangements. ``seconds_per_step``: the trainer's own, losses accumulated, in the asked precision."""
     if args.repeats < 1:
         raise UserError(f"--repeats {args.repeats} is too small; expected 1 or more")
-    steps = arrangements(args)
-    seconds = medians(steps, args.repeats, args.device)
-    precision = steps["accumulate"].trainer.precision
+    with arrangements(args) as steps:
+        seconds = medians(steps, args.repeats, args.device)
+        precision = steps["accumulate"].trainer.precision
     flops, peak = step_flops(args), peak_flops(precision, args.device)
     plain = seconds.get("plain")
     rows = [
         {
-            "arrangement": name, "precision": "fp32" if name == "plain" else precision, "seconds": taken,
+            "arrangement": name, "precision": "fp32" if name.startswith("plain") else precision, "seconds": taken,
             "times_plain": plain and plain / taken, "tflops_per_second": flops / taken / 1e12,
             "share_of_peak": flops / taken / peak,
         }
@@ -49,23 +58,29 @@ def measure(args: argparse.Namespace) -> dict:
     }  # fmt: skip
 
 
-def arrangements(args: argparse.Namespace) -> dict[str, Callable[[], None]]:
+@contextmanager
+def arrangements(args: argparse.Namespace) -> Iterator[dict[str, Callable[[], None]]]:
     """By name: ``plain``, and the trainer's with an optimizer step after each width (the same maths) and after all."""
     steps = {}
-    if not args.without_plain:
-        steps["plain"] = plain_step(args)
     for update in ("per_width", "accumulate"):
         steps[update] = arrangement(step_config(args, update=update), args.widths, args.device)
     if args.compile:
         steps["accumulate, compiled"] = arrangement(step_config(args, compile=True), args.widths, args.device)
-    return steps
+    if args.without_plain:
+        yield steps
+        return
+    kept = os.environ.get(KEPT) == FOR_CPU[KEPT]
+    again = {"plain, memory kept": plain_step(args)} if kept else {}
+    with apart(plain_step, args, without=[KEPT] if kept else []) as plain:
+        yield {"plain": plain, **again, **steps}
 
 
 def plain_step(args: argparse.Namespace) -> Callable[[], None]:
     """The plain arrangement on the same images, NCHW and fp32."""
+    torch.set_num_threads(args.threads or torch.get_num_threads())
     fp32 = argparse.Namespace(**vars(args) | {"precision": "fp32"})
     base = arrangement(step_config(fp32), args.widths, args.device)
     model = base.trainer.model.to(memory_format=torch.contiguous_format)
     step = PlainStep(model, base.trainer.config, base.trainer.lr)
     views = tuple(view.contiguous() for view in base.batch.views)
-    return lambda: step.step(views, args.widths)
+    return partial(timed, partial(step.step, views, args.widths), args.device)

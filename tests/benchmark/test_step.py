@@ -1,6 +1,7 @@
 """tools/benchmark.py step: the plain arrangement computes the same, and operations are counted as costs say."""
 
 import json
+import platform
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from benchmark.plain_step import PlainStep
 from pretrain.backbones import create_backbone
 from pretrain.errors import UserError
 from pretrain.plain.cost import cost
+from pretrain.process import has_gpu, lacking_variables
 from tests.benchmark.arguments import step_arguments
 
 
@@ -71,11 +73,24 @@ def run(repository, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True)
 
 
+SMALL = ["--base-channels", "8", "--batch", "4", "--image-size", "16", "--repeats", "1", "--threads", "1"]
+
+
 def test_json_has_the_seconds_of_a_step(repository):
-    small = ["--base-channels", "8", "--batch", "4", "--image-size", "16", "--repeats", "1", "--threads", "1"]
-    done = run(repository, "step", *small, "--widths", "1", "0.5", "--without-plain", "--json")
+    done = run(repository, "step", *SMALL, "--widths", "1", "0.5", "--without-plain", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["seconds_per_step"] > 0
+
+
+def test_the_plain_step_runs_without_what_the_tools_start_with_and_again_with_it(repository):
+    if not lacking_variables({}, platform.libc_ver(), has_gpu()):
+        pytest.skip("a GPU, or another C library than glibc")
+    done = run(repository, "step", *SMALL, "--widths", "1", "0.5", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["arrangement"] for row in found["rows"]][:2] == ["plain", "plain, memory kept"]
+    assert found["plain_seconds_per_step"] == found["rows"][0]["seconds"]
+    assert [row["precision"] for row in found["rows"]][:2] == ["fp32", "fp32"]
 
 
 def test_a_mistake_is_one_line_and_code_2(repository):
