@@ -8,7 +8,9 @@ from multiprocessing.connection import Connection
 
 
 @contextmanager
-def apart(make: Callable[..., Callable[[], object]], *arguments: object, without: Iterable[str]) -> Iterator[Callable]:
+def apart(
+    make: Callable[..., Callable[[], object]], *arguments: object, without: Iterable[str] = ()
+) -> Iterator[Callable[[], None]]:
     """A function that has ``make(*arguments)`` called in the other process, and waits for it.
 
     make: of a module, so that the process can import it; it is called there once. without: variables that the process

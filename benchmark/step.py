@@ -1,15 +1,16 @@
 """Seconds of a training step: as the trainer takes it, and as one would write it down first (benchmark/plain_step.py).
 
-The arrangements take turns; the median over ``--repeats`` rounds counts, after one that warms up. No images are loaded.
+The arrangements take turns, each in a process of its own, so that none finds its memory as another left it; the median
+over ``--repeats`` rounds counts, after one that warms up. No images are loaded.
 
-The plain one is measured as a program that says nothing to the C library: on a CPU it has a process of its own, which
-starts without the settings of ``pretrain/process.py``. Under these settings it is measured a second time.
+The plain one is measured as a program that says nothing to the C library: on a CPU its process starts without the
+settings of ``pretrain/process.py``. Under these settings it is measured a second time.
 """
 
 import argparse
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import torch
@@ -19,6 +20,7 @@ from benchmark.arrangement import add_step_arguments, arrangement, step_config, 
 from benchmark.machine import machine, medians, peak_flops, timed
 from benchmark.plain_step import PlainStep
 from pretrain.errors import UserError
+from pretrain.precision import resolve_precision
 from pretrain.process import FOR_CPU
 
 KEPT = "GLIBC_TUNABLES"  # what of a process's start the plain arrangement does without
@@ -38,7 +40,7 @@ def measure(args: argparse.Namespace) -> dict:
         raise UserError(f"--repeats {args.repeats} is too small; expected 1 or more")
     with arrangements(args) as steps:
         seconds = medians(steps, args.repeats, args.device)
-        precision = steps["accumulate"].trainer.precision
+    precision = resolve_precision(args.precision, torch.device(args.device))
     flops, peak = step_flops(args), peak_flops(precision, args.device)
     plain = seconds.get("plain")
     rows = [
@@ -61,18 +63,25 @@ def measure(args: argparse.Namespace) -> dict:
 @contextmanager
 def arrangements(args: argparse.Namespace) -> Iterator[dict[str, Callable[[], None]]]:
     """By name: ``plain``, and the trainer's with an optimizer step after each width (the same maths) and after all."""
-    steps = {}
-    for update in ("per_width", "accumulate"):
-        steps[update] = arrangement(step_config(args, update=update), args.widths, args.device)
+    ours = {update: {"update": update} for update in ("per_width", "accumulate")}
     if args.compile:
-        steps["accumulate, compiled"] = arrangement(step_config(args, compile=True), args.widths, args.device)
-    if args.without_plain:
-        yield steps
-        return
+        ours["accumulate, compiled"] = {"compile": True}
     kept = os.environ.get(KEPT) == FOR_CPU[KEPT]
-    again = {"plain, memory kept": plain_step(args)} if kept else {}
-    with apart(plain_step, args, without=[KEPT] if kept else []) as plain:
-        yield {"plain": plain, **again, **steps}
+    with ExitStack() as processes:
+        steps = {}
+        if not args.without_plain:
+            steps["plain"] = processes.enter_context(apart(plain_step, args, without=[KEPT] if kept else []))
+        if kept and not args.without_plain:
+            steps["plain, memory kept"] = processes.enter_context(apart(plain_step, args))
+        for name, training in ours.items():
+            steps[name] = processes.enter_context(apart(trainers_step, args, training))
+        yield steps
+
+
+def trainers_step(args: argparse.Namespace, training: dict) -> Callable[[], None]:
+    """The trainer's, by these settings of its section."""
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    return partial(timed, arrangement(step_config(args, **training), args.widths, args.device), args.device)
 
 
 def plain_step(args: argparse.Namespace) -> Callable[[], None]:

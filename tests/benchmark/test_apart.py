@@ -43,9 +43,9 @@ def refuser(what: str) -> Callable[[], None]:
 
 
 def test_errors_arrive_as_what_they_are():
-    with pytest.raises(UserError, match="no fish here"), apart(refuse, "fish", without=[]):
+    with pytest.raises(UserError, match="no fish here"), apart(refuse, "fish"):
         pass
-    with apart(refuser, "bread", without=[]) as call, pytest.raises(UserError, match="no bread here"):
+    with apart(refuser, "bread") as call, pytest.raises(UserError, match="no bread here"):
         call()
 
 
@@ -54,5 +54,5 @@ def quitter() -> Callable[[], None]:
 
 
 def test_a_process_that_was_killed_is_noticed():
-    with apart(quitter, without=[]) as call, pytest.raises(RuntimeError, match="ended before it answered"):
+    with apart(quitter) as call, pytest.raises(RuntimeError, match="ended before it answered"):
         call()
