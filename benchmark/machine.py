@@ -1,4 +1,4 @@
-"""The machine under a figure: its processor, and the fastest matrix product that it was seen to do."""
+"""The machine under a figure: its processor, and the fastest arithmetic that it was seen to do."""
 
 import os
 import statistics
@@ -7,11 +7,13 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from torch.nn.functional import conv2d
 
 from pretrain.precision import DTYPES
 from transfer.latency import interleaved, processor
 
 SIDE = 2048  # of the square matrices; large enough to leave the caches, small enough to take a second
+IMAGES, CHANNELS, PIXELS = 64, 256, 18  # of the convolution, which is about as much work
 REPEATS = 5
 
 
@@ -24,10 +26,19 @@ def machine(device: str) -> dict:
 
 
 def peak_flops(precision: str, device: str) -> float:
-    """Floating-point operations a second (a multiply-add is two) of a large matrix product, median of a few."""
-    a = torch.randn(SIDE, SIDE, device=device, dtype=DTYPES.get(precision, torch.float32))
-    seconds = [timed(lambda: a @ a, device) for _ in range(REPEATS + 1)][1:]
-    return 2 * SIDE**3 / statistics.median(seconds)
+    """Floating-point operations a second (a multiply-add is two) of a large matrix product or of a large convolution.
+
+    The faster of the two by the median of a few: which libraries compute them, and how well they know the processor,
+    differs. The convolution is 3x3 without padding, so that it cannot leave out any operation that is counted.
+    """
+    dtype = DTYPES.get(precision, torch.float32)
+    a = torch.randn(SIDE, SIDE, device=device, dtype=dtype)
+    x = torch.randn(IMAGES, CHANNELS, PIXELS, PIXELS, device=device, dtype=dtype)
+    weight = torch.randn(CHANNELS, CHANNELS, 3, 3, device=device, dtype=dtype)
+    x, weight = (tensor.to(memory_format=torch.channels_last) for tensor in (x, weight))
+    flops = {"product": 2 * SIDE**3, "convolution": 2 * 9 * IMAGES * CHANNELS**2 * (PIXELS - 2) ** 2}
+    seconds = medians({"product": lambda: a @ a, "convolution": lambda: conv2d(x, weight)}, REPEATS, device)
+    return max(flops[name] / seconds[name] for name in flops)
 
 
 def medians(calls: dict, repeats: int, device: str) -> dict:
