@@ -94,6 +94,15 @@ def test_all_colours_together_in_each_samples_own_order():
         torch.testing.assert_close(got[n], image, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("height", "width", "kernel"), [(20, 20, 3), (32, 33, 5), (75, 100, 23), (64, 31, 9)])
+def test_a_blur_is_torchvisions_on_either_side_of_a_block(height, width, kernel):
+    images = torch.rand(3, 3, height, width, dtype=torch.float64)
+    sigma = torch.tensor([0.3, 1.0, 2.0], dtype=torch.float64).view(-1, 1, 1, 1)
+    found = augment.gaussian_blur(images, sigma, kernel)
+    for blurred, image, s in zip(found, images, sigma.flatten().tolist()):
+        torch.testing.assert_close(blurred, V.gaussian_blur(image, [kernel] * 2, [s] * 2), atol=1e-10, rtol=0)
+
+
 def test_a_sample_does_not_depend_on_its_neighbours():
     x = images()
     parameters = drawn(EVERYTHING, x)
