@@ -2,19 +2,22 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.pool import ExceptionWithTraceback
 
 
 @contextmanager
 def apart(
     make: Callable[..., Callable[[], object]], *arguments: object, without: Iterable[str] = ()
 ) -> Iterator[Callable[[], None]]:
-    """A function that has ``make(*arguments)`` called in the other process, and waits for it.
+    """A function that makes a call in another process, and waits for it.
 
-    make: of a module, so that the process can import it; it is called there once. without: variables that the process
-    starts without. Errors: what the call or ``make`` raises is raised here.
+    make: of a module, so that the process can import it; ``make(*arguments)``, once there, gives what is called.
+    without: variables that the process starts without. Errors: what ``make`` or a call raises is raised here, with
+    the other process's traceback as its cause; RuntimeError where the process has ended.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
@@ -22,41 +25,39 @@ def apart(
     with lacking(without):
         process.start()
     there.close()
+
+    def answer(*question: bool) -> None:
+        try:
+            for sent in question:
+                here.send(sent)
+            error = here.recv()
+        except (EOFError, ConnectionError):
+            raise RuntimeError("a process ended before it answered; was there not enough memory?") from None
+        if error is not None:
+            raise error
+
     try:
-        answered(here)
-
-        def call() -> None:
-            here.send(True)
-            answered(here)
-
-        yield call
+        answer()  # to the start
+        yield lambda: answer(True)
     finally:
         here.close()
+        process.terminate()
         process.join()
 
 
 def serve(connection: Connection, make: Callable[..., Callable[[], object]], arguments: tuple) -> None:
-    """Make the call's function, then call it whenever asked, until nobody can ask. Answers are errors, or None."""
+    """Make what is called, then call it whenever asked, until nobody can ask. Answers are errors, or None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupted program ends its processes itself
     try:
         call = make(*arguments)
         connection.send(None)
         while connection.recv():
             call()
             connection.send(None)
-    except EOFError:
+    except (EOFError, ConnectionError):
         return
     except Exception as error:
-        connection.send(error)
-
-
-def answered(connection: Connection) -> None:
-    """Wait for the other process's answer; raise it if it is an error."""
-    try:
-        error = connection.recv()
-    except EOFError:
-        raise RuntimeError("the other process ended before it answered; was there not enough memory?") from None
-    if error is not None:
-        raise error
+        connection.send(ExceptionWithTraceback(error, error.__traceback__))
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark.machine import operations
 from pretrain.backbones import backbone_options, list_backbones
 from pretrain.config import PretrainConfig, validate
 from pretrain.data.loader import LoadedBatch
@@ -83,7 +83,4 @@ def random_images(config: PretrainConfig) -> Tensor:
 def step_flops(args: argparse.Namespace) -> float:
     """Floating-point operations of a step (a multiply-add is two): convolutions and products, forward and backward."""
     few = argparse.Namespace(**vars(args) | {"batch": COUNTED, "precision": "fp32"})
-    counted = arrangement(step_config(few), args.widths, "cpu")
-    with FlopCounterMode(display=False) as counter:
-        counted()
-    return counter.get_total_flops() * args.batch / COUNTED
+    return operations(arrangement(step_config(few), args.widths, "cpu")) * args.batch / COUNTED

@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 from torch.nn.functional import conv2d
+from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain.precision import DTYPES
 from transfer.latency import interleaved, processor
@@ -25,20 +26,32 @@ def machine(device: str) -> dict:
     }  # fmt: skip
 
 
+def set_threads(threads: int | None) -> None:
+    """Of torch, in this process; None leaves them as they are."""
+    torch.set_num_threads(threads or torch.get_num_threads())
+
+
 def peak_flops(precision: str, device: str) -> float:
     """Floating-point operations a second (a multiply-add is two) of a large matrix product or of a large convolution.
 
     The faster of the two by the median of a few: which libraries compute them, and how well they know the processor,
-    differs. The convolution is 3x3 without padding, so that it cannot leave out any operation that is counted.
+    differs. The convolution has no padding, so that every operation that is counted is one on a pixel.
     """
     dtype = DTYPES.get(precision, torch.float32)
     a = torch.randn(SIDE, SIDE, device=device, dtype=dtype)
     x = torch.randn(IMAGES, CHANNELS, PIXELS, PIXELS, device=device, dtype=dtype)
     weight = torch.randn(CHANNELS, CHANNELS, 3, 3, device=device, dtype=dtype)
     x, weight = (tensor.to(memory_format=torch.channels_last) for tensor in (x, weight))
-    flops = {"product": 2 * SIDE**3, "convolution": 2 * 9 * IMAGES * CHANNELS**2 * (PIXELS - 2) ** 2}
-    seconds = medians({"product": lambda: a @ a, "convolution": lambda: conv2d(x, weight)}, REPEATS, device)
-    return max(flops[name] / seconds[name] for name in flops)
+    calls = {"product": lambda: a @ a, "convolution": lambda: conv2d(x, weight)}
+    seconds = medians(calls, REPEATS, device)
+    return max(operations(call) / seconds[name] for name, call in calls.items())
+
+
+def operations(call: Callable[[], object]) -> int:
+    """Of products and convolutions in a call, which is made."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
 
 
 def medians(calls: dict, repeats: int, device: str) -> dict:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmark.arrangement import add_step_arguments, arrangement, step_config
-from benchmark.machine import machine
+from benchmark.machine import machine, set_threads
 from pretrain.errors import UserError
 
 EXAMPLE = "--backbone resnet18 --stem cifar --batches 32 64 128 --widths 1 0.625 0.25"
@@ -58,7 +58,7 @@ def in_a_process(args: argparse.Namespace, batch: int, memory: str) -> int:
 
 def peak_bytes(args: argparse.Namespace, memory: str) -> int:
     """Of building a trainer and taking its first steps, in this process."""
-    torch.set_num_threads(args.threads or torch.get_num_threads())
+    set_threads(args.threads)
     cuda = args.device.startswith("cuda")
     before = 0 if cuda else held("VmRSS")
     step = arrangement(step_config(args, memory=memory), args.widths, args.device)

@@ -1,10 +1,10 @@
 """Seconds of a training step: as the trainer takes it, and as one would write it down first (benchmark/plain_step.py).
 
 The arrangements take turns, each in a process of its own, so that none finds its memory as another left it; the median
-over ``--repeats`` rounds counts, after one that warms up. No images are loaded.
+over ``--repeats`` rounds counts, after one that warms up. No images are loaded. All need their memory at once.
 
 The plain one is measured as a program that says nothing to the C library: on a CPU its process starts without the
-settings of ``pretrain/process.py``. Under these settings it is measured a second time.
+setting of ``pretrain/process.py`` that keeps freed memory. With it, it is measured a second time.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import torch
 
 from benchmark.apart import apart
 from benchmark.arrangement import add_step_arguments, arrangement, step_config, step_flops
-from benchmark.machine import machine, medians, peak_flops, timed
+from benchmark.machine import machine, medians, peak_flops, set_threads, timed
 from benchmark.plain_step import PlainStep
 from pretrain.errors import UserError
 from pretrain.precision import resolve_precision
@@ -39,30 +39,32 @@ def measure(args: argparse.Namespace) -> dict:
     if args.repeats < 1:
         raise UserError(f"--repeats {args.repeats} is too small; expected 1 or more")
     with arrangements(args) as steps:
-        seconds = medians(steps, args.repeats, args.device)
-    precision = resolve_precision(args.precision, torch.device(args.device))
-    flops, peak = step_flops(args), peak_flops(precision, args.device)
-    plain = seconds.get("plain")
+        seconds = medians(steps, args.repeats, "cpu")  # each waits for its own device
+    flops, plain = step_flops(args), seconds.get("plain")
+    asked = resolve_precision(args.precision, torch.device(args.device))
+    precisions = {name: "fp32" if name.startswith("plain") else asked for name in seconds}
+    peaks = {precision: peak_flops(precision, args.device) for precision in {*precisions.values(), asked}}
     rows = [
         {
-            "arrangement": name, "precision": "fp32" if name.startswith("plain") else precision, "seconds": taken,
+            "arrangement": name, "precision": precisions[name], "seconds": taken,
             "times_plain": plain and plain / taken, "tflops_per_second": flops / taken / 1e12,
-            "share_of_peak": flops / taken / peak,
+            "share_of_peak": flops / taken / peaks[precisions[name]],
         }
         for name, taken in seconds.items()
     ]  # fmt: skip
     return {
         "title": f"A training step of {args.backbone} at widths {', '.join(f'{w:g}' for w in args.widths)}",
         "rows": rows,
-        "seconds_per_step": seconds["accumulate"], "plain_seconds_per_step": plain, "precision": precision,
+        "seconds_per_step": seconds["accumulate"], "plain_seconds_per_step": plain, "precision": asked,
         "batch": args.batch, "image_size": args.image_size, "repeats": args.repeats,
-        "tflop_per_step": flops / 1e12, "peak_tflops_per_second": peak / 1e12, **machine(args.device),
+        "tflop_per_step": flops / 1e12, "peak_tflops_per_second": peaks[asked] / 1e12, **machine(args.device),
     }  # fmt: skip
 
 
 @contextmanager
 def arrangements(args: argparse.Namespace) -> Iterator[dict[str, Callable[[], None]]]:
-    """By name: ``plain``, and the trainer's with an optimizer step after each width (the same maths) and after all."""
+    """By name: ``plain``, under both settings of memory, and the trainer's with an optimizer step after each width (the
+    same maths), after all, and compiled if that is asked for."""
     ours = {update: {"update": update} for update in ("per_width", "accumulate")}
     if args.compile:
         ours["accumulate, compiled"] = {"compile": True}
@@ -79,14 +81,14 @@ def arrangements(args: argparse.Namespace) -> Iterator[dict[str, Callable[[], No
 
 
 def trainers_step(args: argparse.Namespace, training: dict) -> Callable[[], None]:
-    """The trainer's, by these settings of its section."""
-    torch.set_num_threads(args.threads or torch.get_num_threads())
+    """The trainer's step. training: settings of the config's section of that name."""
+    set_threads(args.threads)
     return partial(timed, arrangement(step_config(args, **training), args.widths, args.device), args.device)
 
 
 def plain_step(args: argparse.Namespace) -> Callable[[], None]:
     """The plain arrangement on the same images, NCHW and fp32."""
-    torch.set_num_threads(args.threads or torch.get_num_threads())
+    set_threads(args.threads)
     fp32 = argparse.Namespace(**vars(args) | {"precision": "fp32"})
     base = arrangement(step_config(fp32), args.widths, args.device)
     model = base.trainer.model.to(memory_format=torch.contiguous_format)

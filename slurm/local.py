@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pretrain.ownership import process_start
+from pretrain.process import lacking_variables
 from slurm.attempts import FAILED, crashes, fail, note
 from slurm.folder import Entry, Standing, read_json
 from slurm.jobs import DONE
@@ -71,6 +72,8 @@ def start(entry: Entry, preset: Preset, folder: Path, relaunch: str):
         signal_delay_s=preset.signal_delay,
     )  # fmt: skip
     variables = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    if not entry.gpus:
+        variables |= lacking_variables(os.environ)
     if preset.cpus_per_task:
         variables["OMP_NUM_THREADS"] = str(preset.cpus_per_task)
     variables |= {key: str(value) for key, value in preset.environment.items()}

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from pretrain.errors import UserError
+from pretrain.process import lacking_variables
 from slurm.attempts import FAILED, note
 from slurm.folder import JOB, Entry, Standing
 from slurm.jobs import Job, write_json
@@ -66,8 +67,10 @@ def parameters(group: list[Entry], preset: Preset, submission: Path, dependencie
     script = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'slurm/attempts.py'))}"
     bounds = f"{shlex.quote(str(submission / 'folders.txt'))} {preset.max_retries}"
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-    if preset.cpus_per_task and not first.gpus:
-        environment["OMP_NUM_THREADS"] = str(preset.cpus_per_task)
+    if not first.gpus:
+        environment |= lacking_variables(os.environ)
+        if preset.cpus_per_task:
+            environment["OMP_NUM_THREADS"] = str(preset.cpus_per_task)
     exports = [
         f"export {key}={shlex.quote(str(value))}" for key, value in {**environment, **preset.environment}.items()
     ]

@@ -1,6 +1,9 @@
 """A call in a process of its own: what it is started with, when it is made, and what becomes of its errors."""
 
+import multiprocessing
 import os
+import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -45,14 +48,26 @@ def refuser(what: str) -> Callable[[], None]:
 def test_errors_arrive_as_what_they_are():
     with pytest.raises(UserError, match="no fish here"), apart(refuse, "fish"):
         pass
-    with apart(refuser, "bread") as call, pytest.raises(UserError, match="no bread here"):
+    with apart(refuser, "bread") as call, pytest.raises(UserError, match="no bread here") as caught:
         call()
+    assert "in refuse" in str(caught.value.__cause__), "and say where"
 
 
 def quitter() -> Callable[[], None]:
     return partial(os._exit, 1)
 
 
-def test_a_process_that_was_killed_is_noticed():
+def test_a_process_that_ends_in_a_call_is_noticed():
     with apart(quitter) as call, pytest.raises(RuntimeError, match="ended before it answered"):
         call()
+
+
+def test_a_process_that_ends_between_calls_is_noticed(tmp_path):
+    with apart(writer, tmp_path / "calls") as call:
+        call()
+        process = int((tmp_path / "calls").read_text().split()[0])
+        os.kill(process, signal.SIGKILL)
+        while any(child.pid == process for child in multiprocessing.active_children()):
+            time.sleep(0.01)
+        with pytest.raises(RuntimeError, match="ended before it answered"):
+            call()

@@ -1,9 +1,9 @@
 """tools/benchmark.py step: the plain arrangement computes the same, and operations are counted as costs say."""
 
 import json
-import platform
 import subprocess
 import sys
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from benchmark.plain_step import PlainStep
 from pretrain.backbones import create_backbone
 from pretrain.errors import UserError
 from pretrain.plain.cost import cost
-from pretrain.process import has_gpu, lacking_variables
+from pretrain.process import FOR_CPU
 from tests.benchmark.arguments import step_arguments
 
 
@@ -52,11 +52,34 @@ def test_operations_are_those_of_two_views_forward_and_twice_as_many_backward():
     assert step_flops(args) == pytest.approx(expected, rel=0.01)
 
 
-def test_every_arrangement_is_timed():
+def test_every_arrangement_is_timed(monkeypatch):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     found = step.measure(step_arguments(repeats=1, compile=False, without_plain=False))
     assert [row["arrangement"] for row in found["rows"]] == ["plain", "per_width", "accumulate"]
     assert all(row["seconds"] > 0 for row in found["rows"])
     assert found["rows"][2]["times_plain"] == found["plain_seconds_per_step"] / found["seconds_per_step"]
+
+
+def test_only_the_plain_step_starts_without_what_keeps_memory(monkeypatch):
+    started = []
+
+    @contextmanager
+    def recorded(make, *arguments, without=()):
+        started.append(list(without))
+        yield lambda: None
+
+    monkeypatch.setattr(step, "apart", recorded)
+    monkeypatch.setenv("GLIBC_TUNABLES", FOR_CPU["GLIBC_TUNABLES"])
+    with step.arrangements(step_arguments(compile=True, without_plain=False)) as steps:
+        assert list(steps) == ["plain", "plain, memory kept", "per_width", "accumulate", "accumulate, compiled"]
+    assert started == [["GLIBC_TUNABLES"], [], [], [], []]
+
+
+def test_a_users_own_setting_of_memory_is_every_arrangements(monkeypatch):
+    monkeypatch.setattr(step, "apart", lambda make, *arguments, without=(): nullcontext(list(without)))
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
+    with step.arrangements(step_arguments(compile=False, without_plain=False)) as steps:
+        assert steps == {"plain": [], "per_width": [], "accumulate": []}
 
 
 def test_bad_steps_are_refused():
@@ -80,17 +103,6 @@ def test_json_has_the_seconds_of_a_step(repository):
     done = run(repository, "step", *SMALL, "--widths", "1", "0.5", "--without-plain", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["seconds_per_step"] > 0
-
-
-def test_the_plain_step_runs_without_what_the_tools_start_with_and_again_with_it(repository):
-    if not lacking_variables({}, platform.libc_ver(), has_gpu()):
-        pytest.skip("a GPU, or another C library than glibc")
-    done = run(repository, "step", *SMALL, "--widths", "1", "0.5", "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert [row["arrangement"] for row in found["rows"]][:2] == ["plain", "plain, memory kept"]
-    assert found["plain_seconds_per_step"] == found["rows"][0]["seconds"]
-    assert [row["precision"] for row in found["rows"]][:2] == ["fp32", "fp32"]
 
 
 def test_a_mistake_is_one_line_and_code_2(repository):

@@ -14,7 +14,7 @@ def test_a_format_that_is_asked_for_is_used(asked):
 
 
 @pytest.mark.parametrize(
-    ("avx512_bf16", "amx", "expected"), [(False, False, "fp32"), (True, False, "bf16"), (True, True, "bf16")]
+    ("avx512_bf16", "amx", "expected"), [(False, False, "fp32"), (True, False, "bf16"), (False, True, "bf16")]
 )
 def test_cpus_that_compute_in_bf16_use_it(monkeypatch, avx512_bf16, amx, expected):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)

@@ -1,4 +1,4 @@
-"""A process on a CPU starts with memory that is kept and reused, once, and where a user has not said otherwise."""
+"""A process on a CPU starts with memory that is kept and used again, once, and where a user has not said otherwise."""
 
 import os
 import platform
@@ -7,56 +7,92 @@ import sys
 
 import pytest
 
-from pretrain.process import FOR_CPU, has_gpu, lacking_variables
+from pretrain.process import FOR_CPU, RESTARTED, has_gpu, lacking_variables, reads_tunables
 
-GLIBC = ("glibc", "2.36")
+TOOLS = ("benchmark", "claims", "demo", "pretrain", "transfer")
 
 
 def test_a_process_on_a_cpu_lacks_them_until_it_has_them():
-    assert lacking_variables({"HOME": "/root"}, GLIBC, gpu=False) == FOR_CPU
-    assert lacking_variables(FOR_CPU, GLIBC, gpu=False) == {}
+    assert lacking_variables({"HOME": "/root"}) == FOR_CPU
+    assert lacking_variables(FOR_CPU) == {}
 
 
 @pytest.mark.parametrize("name", FOR_CPU)
 def test_what_a_user_has_set_stays(name):
-    lacking = lacking_variables({name: ""}, GLIBC, gpu=False)
-    assert lacking.keys() == FOR_CPU.keys() - {name}
+    assert lacking_variables({name: ""}).keys() == FOR_CPU.keys() - {name}
 
 
-@pytest.mark.parametrize("libc", [("", ""), ("musl", "1.2.5"), ("glibc", "2.28"), ("glibc", "2.9")])
-def test_other_c_libraries_are_left_alone(libc):
-    assert lacking_variables({}, libc, gpu=False) == {}
-
-
-def test_a_gpu_needs_the_caches_of_small_pieces():
-    assert lacking_variables({}, GLIBC, gpu=True) == {}
+@pytest.mark.parametrize(
+    ("library", "version", "expected"),
+    [("", "", False), ("musl", "1.2.5", False), ("glibc", "2.28", False), ("glibc", "2.9", False),
+     ("glibc", "2.31", True), ("glibc", "2.41", True), ("glibc", "3.0", True)],
+)  # fmt: skip
+def test_only_a_glibc_that_knows_the_settings_is_worth_a_restart(library, version, expected):
+    assert reads_tunables(library, version) is expected
 
 
 @pytest.fixture
-def bare_environment(monkeypatch):
-    for name in FOR_CPU:
-        monkeypatch.delenv(name, raising=False)
-    if not lacking_variables({}, platform.libc_ver(), has_gpu()):
+def bare_environment() -> dict[str, str]:
+    """Without the variables, where a process would restart."""
+    if has_gpu() or not reads_tunables(*platform.libc_ver()):
         pytest.skip("a GPU, or another C library than glibc")
+    return {name: value for name, value in os.environ.items() if name not in (*FOR_CPU, RESTARTED)}
 
 
 START = """
 import os, sys
-before = os.getpid(), sys.argv[1:], sys.flags.dont_write_bytecode
 from pretrain.process import FOR_CPU, restart_for_cpu
-print("start", *before, flush=True)
+print(os.getpid(), sys.argv[1:], sys.flags.dont_write_bytecode, flush=True)
+{change}
 restart_for_cpu()
-assert all(os.environ[name] == value for name, value in FOR_CPU.items())
+print({{name: os.environ[name] for name in FOR_CPU}})
 """
+
+
+def started(repository, environment: dict[str, str], change: str = "") -> list[str]:
+    """What is printed before every start, and at the end the variables."""
+    command = [sys.executable, "-B", "-c", START.format(change=change), "--width", "0.5"]
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 def test_it_starts_again_once_as_the_same_process(repository, bare_environment):
     """The same PID, so that whoever waits for it or signals it still can; the same arguments and options."""
-    command = [sys.executable, "-B", "-c", START, "--width", "0.5"]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    first, second = done.stdout.splitlines()
+    first, second, variables = started(repository, bare_environment)
     assert first == second and first.endswith("['--width', '0.5'] 1")
+    assert variables == str(FOR_CPU)
+
+
+@pytest.mark.parametrize(
+    ("change", "starts"),
+    [("os.environ.pop('GLIBC_TUNABLES', None)", 2), ("sys.executable = '/no/such/python'", 1)],
+    ids=["the variable does not survive", "there is no such interpreter"],
+)
+def test_it_goes_on_where_a_restart_does_not_help(repository, bare_environment, change, starts):
+    assert len(started(repository, bare_environment, change)) == starts + 1
+
+
+def test_a_users_own_settings_are_no_reason_to_restart(repository, bare_environment):
+    (_, variables) = started(repository, bare_environment | {"GLIBC_TUNABLES": ""})
+    assert variables == str(FOR_CPU | {"GLIBC_TUNABLES": ""})
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tool_starts_with_them_before_it_imports_torch(repository, bare_environment, tool, tmp_path):
+    """sitecustomize is imported at every start, and says of which environment."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, os, sys\n"
+        "atexit.register(lambda: print('END', os.environ.get('GLIBC_TUNABLES')))\n"
+        "execv = os.execv\n"
+        "def watched(*a):\n    print('torch' in sys.modules, flush=True)\n    execv(*a)\n"
+        "os.execv = watched\n"
+    )
+    command = [sys.executable, repository / f"tools/{tool}.py", "--help"]
+    environment = bare_environment | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("False\n")
+    assert done.stdout.endswith(f"END {FOR_CPU['GLIBC_TUNABLES']}\n")
 
 
 # Large tensors between small ones that stay: as activations lie between what a program remembers.
@@ -64,8 +100,9 @@ GROWTH = """
 import resource, torch
 torch.set_num_threads(1)
 def used():
-    counts = resource.getrusage(resource.RUSAGE_SELF)
-    return counts.ru_maxrss / 1024, counts.ru_minflt
+    lines = open("/proc/self/status").read().splitlines()
+    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    return peak / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 stays = []
 for round in range(30):
     if round == 10:
@@ -87,7 +124,7 @@ def growth(environment: dict[str, str]) -> tuple[float, float]:
 
 
 def test_memory_is_kept_and_used_again(bare_environment):
-    default_megabytes, default_faults = growth(dict(os.environ))
-    megabytes, faults = growth({**os.environ, **FOR_CPU})
+    default_megabytes, default_faults = growth(bare_environment)
+    megabytes, faults = growth(bare_environment | FOR_CPU)
     assert default_megabytes < 50 and megabytes < 50, "the heap stops growing, as it does by default"
     assert faults < default_faults / 10, "what is freed does not have to be mapped again"

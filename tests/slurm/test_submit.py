@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 
 from pretrain.errors import UserError
 from pretrain.ownership import owned
+from pretrain.process import FOR_CPU
 from slurm.cluster import State
 from slurm.folder import Entry, Standing, place, standing, write_grid
 from slurm.folder import read_grid as read_folder
@@ -80,6 +82,19 @@ class TestScript:
         lines = [line for line in text.splitlines() if line]
         assert lines.index("module load x") < lines.index("export OMP_NUM_THREADS=3") < lines.index(srun)
         assert lines[lines.index(srun) + 1 :][1] == "status=$?"
+
+    def test_a_job_without_gpus_starts_with_memory_that_is_kept(self, monkeypatch):
+        for name in FOR_CPU:
+            monkeypatch.delenv(name, raising=False)
+
+        def exports(gpus: int, **environment: str) -> set[str]:
+            text = script_text([entry("a", gpus=gpus)], Preset(environment=environment), Path("/runs/jobs/y"), [])
+            return {line.removeprefix("export ") for line in text.splitlines() if line.startswith("export ")}
+
+        wanted = {f"{name}={shlex.quote(value)}" for name, value in FOR_CPU.items()}
+        assert wanted <= exports(0)
+        assert not wanted & exports(8)
+        assert "GLIBC_TUNABLES=mine" in exports(0, GLIBC_TUNABLES="mine"), "a preset's own, after it"
 
 
 def test_the_machine_adds_where_data_lies_and_the_devices():
