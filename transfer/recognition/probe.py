@@ -1,10 +1,10 @@
 """The fast linear probe: many linear heads on cached features, trained together, one chosen on held-out images.
 
-The learning rate that fits depends on the features' scale, and each width has its own. So features are
-standardised and a grid of learning rate x weight decay is trained as one batched SGD, [D, H, K] weights in one
-matrix product. Features of several augmented views of each image stand for the paper's endless ones: each epoch sees
-another. The choice uses a validation split of the training images, never the test images; the chosen head is
-then trained again on all of the training images.
+The learning rate that fits depends on the features' scale, and each width has its own. So features are centred and
+brought to one scale (their proportions stay, as the paper's head sees them), and a grid of learning rate x weight decay
+is trained as one batched SGD, [D, H, K] weights in one matrix product. Features of several views of each image stand
+for the paper's endless ones: each epoch sees another. The choice uses a validation split of the training images, never
+the test images; the chosen head is then trained again on all of the training images.
 """
 
 import itertools
@@ -36,19 +36,19 @@ class ProbeSettings:
 
 @dataclass(frozen=True)
 class Scale:
-    """Standardises features. mean, std: [D]."""
+    """Centres features and brings them to one scale. mean: [D]; std: a number, the root of their mean variance."""
 
     mean: Tensor
     std: Tensor
 
     def __call__(self, features: Tensor) -> Tensor:
-        """[N, D] of any precision and device -> standardised, as ``mean`` is."""
+        """[N, D] of any precision and device -> of mean 0 and mean variance 1, as ``mean`` is."""
         return (features.to(self.mean) - self.mean) / self.std
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A standardised linear classifier. weight: [D, K]; bias: [K]."""
+    """A linear classifier of scaled features. weight: [D, K]; bias: [K]."""
 
     weight: Tensor
     bias: Tensor
@@ -85,7 +85,7 @@ def train_probe(
 
 
 def scale_of(views: list[Tensor], device: torch.device) -> Scale:
-    """Mean and standard deviation of each feature over all views, summed in float64."""
+    """Mean of each feature and the root of their mean variance over all views, summed in float64."""
     dtype = torch.float64 if views[0].dtype == torch.float64 else torch.float32
     total, squares = 0.0, 0.0
     for part in itertools.chain.from_iterable(view.split(CHUNK) for view in views):
@@ -93,7 +93,7 @@ def scale_of(views: list[Tensor], device: torch.device) -> Scale:
         total, squares = total + part.sum(0), squares + part.square().sum(0)
     count = sum(len(view) for view in views)
     mean = total / count
-    std = (squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(1e-6)
+    std = (squares / count - mean.square()).clamp_min(0).mean().sqrt().clamp_min(1e-6)
     return Scale(mean.to(dtype), std.to(dtype))
 
 

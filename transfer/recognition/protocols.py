@@ -98,9 +98,9 @@ def knn_outcome(train: list[Tensor], labels: Tensor, test: Tensor, classes: int,
 
 
 def probe_outcome(train: list[Tensor], labels: Tensor, test: Tensor, classes: int, settings: Settings):
-    """The linear probe on the augmented training views, or on the plain one if there are no others."""
+    """The linear probe on all training views, the plain one among them."""
     plain, *views = train
-    probe = train_probe(views or [plain], plain, labels, classes, settings.probe, settings.seed)
+    probe = train_probe([*views, plain], plain, labels, classes, settings.probe, settings.seed)
     chosen = {
         "learning_rate": probe.learning_rate,
         "weight_decay": probe.weight_decay,
