@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
 
 
 def demonstrate(args: argparse.Namespace) -> None:
-    """Every step of the pipeline; what a folder holds already is not trained again."""
+    """Every step of the pipeline; a pretraining that the folder holds is continued, the rest is done anew."""
     from pretrain.config import load_config
     from pretrain.train import pretrain
     from transfer.convert import convert

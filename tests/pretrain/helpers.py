@@ -14,9 +14,13 @@ def tiny_config(**changes) -> PretrainConfig:
         "backbone": {"base_channels": 8},
         "data": {"name": "digits", "mean": (0.3,) * 3, "std": (0.4,) * 3, "images_per_class": 4},
         "objective": {"hidden": 16, "outputs": 8},
-        "training": {"iterations": 9, "batch_size": 8, "log_interval": 3, "checkpoint_interval": 2, "threads": 1},
+        # fp32: what ``auto`` stands for depends on the processor
+        "training": {
+            "iterations": 9, "batch_size": 8, "log_interval": 3, "checkpoint_interval": 2, "threads": 1,
+            "precision": "fp32",
+        },
         "calibration": {"widths": (1.0, 0.5), "batch_size": 8, "batches": 2},
-    }
+    }  # fmt: skip
     for section, value in changes.items():
         values[section] = {**values.get(section, {}), **value} if isinstance(value, dict) else value
     return validate(values)

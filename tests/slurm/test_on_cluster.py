@@ -120,7 +120,8 @@ def test_a_failed_parent_cancels_its_children_and_says_why(cluster, launch, grid
 
 def test_cancel_ends_jobs_for_good_and_retry_takes_them_up(cluster, launch, tmp_path):
     folder = tmp_path / "run"
-    launch("pretrain", CONFIG, "--nodes", 1, *ON_MAIN, "--work-dir", folder, *TINY)
+    endless = [*TINY, "training.iterations=100000"]
+    launch("pretrain", CONFIG, "--nodes", 1, *ON_MAIN, "--work-dir", folder, *endless)
     until(lambda: (folder / ".owner.json").exists(), "the run to begin")
     assert "cancelling us3l_resnet18_digits" in launch("cancel", folder)
     assert wait_until_over(folder) == {"us3l_resnet18_digits": "cancelled"}

@@ -69,7 +69,7 @@ def test_torchvisions_own_class_loads_the_full_width_strictly_as_its_json_says(n
         "with torch.no_grad(): print(float((model(images) - expected).abs().max() / expected.abs().max()))"
     )
     difference = float(run(f"{record['load']}\n{check}", tmp_path))
-    assert difference <= 1e-5 if fold else difference == 0
+    assert difference <= 1e-4 if fold else difference == 0  # this ResNet-50 in float32 is 1.4e-5 from itself in float64
 
 
 @torch.no_grad()
