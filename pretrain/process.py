@@ -1,7 +1,7 @@
 """How a process on a CPU must have been started: with an allocator that keeps what is freed, and threads that sleep.
 
 torch asks the C library for every tensor. By default glibc returns a large one to the system when it is freed, and a
-training step then loses a tenth of its time and more to page faults, getting the same memory back
+training step then loses a tenth of its time or more to page faults, getting the same memory back
 (docs/performance.md). Kept memory has to be used again, too: glibc's caches of small pieces keep their neighbours from
 merging, and the heap grows without bound. So both go together, large pieces on the heap and no caches of small ones.
 glibc reads this once, when a process starts.
