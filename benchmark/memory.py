@@ -13,6 +13,7 @@ import torch
 from benchmark.arrangement import add_step_arguments, arrangement, step_config
 from benchmark.machine import machine, set_threads
 from pretrain.errors import UserError
+from pretrain.precision import resolve_precision
 
 EXAMPLE = "--backbone resnet18 --stem cifar --batches 32 64 128 --widths 1 0.625 0.25"
 STEPS = 2  # the first makes the optimizer's state
@@ -45,7 +46,8 @@ def measure(args: argparse.Namespace) -> dict:
         rows.append(row)
     return {
         "title": f"Peak memory of a step of {args.backbone} at widths {', '.join(f'{w:g}' for w in args.widths)}",
-        "rows": rows, "image_size": args.image_size, "precision": args.precision, "limit_gb": args.limit,
+        "rows": rows, "image_size": args.image_size, "limit_gb": args.limit,
+        "precision": resolve_precision(args.precision, torch.device(args.device)),
         **machine(args.device),
     }  # fmt: skip
 

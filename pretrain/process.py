@@ -29,7 +29,8 @@ def restart_for_cpu() -> None:
     """Start this process again, same PID and arguments, with kept memory; once, and before torch is imported.
 
     Does nothing where there is a GPU. Does not restart with another C library, a glibc before 2.31, or where the
-    environment has ``GLIBC_TUNABLES`` already, whatever it says.
+    environment has ``GLIBC_TUNABLES`` already, whatever it says: set it to nothing for a debugger, whose breakpoints a
+    restart would lose.
     """
     if has_gpu():
         return
