@@ -8,11 +8,11 @@ from torch import Tensor
 
 from benchmark.machine import operations
 from pretrain.backbones import backbone_options, list_backbones
+from pretrain.common.errors import UserError, nearest
 from pretrain.config import PretrainConfig, validate
 from pretrain.data.loader import LoadedBatch
-from pretrain.distributed import World
-from pretrain.errors import UserError, nearest
 from pretrain.objectives.step import Batch
+from pretrain.run.distributed import World
 from pretrain.trainer import Trainer
 
 COUNTED = 4  # images of the step whose operations are counted: they grow in proportion to the batch

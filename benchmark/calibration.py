@@ -13,11 +13,11 @@ from torch.utils.data import Dataset
 
 from benchmark.machine import machine, timed
 from pretrain.backbones import create_backbone
-from pretrain.cli import widths_argument
+from pretrain.common.cli import widths_argument
+from pretrain.common.errors import UserError
 from pretrain.config import LINEAR_EVALUATION_VIEWS
 from pretrain.data.datasets import image_dataset
 from pretrain.data.loader import CalibrationBatches
-from pretrain.errors import UserError
 from pretrain.slimmable.calibrate import LayerMoments, calibrate
 from pretrain.slimmable.widths import check_width
 

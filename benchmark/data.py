@@ -18,11 +18,11 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as V
 
 from benchmark.machine import machine, timed
+from pretrain.common.errors import UserError
 from pretrain.config import Data, load_config
 from pretrain.data.datasets import TensorImages, image_dataset
 from pretrain.data.loader import AugmentedViews, LoadedBatch, finished_views
 from pretrain.data.memory import in_memory
-from pretrain.errors import UserError
 
 EXAMPLE = "--image-size 224 --data datasets/imagenet"
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "pretrain"

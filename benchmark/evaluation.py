@@ -25,10 +25,10 @@ from torch import nn
 
 from benchmark.calibration import NINE_WIDTHS
 from benchmark.machine import machine, timed
-from pretrain.cli import widths_argument
+from pretrain.common.cli import widths_argument
+from pretrain.common.errors import UserError, nearest
 from pretrain.data.loader import CalibrationBatches
 from pretrain.data.views import Views
-from pretrain.errors import UserError, nearest
 from pretrain.slimmable.calibrate import calibrate
 from transfer.recognition.cache import FeatureCache
 from transfer.recognition.evaluate import calibration_images, evaluate, prepare

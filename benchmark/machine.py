@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
-from pretrain.precision import DTYPES
+from pretrain.run.device import DTYPES
 from transfer.latency import interleaved, processor
 
 SIDE = 2048  # of the square matrices; large enough to leave the caches, small enough to take a second

@@ -12,8 +12,8 @@ import torch
 
 from benchmark.arrangement import add_step_arguments, arrangement, step_config
 from benchmark.machine import machine, set_threads
-from pretrain.errors import UserError
-from pretrain.precision import resolve_precision
+from pretrain.common.errors import UserError
+from pretrain.run.device import resolve_precision
 
 EXAMPLE = "--backbone resnet18 --stem cifar --batches 32 64 128 --widths 1 0.625 0.25"
 STEPS = 2  # the first makes the optimizer's state

@@ -12,7 +12,7 @@ from pretrain.config import PretrainConfig
 from pretrain.objectives.losses import infonce, mse
 from pretrain.objectives.us3l import US3L
 from pretrain.optim import GroupRegularisation
-from pretrain.slimmable.norms import BatchStatistics
+from pretrain.slimmable.statistics import BatchStatistics
 
 
 class PlainStep:

@@ -16,10 +16,10 @@ import torch.multiprocessing as processes
 
 from benchmark.arrangement import add_step_arguments, random_images, step_config
 from benchmark.machine import machine
+from pretrain.common.errors import UserError
 from pretrain.config import PretrainConfig
 from pretrain.data.loader import LoadedBatch
-from pretrain.distributed import World
-from pretrain.errors import UserError
+from pretrain.run.distributed import World
 from pretrain.trainer import Trainer
 
 EXAMPLE = "--processes 4 --backbone resnet18 --stem cifar --batch 32"

@@ -4,7 +4,7 @@ The arrangements take turns, each in a process of its own, so that none finds it
 over ``--repeats`` rounds counts, after one that warms up. No images are loaded. All need their memory at once.
 
 The plain one is measured as a program that says nothing to the C library: on a CPU its process starts without the
-setting of ``pretrain/process.py`` that keeps freed memory. With it, it is measured a second time.
+setting of ``pretrain/run/allocator.py`` that keeps freed memory. With it, it is measured a second time.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from benchmark.apart import apart
 from benchmark.arrangement import add_step_arguments, arrangement, step_config, step_flops
 from benchmark.machine import machine, medians, peak_flops, set_threads, timed
 from benchmark.plain_step import PlainStep
-from pretrain.errors import UserError
-from pretrain.precision import resolve_precision
-from pretrain.process import FOR_CPU
+from pretrain.common.errors import UserError
+from pretrain.run.allocator import FOR_CPU
+from pretrain.run.device import resolve_precision
 
 KEPT = "GLIBC_TUNABLES"  # what of a process's start the plain arrangement does without
 EXAMPLE = "--backbone resnet18 --stem cifar --batch 128 --widths 1 0.625 0.25 --precision bf16 --json"

@@ -13,10 +13,10 @@ from torch import nn
 
 from benchmark.machine import machine, medians
 from pretrain.backbones import backbone_options, create_backbone
+from pretrain.common.errors import UserError
 from pretrain.config import PAPER_WIDTHS
-from pretrain.errors import UserError
-from pretrain.layout import lay_out
 from pretrain.plain.cost import cost
+from pretrain.run.device import lay_out
 
 EXAMPLE = "--backbone resnet18 --stem cifar --batch 128 --repeats 5"
 

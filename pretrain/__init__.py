@@ -3,8 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pretrain.errors import UncalibratedWidthError, UserError
-from pretrain.version import __version__
+from pretrain.common.errors import UncalibratedWidthError, UserError
+from pretrain.common.version import __version__
 
 if TYPE_CHECKING:
     from pretrain.backbones import create_backbone, list_backbones

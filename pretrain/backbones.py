@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
-from pretrain.errors import UserError, nearest
+from pretrain.common.errors import UserError, nearest
 from pretrain.plain.mobilenetv2 import STEMS as MOBILENET_STEMS
 from pretrain.plain.resnet import STEMS as RESNET_STEMS
 from pretrain.slimmable.backbone import SlimBackbone

@@ -15,8 +15,8 @@ import torch
 from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from pretrain.backbones import backbone_options, create_backbone
+from pretrain.common.errors import UserError, nearest
 from pretrain.data.views import Views
-from pretrain.errors import UserError, nearest
 from pretrain.monitor import Monitor
 from pretrain.objectives import AnySettings
 from pretrain.objectives.us3l import US3LSettings
@@ -103,7 +103,7 @@ class Training:
     iterations: instead of ``epochs``. precision: ``auto`` is bf16 where the device is good at it, else fp32.
     update: one optimizer step per iteration (``accumulate``, the paper) or after each width, largest first
     (``per_width``, the released program). memory: ``low`` runs one backward pass per width, with the same gradients.
-    compile: the backbone by torch.compile, a graph for each sub-network (pretrain/compiling.py).
+    compile: the backbone by torch.compile, a graph for each sub-network (pretrain/run/device.py).
     keep_projector: in the universal checkpoint, which SEED's teachers need. threads: of torch, per process; by
     default torch's own choice at the start. Intervals are in iterations.
     """

@@ -9,9 +9,9 @@ import torch.distributed as dist
 import torchvision
 from torch.utils.data import Dataset
 
+from pretrain.common.version import __version__
 from pretrain.data.loader import CalibrationBatches
 from pretrain.universal import UniversalNetwork
-from pretrain.version import __version__
 
 if TYPE_CHECKING:
     from pretrain.train import Trainer

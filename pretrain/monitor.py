@@ -20,14 +20,14 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from pretrain.common.errors import CollapsedError
+from pretrain.common.randomness import generator
 from pretrain.data.views import normalise
-from pretrain.distributed import World, mean_over_processes
-from pretrain.errors import CollapsedError
 from pretrain.knn import knn_scores, neighbours
 from pretrain.objectives.step import Objective
-from pretrain.randomness import generator
+from pretrain.run.distributed import World, mean_over_processes
 from pretrain.slimmable.calibrate import calibrate
-from pretrain.slimmable.norms import FixedStatistics, batch_norms
+from pretrain.slimmable.statistics import FixedStatistics, batch_norms
 
 
 @dataclass(frozen=True)

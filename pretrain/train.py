@@ -10,18 +10,18 @@ from pathlib import Path
 
 import torch
 
-from pretrain.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.config import PretrainConfig
 from pretrain.data.datasets import image_dataset
 from pretrain.data.loader import AugmentedViews, IterationBatches, LoadedBatch, view_loader
 from pretrain.data.memory import in_memory
-from pretrain.distributed import World, join_world, same_in_all
-from pretrain.errors import NonFiniteLossError, UserError
 from pretrain.finish import write_universal
-from pretrain.metrics import MetricsLog
 from pretrain.monitor import CollapseWatch, NearestNeighbours
-from pretrain.ownership import owning
-from pretrain.reporting import Interval, progress, report, timed
+from pretrain.run.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from pretrain.run.distributed import World, join_world, same_in_all
+from pretrain.run.metrics import MetricsLog
+from pretrain.run.ownership import owning
+from pretrain.run.reporting import Interval, progress, report, timed
 from pretrain.trainer import Trainer
 
 

@@ -1,7 +1,7 @@
 """One iteration of pretraining, and the state that it leaves.
 
 An iteration t is a pure function of (weights, optimizer state, seed, t): its images, views and widths are drawn from
-them (randomness.py), so the state that is saved is the state there is.
+them (common/randomness.py), so the state that is saved is the state there is.
 """
 
 import warnings
@@ -12,17 +12,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.backbones import create_backbone
-from pretrain.compiling import compile_backbones
+from pretrain.common.errors import UserError
+from pretrain.common.randomness import torch_seed
 from pretrain.config import PretrainConfig, differences
 from pretrain.data.loader import LoadedBatch, finished_views
-from pretrain.distributed import World
-from pretrain.errors import UserError
-from pretrain.layout import lay_out
-from pretrain.objectives.sampling import WidthSampler
 from pretrain.objectives.step import Batch, Step, Term
 from pretrain.optim import GroupRegularisation, create_optimizer
-from pretrain.precision import autocast, grad_scaler, resolve_precision
-from pretrain.randomness import torch_seed
+from pretrain.run.device import autocast, compile_backbones, grad_scaler, lay_out, resolve_precision
+from pretrain.run.distributed import World
+from pretrain.sampling import WidthSampler
 from pretrain.schedules import ramp, warmup_cosine
 
 

@@ -23,14 +23,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pretrain.backbones import create_backbone
-from pretrain.errors import UncalibratedWidthError, UserError
-from pretrain.objectives.heads import Head
+from pretrain.common.errors import UncalibratedWidthError, UserError
 from pretrain.plain.cost import Cost, cost
 from pretrain.plain.stages import StageMaps
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.calibrate import LayerMoments, all_norms, calibrate
 from pretrain.slimmable.extract import extract
-from pretrain.slimmable.norms import FixedStatistics
+from pretrain.slimmable.heads import Head
+from pretrain.slimmable.statistics import FixedStatistics
 from pretrain.slimmable.widths import check_width
 
 FORMAT = 1

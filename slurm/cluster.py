@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from pretrain.errors import UserError, nearest
+from pretrain.common.errors import UserError, nearest
 
 ACTIVE = (
     "PENDING",

@@ -6,8 +6,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from pretrain import cli
-from pretrain.errors import UserError, nearest
+from pretrain.common import cli
+from pretrain.common.errors import UserError, nearest
 from slurm import manage
 from slurm.launch import Launch, launch
 from slurm.presets import list_presets, load_preset, minutes

@@ -18,8 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pretrain.common.errors import UserError, nearest
 from pretrain.config import PretrainConfig, load_config
-from pretrain.errors import UserError, nearest
 from slurm import estimate
 from slurm.graph import Graph, Node, file_hash
 from slurm.gridfile import Pretraining, Table, Transfer, read_grid

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pretrain.errors import UserError
-from pretrain.ownership import owner_lives
+from pretrain.common.errors import UserError
+from pretrain.run.ownership import owner_lives
 from slurm.attempts import events
 from slurm.cluster import State, states
 from slurm.graph import Graph, resolve
@@ -142,7 +142,7 @@ def local_lives(job: dict) -> bool:
     """Whether a job's process is alive on this machine."""
     import socket
 
-    from pretrain.ownership import process_start
+    from pretrain.run.ownership import process_start
 
     started = process_start(int(job["job"]))
     return job.get("host") == socket.gethostname() and started is not None and started == job.get("started")

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from pretrain.errors import UserError, nearest
+from pretrain.common.errors import UserError, nearest
 
 OWN = "output"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pretrain.errors import UserError, nearest
+from pretrain.common.errors import UserError, nearest
 from slurm.settings import read
 
 PAPER_WIDTHS = (1.0, 0.75, 0.5, 0.25)

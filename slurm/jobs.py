@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from pretrain.errors import NonFiniteLossError, UserError
+from pretrain.common.errors import NonFiniteLossError, UserError
 from slurm.attempts import FAILED, fail, note
 
 ROOT = Path(__file__).resolve().parents[1]

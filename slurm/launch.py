@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from slurm.cluster import check_cluster
 from slurm.folder import FILE_NAME, JOB, Entry, Standing, place, read_grid, read_json, standings, write_grid
 from slurm.graph import Graph

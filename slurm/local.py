@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pretrain.ownership import process_start
-from pretrain.process import lacking_variables
+from pretrain.run.allocator import lacking_variables
+from pretrain.run.ownership import process_start
 from slurm.attempts import FAILED, crashes, fail, note
 from slurm.folder import Entry, Standing, read_json
 from slurm.jobs import DONE

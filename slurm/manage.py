@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.live import Live
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from slurm.folder import Entry, job_of, local_lives, read_grid, standings
 from slurm.graph import expand
 from slurm.launch import carry_out

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pretrain.errors import UserError, nearest
+from pretrain.common.errors import UserError, nearest
 from slurm.settings import read
 
 FOLDER = Path(__file__).parent / "clusters"

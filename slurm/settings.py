@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from pretrain.errors import UserError, nearest
+from pretrain.common.errors import UserError, nearest
 
 T = TypeVar("T")
 

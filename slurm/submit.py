@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from pretrain.errors import UserError
-from pretrain.process import lacking_variables
+from pretrain.common.errors import UserError
+from pretrain.run.allocator import lacking_variables
 from slurm.attempts import FAILED, note
 from slurm.folder import JOB, Entry, Standing
 from slurm.jobs import Job, write_json

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from pretrain.common.errors import UserError, nearest
 from pretrain.config import validate
-from pretrain.errors import UserError, nearest
 from slurm.definition import DETECTION, Evaluation, transfer_node
 from slurm.graph import Graph, Node
 from slurm.gridfile import Transfer

@@ -8,9 +8,9 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmark.show import shown
-from pretrain import cli
-from pretrain.errors import UserError, nearest
-from pretrain.process import restart_for_cpu
+from pretrain.common import cli
+from pretrain.common.errors import UserError, nearest
+from pretrain.run.allocator import restart_for_cpu
 
 BENCHMARKS = {
     "step": "seconds of a training step, beside the plain arrangement of the same maths",

@@ -15,9 +15,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
-from pretrain import cli
-from pretrain.errors import CollapsedError, NonFiniteLossError, UserError
-from pretrain.process import restart_for_cpu
+from pretrain.common import cli
+from pretrain.common.errors import CollapsedError, NonFiniteLossError, UserError
+from pretrain.run.allocator import restart_for_cpu
 from transfer.results import read_results
 from transfer.tables import render
 from transfer.tables.facts import figure, shown

@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pretrain import cli
-from pretrain.errors import UserError
+from pretrain.common import cli
+from pretrain.common.errors import UserError
 from transfer.convert import TARGETS, convert, of_width
 from transfer.source import find_checkpoint, load_source
 

@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
-from pretrain import cli
-from pretrain.process import restart_for_cpu
+from pretrain.common import cli
+from pretrain.run.allocator import restart_for_cpu
 
 WIDTHS = [1.0, 0.75, 0.5, 0.25]
 DETECTION_WIDTHS = [1.0, 0.25]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pretrain import cli
-from pretrain.errors import UserError
+from pretrain.common import cli
+from pretrain.common.errors import UserError
 from transfer.source import find_checkpoint, load_source
 
 MINIMA = {"batch": 1, "image_size": 8, "repeats": 1, "warm_up": 0, "threads": 1}

@@ -9,12 +9,12 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from rich.console import Console
 from rich.progress import track
 
-from pretrain import cli
+from pretrain.common import cli
+from pretrain.common.errors import UserError
 from pretrain.data.datasets import image_folder
 from pretrain.data.files import FolderImages
 from pretrain.data.packed import holds, index_path, pack_path, write_pack
-from pretrain.errors import UserError
-from pretrain.ownership import owned
+from pretrain.run.ownership import owned
 
 
 def main(argv: list[str]) -> None:

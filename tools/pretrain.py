@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pretrain import cli
-from pretrain.process import restart_for_cpu
+from pretrain.common import cli
+from pretrain.run.allocator import restart_for_cpu
 
 
 def main(argv: list[str]) -> None:

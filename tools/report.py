@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pretrain import cli
+from pretrain.common import cli
 from transfer.report import write_report
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from pretrain import cli
-from pretrain.errors import UserError
+from pretrain.common import cli
+from pretrain.common.errors import UserError
 from transfer.plots import plot, plot_figure_3
 from transfer.results import read_results
 from transfer.tables import NAMES, SUFFIXES, build_all, render, render_all

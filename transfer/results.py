@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pretrain
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 
 SCHEMA_VERSION = 1
 FILE_NAME = "result.json"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pretrain.errors import UserError, nearest
+from pretrain.common.errors import UserError, nearest
 from pretrain.slimmable.widths import check_width
 from transfer.results import result_folder
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pretrain.backbones import create_backbone
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.plain.resnet import BLOCKS, PlainResNet, ResNetChannels
 from pretrain.universal import weights_hash
 from transfer.results import result_folder

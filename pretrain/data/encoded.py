@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as V
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pretrain.common.errors import UserError
 from pretrain.data.encoded import EncodedImages, readable
-from pretrain.errors import UserError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from pretrain.common.errors import UserError
+from pretrain.common.randomness import generator
 from pretrain.data.augment import crop, crop_one
 from pretrain.data.batched import augmented_views
 from pretrain.data.datasets import TensorImages
@@ -16,8 +18,6 @@ from pretrain.data.finished import finished
 from pretrain.data.parameters import ViewParameters, draw_parameters
 from pretrain.data.reduced import reduction, scaled
 from pretrain.data.views import Views, normalise
-from pretrain.errors import UserError
-from pretrain.randomness import generator
 
 Key = tuple[int, int]
 

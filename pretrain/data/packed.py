@@ -15,9 +15,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from pretrain.common.errors import UserError
 from pretrain.data.encoded import EncodedImages, readable
 from pretrain.data.files import ImageFiles, PackedNames
-from pretrain.errors import UserError
 
 MAGIC = b"US3L images\n"
 VERSION = 1

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from pretrain.common.randomness import uniforms
 from pretrain.data.views import Views
-from pretrain.randomness import uniforms
 
 TRIES = 10  # RandomResizedCrop draws a box as often before it takes the largest centred one
 

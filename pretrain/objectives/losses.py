@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pretrain.distributed import all_gather
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
+from pretrain.run.distributed import all_gather
 
 Views = tuple[Tensor, Tensor]
 PairLoss = Callable[[Views, Views], Tensor]

@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretrain.distributed import all_gather, process_rank
-from pretrain.objectives.heads import plain_mlp
 from pretrain.objectives.losses import check_temperature, unit
 from pretrain.objectives.momentum import MomentumEncoder, check_momentum, coefficient
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads, idle
-from pretrain.slimmable.norms import BatchStatistics, statistics_of
+from pretrain.run.distributed import all_gather, process_rank
+from pretrain.slimmable.heads import plain_mlp
+from pretrain.slimmable.statistics import BatchStatistics, statistics_of
 from pretrain.slimmable.widths import WIDTH_MAX
 
 

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.slimmable.ops import Statistics
 
 

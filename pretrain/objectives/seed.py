@@ -15,12 +15,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pretrain.distributed import all_gather
-from pretrain.errors import UserError
-from pretrain.objectives.heads import predictor, projector
+from pretrain.common.errors import UserError
 from pretrain.objectives.losses import check_temperature, mse, unit
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term
-from pretrain.slimmable.norms import BatchStatistics
+from pretrain.run.distributed import all_gather
+from pretrain.slimmable.heads import predictor, projector
+from pretrain.slimmable.statistics import BatchStatistics
 from pretrain.slimmable.widths import WIDTH_MAX
 
 

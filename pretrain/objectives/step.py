@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from pretrain.slimmable.norms import batch_norms
+from pretrain.slimmable.statistics import batch_norms
 
 
 class Batch(NamedTuple):

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, idle, private_norms
-from pretrain.slimmable.norms import BatchStatistics
 from pretrain.slimmable.ops import SlimLinear
+from pretrain.slimmable.statistics import BatchStatistics
 from pretrain.slimmable.widths import WIDTH_MAX
 
 

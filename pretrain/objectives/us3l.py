@@ -16,12 +16,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pretrain.errors import UserError
-from pretrain.objectives.heads import predictor, projector
+from pretrain.common.errors import UserError
 from pretrain.objectives.losses import check_temperature, pair_loss, per_chunk
 from pretrain.objectives.momentum import MomentumEncoder, check_momentum, coefficient
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads, idle, private_norms
-from pretrain.slimmable.norms import BatchStatistics, statistics_of
+from pretrain.slimmable.heads import predictor, projector
+from pretrain.slimmable.statistics import BatchStatistics, statistics_of
 from pretrain.slimmable.widths import WIDTH_MAX
 
 Loss = Literal["infonce", "mse"]

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 
 PROBE = 64  # px of the image that the strides are read off
 

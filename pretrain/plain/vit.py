@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 
 MLP_RATIO = 4
 NORM_EPS = 1e-6

@@ -18,9 +18,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pretrain.errors import UserError
-from pretrain.slimmable.norms import BatchStatistics, Moments, batch_norms
+from pretrain.common.errors import UserError
 from pretrain.slimmable.ops import SlimBatchNorm
+from pretrain.slimmable.statistics import BatchStatistics, Moments, batch_norms
 
 LayerMoments = dict[str, Moments]
 

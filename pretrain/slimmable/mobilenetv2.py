@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from pretrain.plain.mobilenetv2 import BlockPlan, MobileNetV2Channels, PlainMobileNetV2, block_plans, strides
 from pretrain.slimmable.backbone import SlimBackbone
-from pretrain.slimmable.norms import batch_statistics
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, SlimDepthwiseConv2d, Statistics
+from pretrain.slimmable.statistics import batch_statistics
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_channels
 
 STEM, OUTER, LAST = 32, (16, 24, 32, 64, 96, 160, 320), 1280

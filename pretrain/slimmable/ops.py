@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.slimmable.widths import round_channels
 
 

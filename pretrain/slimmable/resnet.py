@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pretrain.plain.resnet import BLOCKS, STEMS, PlainResNet, ResNetChannels, projects
 from pretrain.slimmable.backbone import SlimBackbone
-from pretrain.slimmable.norms import batch_statistics
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, Statistics
+from pretrain.slimmable.statistics import batch_statistics
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_channels
 
 Norm = Callable[[int], SlimBatchNorm]

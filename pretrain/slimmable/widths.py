@@ -7,8 +7,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from pretrain.errors import UserError
-from pretrain.randomness import generator
+from pretrain.common.errors import UserError
+from pretrain.common.randomness import generator
 
 WIDTH_MIN, WIDTH_MAX = 0.25, 1.0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.apart import apart
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 
 
 def writer(path: Path) -> Callable[[], None]:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from benchmark import calibration
-from pretrain.cli import Parser
-from pretrain.errors import UserError
+from pretrain.common.cli import Parser
+from pretrain.common.errors import UserError
 
 TINY = ["--base-channels", "8", "--image-size", "16", "--batch", "8", "--batches", "2", "--repeats", "2"]
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 from benchmark import data
 from benchmark.show import shown
+from pretrain.common.errors import UserError
 from pretrain.config import load_config
 from pretrain.data.datasets import image_dataset
-from pretrain.errors import UserError
 
 
 @pytest.fixture(autouse=True)

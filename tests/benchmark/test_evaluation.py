@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from benchmark import evaluation
-from pretrain.cli import Parser
-from pretrain.errors import UserError
+from pretrain.common.cli import Parser
+from pretrain.common.errors import UserError
 from tests.pretrain.helpers import universal
 from transfer.recognition.protocols import Evaluation
 from transfer.recognition.sgd import Recipe

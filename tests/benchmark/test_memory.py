@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark import memory
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from tests.benchmark.arguments import step_arguments
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from benchmark import reduction
 from benchmark.arrangement import arrangement, step_config
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from tests.benchmark.arguments import step_arguments
 
 

@@ -12,9 +12,9 @@ from benchmark import step
 from benchmark.arrangement import arrangement, step_config, step_flops
 from benchmark.plain_step import PlainStep
 from pretrain.backbones import create_backbone
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.plain.cost import cost
-from pretrain.process import FOR_CPU
+from pretrain.run.allocator import FOR_CPU
 from tests.benchmark.arguments import step_arguments
 
 

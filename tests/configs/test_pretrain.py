@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pretrain.common.errors import UserError
 from pretrain.config import PretrainConfig, differences, load_config
 from pretrain.data.loader import LoadedBatch
-from pretrain.distributed import World
-from pretrain.errors import UserError
+from pretrain.run.distributed import World
 from pretrain.trainer import Trainer
 from tests.pretrain.helpers import universal_with_projector
 

@@ -4,7 +4,7 @@ import torch
 
 from pretrain.backbones import create_backbone
 from pretrain.config import PretrainConfig, validate
-from pretrain.objectives.heads import projector
+from pretrain.slimmable.heads import projector
 from pretrain.universal import UniversalNetwork
 
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from pretrain.common.errors import UserError
 from pretrain.config import LINEAR_EVALUATION_VIEWS, differences, load_config
-from pretrain.errors import UserError
 from tests.pretrain.helpers import tiny_config
 
 NAMES = ["us3l_resnet18_digits", "us3l_resnet18_cifar10", "us3l_resnet18_cifar100", "us3l_resnet50_imagenet"]

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from pretrain.backbones import create_backbone
+from pretrain.common.errors import CollapsedError
 from pretrain.data.datasets import image_dataset
-from pretrain.distributed import World
-from pretrain.errors import CollapsedError
 from pretrain.monitor import CollapseWatch, Monitor, NearestNeighbours, effective_rank, spread
+from pretrain.run.distributed import World
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from pretrain import load_universal
-from pretrain.checkpoint import load_checkpoint, newest_checkpoint
+from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.config import load_config
 from pretrain.data.loader import LoadedBatch
-from pretrain.distributed import World
-from pretrain.errors import NonFiniteLossError, UserError
+from pretrain.run.checkpoint import load_checkpoint, newest_checkpoint
+from pretrain.run.distributed import World
 from pretrain.train import pretrain
 from pretrain.trainer import Trainer, local_chunks
 from tests.pretrain.helpers import tiny_config

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pretrain.data.loader import LoadedBatch
-from pretrain.distributed import World
 from pretrain.optim import GroupRegularisation, create_optimizer
+from pretrain.run.distributed import World
 from pretrain.trainer import Trainer
 from tests.pretrain.helpers import tiny_config
 from tests.pretrain.processes import run_processes

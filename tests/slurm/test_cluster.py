@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from slurm.cluster import State, check_cluster, check_shared, file_system, parse_states, states
 
 MOUNTS = "overlay / overlay rw 0 0\nstorage:/home /home nfs4 rw 0 0\n/dev/sda /home/me/my\\040disk ext4 rw 0 0\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from slurm import command
 from slurm.command import SUBCOMMANDS
 from slurm.folder import read_grid, read_json

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from slurm.definition import ROOT, fitting, load_graph
 from slurm.folder import place
 from tests.pretrain.helpers import tiny_config

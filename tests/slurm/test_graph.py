@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from slurm.graph import Graph, Node, expand, file_hash, resolve
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pretrain.common.errors import UserError
 from pretrain.config import load_config
-from pretrain.errors import UserError
-from pretrain.ownership import read_owner
+from pretrain.run.ownership import read_owner
 from pretrain.train import pretrain
 from tests.pretrain.processes import run_processes
 from tests.requirements import requires

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import yaml
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from slurm.command import FLAGS
 from slurm.presets import FOLDER, Preset, list_presets, load_preset, minutes
 

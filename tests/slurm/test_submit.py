@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.errors import UserError
-from pretrain.ownership import owned
-from pretrain.process import FOR_CPU
+from pretrain.common.errors import UserError
+from pretrain.run.allocator import FOR_CPU
+from pretrain.run.ownership import owned
 from slurm.cluster import State
 from slurm.folder import Entry, Standing, place, standing, write_grid
 from slurm.folder import read_grid as read_folder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.results import Result
 
 

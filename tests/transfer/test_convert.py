@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from pretrain.backbones import create_backbone
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.plain.resnet import projects
 from tests.pretrain.helpers import universal
 from tests.requirements import requires

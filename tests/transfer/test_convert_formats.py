@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from tests.pretrain.helpers import universal
 from tests.requirements import demand, requires
 from transfer.convert import convert, of_width

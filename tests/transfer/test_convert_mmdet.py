@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pretrain.backbones import create_backbone
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from tests.pretrain.helpers import universal
 from tests.requirements import requires
 from transfer.convert import convert

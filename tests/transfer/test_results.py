@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 import pretrain
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer import results
 from transfer.results import read_result, read_results, result_folder, settings_hash
 

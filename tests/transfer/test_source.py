@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.source import find_checkpoint, load_source
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pretrain.backbones import create_backbone
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.convert import convert
 from transfer.weights import IMAGENET, load_weights
 

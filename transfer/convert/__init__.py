@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from pretrain.errors import UserError, nearest
+from pretrain.common.errors import UserError, nearest
 from transfer.convert.describe import of_width
 from transfer.convert.fold import fold_batch_norms
 

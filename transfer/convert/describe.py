@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 
 if TYPE_CHECKING:
     from pretrain import UniversalNetwork

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.plain.resnet import BLOCKS, PlainResNet, projects
 from transfer.convert.files import replacing
 from transfer.detection.installed import require_detectron2, without_deprecations

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 
 TOLERANCE = 1e-4  # of the largest feature
 

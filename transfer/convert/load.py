@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.backbones import create_backbone
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.convert.fold import conv_norm_pairs, replace
 from transfer.convert.safetensors import KEY
 

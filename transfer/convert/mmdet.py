@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.plain.resnet import PlainResNet, ResNetChannels
 from transfer.convert.detectron2 import pixel_statistics
 from transfer.convert.files import replacing

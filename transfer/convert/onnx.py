@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.convert.describe import as_json, description, image_size, require_formats
 from transfer.convert.files import replacing
 

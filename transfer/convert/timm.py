@@ -20,7 +20,7 @@ from pprint import pformat
 import torch
 from torch import Tensor, nn
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.plain.resnet import BLOCKS, PlainResNet
 from pretrain.plain.vit import PlainViT
 from transfer.convert.describe import description, require_formats, write_json

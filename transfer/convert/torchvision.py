@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.plain.mobilenetv2 import PlainMobileNetV2
 from pretrain.plain.resnet import PlainResNet
 from transfer.convert.describe import description, write_json

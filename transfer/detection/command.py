@@ -4,8 +4,8 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from pretrain.cli import widths_argument
-from pretrain.errors import UserError
+from pretrain.common.cli import widths_argument
+from pretrain.common.errors import UserError
 from transfer.detection.processes import is_main_process
 from transfer.detection.settings import Settings
 from transfer.results import FILE_NAME

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.detection.voc import VocData, read_voc
 
 TRAIN, VAL = "train2017", "val2017"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from pretrain.ownership import owning
+from pretrain.run.ownership import owning
 from transfer.convert import convert
 from transfer.convert.detectron2 import check_sayable
 from transfer.detection.datasets import read_data

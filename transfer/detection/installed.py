@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 
 
 def require_detectron2() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from pretrain.cli import checked_device
-from pretrain.errors import NonFiniteLossError, UserError
+from pretrain.common.cli import checked_device
+from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.plain.cost import cost
 from transfer.detection.datasets import CocoData
 from transfer.detection.metrics import class_metrics, flat_metrics

@@ -3,7 +3,7 @@
 import inspect
 from numbers import Number
 
-from pretrain.errors import UserError, nearest
+from pretrain.common.errors import UserError, nearest
 
 
 def apply_overrides(config, overrides: list[str]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 
 
 @dataclass(frozen=True)

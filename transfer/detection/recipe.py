@@ -4,7 +4,7 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.detection.datasets import CocoData
 from transfer.detection.overrides import apply_overrides
 from transfer.detection.resolution import image_size, scale_to

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
+from pretrain.common.errors import UserError
 from pretrain.data.digits import digits
-from pretrain.errors import UserError
 from transfer.detection.datasets import TRAIN, VAL
 
 CLASSES = tuple(str(digit) for digit in range(10))

@@ -7,7 +7,7 @@ the batch; iterations and warm-up are inversely proportional, so that as many im
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 
 WARMUP_SHARE = 10  # warm-up takes at most a tenth of a training that was shortened
 

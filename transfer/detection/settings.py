@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.detection.schedule import Schedule
 
 

@@ -7,7 +7,7 @@ from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.detection.batches import BatchStream, Place, numpy_seed
 
 

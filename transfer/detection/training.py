@@ -19,7 +19,7 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
 from torch import nn
 
-from pretrain.errors import NonFiniteLossError, UserError
+from pretrain.common.errors import NonFiniteLossError, UserError
 from transfer.detection.batches import iteration_seed
 from transfer.detection.detector_cost import detector_cost
 from transfer.detection.predictions import draw_predictions

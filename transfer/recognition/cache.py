@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretrain.common.errors import UserError
 from pretrain.data.datasets import TensorImages
 from pretrain.data.encoded import EncodedImages
-from pretrain.errors import UserError
 
 VERSION = 1
 ABANDONED = 24 * 3600  # seconds after which another process's unfinished file is taken for the rest of a crash

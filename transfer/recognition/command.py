@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pretrain.cli import checked_device, widths_argument
-from pretrain.errors import UserError
+from pretrain.common.cli import checked_device, widths_argument
+from pretrain.common.errors import UserError
 from transfer.recognition.evaluate import evaluate, folder_of
 from transfer.recognition.settings import PROTOCOLS, Settings, override
 from transfer.recognition.targets import SETS, find_root

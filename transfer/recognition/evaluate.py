@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from pretrain.cli import checked_device
+from pretrain.common.cli import checked_device
 from pretrain.data.loader import CalibrationBatches
 from pretrain.data.views import Views
 from transfer.recognition.cache import FeatureCache

@@ -8,8 +8,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from pretrain.common.errors import UncalibratedWidthError
 from pretrain.data.views import Views, normalise
-from pretrain.errors import UncalibratedWidthError
 from transfer.recognition.cache import FeatureCache, Sink, fingerprint, tensors_hash
 from transfer.recognition.images import Images, Viewed, augmented, batches, plain, resized, together
 from transfer.source import Source

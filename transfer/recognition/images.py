@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
+from pretrain.common.errors import UserError
+from pretrain.common.randomness import generator
 from pretrain.data.batched import augmented_views, by_size
 from pretrain.data.views import Views
-from pretrain.errors import UserError
-from pretrain.randomness import generator
 
 SMALL = 64  # px, the largest image that is treated as CIFAR's are
 IN_MEMORY = 2**30  # bytes of decoded images that are kept

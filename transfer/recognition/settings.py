@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import get_args, get_origin
 
-from pretrain.errors import UserError, nearest
+from pretrain.common.errors import UserError, nearest
 from transfer.recognition.probe import ProbeSettings
 
 PROTOCOLS = ("fast", "paper", "knn")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.report.curves import read_runs
 from transfer.report.page import page
 from transfer.results import FILE_NAME, located_results

@@ -1,6 +1,6 @@
 """Tables from result.json files: against width, or with the rows and columns of the paper."""
 
-from pretrain.errors import UserError, nearest
+from pretrain.common.errors import UserError, nearest
 from transfer.tables.latex import document
 from transfer.tables.paper import LAYOUTS, figure_3, paper_table
 from transfer.tables.table import Table, comma_separated, markdown

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
+from pretrain.common.errors import UserError
 from pretrain.data.datasets import image_dataset
 from pretrain.data.files import PackedNames
-from pretrain.errors import UserError
 
 
 def write_folder(root, split="train", sizes=(8, 8)):

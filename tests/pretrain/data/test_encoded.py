@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as V
 
+from pretrain.common.errors import UserError
 from pretrain.data.datasets import image_dataset
-from pretrain.errors import UserError
 from tests.requirements import requires
 
 

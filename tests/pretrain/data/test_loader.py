@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from pretrain.common.errors import UserError
 from pretrain.data.datasets import TensorImages, image_dataset
 from pretrain.data.loader import AugmentedViews, CalibrationBatches, IterationBatches, finished_views, view_loader
 from pretrain.data.memory import in_memory
 from pretrain.data.views import Views
-from pretrain.errors import UserError
 
 
 def keys(start=0, stop=12, rank=0, size=1, samples=20, seed=0):

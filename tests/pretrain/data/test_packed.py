@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from pretrain.common.errors import UserError
 from pretrain.data import packed
 from pretrain.data.datasets import FirstPerClass, image_dataset
 from pretrain.data.loader import AugmentedViews, IterationBatches, view_loader
 from pretrain.data.packed import PackedImages, index_path, pack_path, write_pack
 from pretrain.data.views import Views
-from pretrain.errors import UserError
 from transfer.recognition.cache import fingerprint
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.objectives.losses import infonce, mse, negative_cosine, nt_xent, pair_loss, per_chunk, unit
 
 TAU = 0.5

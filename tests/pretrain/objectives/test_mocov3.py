@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from pretrain.backbones import create_backbone
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.objectives.mocov3 import MoCoV3, MoCoV3Settings, contrast
 from pretrain.objectives.step import Batch
-from pretrain.slimmable.norms import BatchStatistics
+from pretrain.slimmable.statistics import BatchStatistics
 from tests.pretrain.processes import run_processes
 
 WIDTHS = [1.0, 0.25, 0.6]

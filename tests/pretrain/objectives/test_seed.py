@@ -5,10 +5,10 @@ import torch
 from torch.nn.functional import normalize
 
 from pretrain.backbones import create_backbone
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.objectives.seed import Seed, SeedSettings
 from pretrain.objectives.step import Batch
-from pretrain.slimmable.norms import BatchStatistics
+from pretrain.slimmable.statistics import BatchStatistics
 from tests.pretrain.helpers import universal, universal_with_projector
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from pretrain.backbones import create_backbone
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.objectives.losses import infonce, mse
 from pretrain.objectives.step import Batch, Term
 from pretrain.objectives.us3l import US3L, US3LSettings
-from pretrain.slimmable.norms import BatchStatistics
+from pretrain.slimmable.statistics import BatchStatistics
 
 WIDTHS = [1.0, 0.25, 0.6]
 

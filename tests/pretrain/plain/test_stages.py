@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.plain.stages import StageMaps
 from tests.pretrain.helpers import universal
 from tests.pretrain.networks import TINY

@@ -10,7 +10,7 @@ from torch import nn
 from pretrain import UncalibratedWidthError, UserError, load_universal
 from pretrain.backbones import create_backbone
 from pretrain.slimmable.calibrate import batch_norms
-from pretrain.slimmable.norms import BatchStatistics
+from pretrain.slimmable.statistics import BatchStatistics
 from pretrain.train import pretrain
 from pretrain.universal import backbone_cost
 from tests.pretrain.helpers import tiny_config, universal

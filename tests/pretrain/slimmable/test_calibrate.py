@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from pretrain.backbones import create_backbone
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.slimmable.calibrate import batch_norms, calibrate
 
 

@@ -5,10 +5,10 @@ import torch
 
 from pretrain import load_universal
 from pretrain.backbones import create_backbone
+from pretrain.common.errors import UncalibratedWidthError, UserError
 from pretrain.config import validate
-from pretrain.errors import UncalibratedWidthError, UserError
-from pretrain.slimmable.norms import BatchStatistics
 from pretrain.slimmable.ops import SlimBatchNorm
+from pretrain.slimmable.statistics import BatchStatistics
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config, universal
 

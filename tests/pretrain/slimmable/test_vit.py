@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pretrain.backbones import create_backbone
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.objectives.step import Batch
 from pretrain.objectives.us3l import US3L, US3LSettings
 from pretrain.optim import GroupRegularisation, Optimizer

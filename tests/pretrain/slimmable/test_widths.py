@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.backbones import create_backbone
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from pretrain.slimmable.widths import round_channels
 
 NUMBERS = {"resnet18": 90, "resnet50": 378, "mobilenetv2": 57, "vit_tiny": 7, "vit_small": 13}

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from tests.requirements import requires
 from transfer.detection.datasets import find_coco, read_coco
 

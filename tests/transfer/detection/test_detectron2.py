@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pretrain.errors import NonFiniteLossError, UncalibratedWidthError, UserError
+from pretrain.common.errors import NonFiniteLossError, UncalibratedWidthError, UserError
 from pretrain.plain.cost import cost
 from tests.pretrain.helpers import universal
 from tests.requirements import requires

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from tests.requirements import requires
 from transfer.detection.overrides import apply_overrides
 from transfer.detection.recipe import COCO

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pretrain.errors import UserError
-from pretrain.ownership import FILE_NAME, identity, process_start
+from pretrain.common.errors import UserError
+from pretrain.run.ownership import FILE_NAME, identity, process_start
 from tests.requirements import requires
 
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from tests.requirements import requires
 from transfer.detection.detectron2 import detect
 from transfer.detection.recipe import CONFIGS

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from tests.requirements import requires
 from transfer.detection.processes import Member, first_host, is_main_process, membership
 

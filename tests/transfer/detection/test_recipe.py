@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from tests.requirements import requires
 from transfer.convert import convert
 from transfer.detection.datasets import read_data

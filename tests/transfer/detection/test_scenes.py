@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pretrain.common.errors import UserError
 from pretrain.data.digits import digits
-from pretrain.errors import UserError
 from tests.requirements import requires
 from tests.transfer.detection.conftest import SMALL
 from transfer.detection import scenes as module

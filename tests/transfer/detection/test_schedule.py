@@ -2,7 +2,7 @@
 
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.detection.schedule import Schedule, explain, scale
 
 COCO = Schedule(batch=16, learning_rate=0.02, iterations=90_000, warmup=1000, processes=8)

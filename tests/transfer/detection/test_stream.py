@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from tests.requirements import requires
 
 pytestmark = requires("detection")

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from tests.requirements import requires
 from tests.transfer.detection.voc import TWO_YEARS, WHOLE, write_voc
 from transfer.detection.voc import CLASSES, find_voc, read_voc

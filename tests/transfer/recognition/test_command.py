@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from pretrain.cli import Parser
-from pretrain.errors import UncalibratedWidthError, UserError
+from pretrain.common.cli import Parser
+from pretrain.common.errors import UncalibratedWidthError, UserError
 from transfer.recognition import command
 from transfer.results import read_results
 

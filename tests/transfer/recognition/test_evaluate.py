@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from pretrain.common.errors import UncalibratedWidthError, UserError
 from pretrain.data.encoded import EncodedImage
-from pretrain.errors import UncalibratedWidthError, UserError
 from tests.pretrain.helpers import universal
 from tests.pretrain.networks import TINY
 from transfer.recognition import evaluate as evaluate_module

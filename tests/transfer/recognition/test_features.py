@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
+from pretrain.common.errors import UserError
 from pretrain.data.datasets import image_dataset
 from pretrain.data.views import Views
-from pretrain.errors import UserError
 from transfer.recognition.cache import FeatureCache, Sink, fingerprint
 from transfer.recognition.features import Extractor, View, extract_widths
 from transfer.recognition.images import Images, plain

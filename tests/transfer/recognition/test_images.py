@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.recognition import images as module
 from transfer.recognition.images import Images, augmented, batches, plain, shuffled, together, train_views
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.recognition.sgd import Recipe, check_optimizer, recipe_for, train_heads_sgd
 
 

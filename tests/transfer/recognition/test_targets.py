@@ -17,7 +17,7 @@ import torchvision
 from PIL import Image
 from scipy.io import savemat
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.recognition.targets import SETS, find_root, headline, load_splits
 
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from tests.requirements import requires
 from transfer.report import write_report
 from transfer.report.curves import read_runs

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.tables import build, build_all
 from transfer.tables.facts import PRETRAINING
 from transfer.tables.paper import DETECTION, LAYOUTS, criteria, read_csv

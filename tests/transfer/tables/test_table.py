@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.tables import render
 from transfer.tables.table import Cell, Table
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from pretrain.ownership import owning
+from pretrain.run.ownership import owning
 from transfer.convert import convert
 from transfer.convert.mmdet import check_sayable
 from transfer.detection.datasets import read_data

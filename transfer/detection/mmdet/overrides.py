@@ -5,7 +5,7 @@ import inspect
 from numbers import Number
 from typing import Any
 
-from pretrain.errors import UserError, nearest
+from pretrain.common.errors import UserError, nearest
 
 
 def apply_overrides(config, overrides: tuple[str, ...]) -> None:

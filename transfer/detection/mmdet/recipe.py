@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.detection.datasets import CocoData
 from transfer.detection.mmdet.overrides import apply_overrides
 from transfer.detection.resolution import count_at

@@ -18,7 +18,7 @@ from mmengine.registry import HOOKS, LOOPS
 from mmengine.runner import IterBasedTrainLoop, Runner, find_latest_checkpoint
 from torch import nn
 
-from pretrain.errors import NonFiniteLossError, UserError
+from pretrain.common.errors import NonFiniteLossError, UserError
 from transfer.detection.batches import iteration_seed
 
 

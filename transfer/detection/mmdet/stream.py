@@ -9,7 +9,7 @@ from mmengine.dataset import DefaultSampler, pseudo_collate
 from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader, Dataset
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.detection.batches import BatchStream, Place, numpy_seed
 
 

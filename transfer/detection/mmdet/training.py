@@ -8,7 +8,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from transfer.detection.datasets import CocoData
 from transfer.detection.mmdet.cost import detector_cost
 from transfer.detection.mmdet.evaluation import CommonEvaluation

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pretrain.errors import NonFiniteLossError, UncalibratedWidthError, UserError
+from pretrain.common.errors import NonFiniteLossError, UncalibratedWidthError, UserError
 from pretrain.plain.cost import cost
 from tests.requirements import requires
 from tests.transfer.detection.mmdet.conftest import LIGHT

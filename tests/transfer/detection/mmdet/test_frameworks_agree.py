@@ -90,7 +90,7 @@ def test_after_training_both_leave_a_result_of_the_same_form_side_by_side(source
 
 
 def test_without_mmdet_one_line_says_what_to_install(source, settings, tmp_path, monkeypatch):
-    from pretrain.errors import UserError
+    from pretrain.common.errors import UserError
     from transfer.detection import installed
 
     monkeypatch.setattr(installed, "present", lambda module: module != "mmcv._ext")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 from tests.requirements import requires
 from tests.transfer.detection.voc import TWO_YEARS, write_voc
 from transfer.detection.batches import BatchStream

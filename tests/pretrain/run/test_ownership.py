@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pretrain import ownership
-from pretrain.errors import UserError
-from pretrain.ownership import FILE_NAME, STALE, identity, owned, owner_lives, owning, read_owner, take
+from pretrain.common.errors import UserError
+from pretrain.run import ownership
+from pretrain.run.ownership import FILE_NAME, STALE, identity, owned, owner_lives, owning, read_owner, take
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config
 
@@ -154,7 +154,7 @@ def test_one_of_many_takers_gets_a_dead_owners_folder(tmp_path):
 
 def test_a_replaced_owner_stops(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from pretrain import ownership\n"
+        "import sys, time; from pathlib import Path; from pretrain.run import ownership\n"
         "ownership.BEAT = 0.1\n"
         "with ownership.owned(Path(sys.argv[1])):\n"
         "    print('owning', flush=True); time.sleep(60)"

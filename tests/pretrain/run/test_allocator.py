@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pretrain.process import FOR_CPU, RESTARTED, has_gpu, lacking_variables, reads_tunables
+from pretrain.run.allocator import FOR_CPU, RESTARTED, has_gpu, lacking_variables, reads_tunables
 
 TOOLS = ("benchmark", "claims", "demo", "pretrain", "transfer")
 
@@ -41,7 +41,7 @@ def bare_environment() -> dict[str, str]:
 
 START = """
 import os, sys
-from pretrain.process import FOR_CPU, restart_for_cpu
+from pretrain.run.allocator import FOR_CPU, restart_for_cpu
 print(os.getpid(), sys.argv[1:], sys.flags.dont_write_bytecode, flush=True)
 {change}
 restart_for_cpu()

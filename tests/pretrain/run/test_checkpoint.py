@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pretrain.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from pretrain.run.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 
 
 @pytest.fixture

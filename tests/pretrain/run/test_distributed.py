@@ -9,12 +9,12 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.backbones import create_backbone
-from pretrain.distributed import World, all_gather, all_reduce_sum, same_in_all
 from pretrain.objectives.step import Batch
 from pretrain.objectives.us3l import US3L, US3LSettings
+from pretrain.run.distributed import World, all_gather, all_reduce_sum, same_in_all
 from pretrain.slimmable.calibrate import calibrate
-from pretrain.slimmable.norms import SynchronisedStatistics
 from pretrain.slimmable.ops import SlimBatchNorm
+from pretrain.slimmable.statistics import SynchronisedStatistics
 from pretrain.train import pretrain
 from pretrain.universal import load_universal
 from tests.pretrain.helpers import tiny_config

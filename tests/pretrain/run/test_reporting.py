@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pretrain.data.loader import AugmentedViews
-from pretrain.reporting import Interval, timed
+from pretrain.run.reporting import Interval, timed
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config
 

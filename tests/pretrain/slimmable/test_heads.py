@@ -2,8 +2,8 @@
 
 import torch
 
-from pretrain.objectives.heads import predictor, projector
-from pretrain.slimmable.norms import BatchStatistics
+from pretrain.slimmable.heads import predictor, projector
+from pretrain.slimmable.statistics import BatchStatistics
 
 
 def test_the_projector_takes_the_first_features_and_keeps_its_own_size():

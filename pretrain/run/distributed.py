@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 
 
 @dataclass(frozen=True)

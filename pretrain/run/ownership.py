@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pretrain.errors import UserError
+from pretrain.common.errors import UserError
 
 FILE_NAME = ".owner.json"
 BEAT = 10.0  # seconds

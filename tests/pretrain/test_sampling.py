@@ -3,7 +3,7 @@
 import pytest
 
 from pretrain.backbones import create_backbone
-from pretrain.objectives.sampling import WidthSampler, stage
+from pretrain.sampling import WidthSampler, stage
 
 SPACE = create_backbone("resnet18").width_space()
 

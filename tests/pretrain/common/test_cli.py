@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pretrain import cli
-from pretrain.errors import NonFiniteLossError, UserError
+from pretrain.common import cli
+from pretrain.common.errors import NonFiniteLossError, UserError
 
 
 def exit_of(main, capsys) -> tuple[int, str]:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from pretrain.errors import CollapsedError, NonFiniteLossError, UserError
+from pretrain.common.errors import CollapsedError, NonFiniteLossError, UserError
 
 
 class Parser(argparse.ArgumentParser):

@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pretrain.distributed import World, mean_over_processes
 from pretrain.objectives.step import Term
+from pretrain.run.distributed import World, mean_over_processes
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pretrain.randomness import generator, torch_seed, uniforms
+from pretrain.common.randomness import generator, torch_seed, uniforms
 
 KEYS = np.array([[seed, index] for seed in range(20) for index in range(500)])
 

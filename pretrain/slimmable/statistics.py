@@ -5,8 +5,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretrain.distributed import all_reduce_sum
-from pretrain.errors import UncalibratedWidthError
+from pretrain.common.errors import UncalibratedWidthError
+from pretrain.run.distributed import all_reduce_sum
 from pretrain.slimmable.grouped import GroupedBatchNorm
 from pretrain.slimmable.ops import SlimBatchNorm
 
