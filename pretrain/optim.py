@@ -59,7 +59,7 @@ def create_optimizer(settings: Optimizer, model: nn.Module, lr: float) -> torch.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if settings.name == "sgd":  # its weight decay is the regularisation below
-        return torch.optim.SGD(parameters, lr=lr, momentum=settings.momentum, fused=True)
+        return _sgd(parameters, lr, settings.momentum)
     if settings.name == "adamw":
         return torch.optim.AdamW(parameters, lr=lr, weight_decay=settings.weight_decay, fused=True)
     try:
@@ -71,6 +71,19 @@ def create_optimizer(settings: Optimizer, model: nn.Module, lr: float) -> torch.
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
     ]
     return Lars(groups, lr=lr, momentum=settings.momentum)
+
+
+def _sgd(parameters: list[nn.Parameter], lr: float, momentum: float) -> torch.optim.SGD:
+    """torch's fused SGD, its momentum 0 from the start: the same as a first step that sets it to the gradient.
+
+    Left to torch, the buffers are allocated unfilled in the first step, for all parameters at once: a first step that
+    fp16's scaler skips leaves them as they were allocated, and a parameter that joins later has none.
+    """
+    optimizer = torch.optim.SGD(parameters, lr=lr, momentum=momentum, fused=True)
+    if momentum:
+        for parameter in parameters:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def group_strength(channels: int, weight_decay: float, groups: int, alpha: float) -> Tensor:
@@ -128,9 +141,13 @@ class GroupRegularisation:
 
     @torch.no_grad()
     def add_gradients(self) -> None:
-        """Call after the gradients are reduced and unscaled, before the optimizer's step."""
+        """Call after the gradients are reduced and unscaled, before the optimizer's step.
+
+        Parameters without a gradient take no part in the step and are left out.
+        """
         for parameter, strength in self.terms:
-            parameter.grad.addcmul_(parameter, strength)
+            if parameter.grad is not None:
+                parameter.grad.addcmul_(parameter, strength)
 
     def loss(self) -> Tensor:
         """The regulariser itself, Eq. 4: what ``add_gradients`` is the gradient of."""

@@ -55,16 +55,16 @@ class WidthSampler:
         return self.networks or (3 if self.dynamic else 4)
 
     def widths(self, iteration: int) -> list[float]:
-        """The widths of ``iteration``; the first is the base network's, the others are the sub-networks'.
+        """The widths of ``iteration``, largest first: the base network's, then the sub-networks'.
 
-        With the sandwich rule: w_max, R_min and s - 2 drawn from [R_min, w_max]. Without: all s drawn, largest first.
-        Where R_min is w_max, in stage 0 or a run of one width, w_max alone.
+        With the sandwich rule: w_max, R_min and s - 2 drawn from [R_min, w_max]. Without: all s are drawn. Where R_min
+        is w_max, in stage 0 or a run of one width, w_max alone.
         """
         if self.fixed:
             return sorted(self.fixed, reverse=True)
         low, high, count = self.smallest(iteration), self.space.high, self.count(iteration)
         if low == high:
             return [high]
-        if not self.sandwich:
-            return sorted(self.space.draw(count, low, high, self.seed, iteration), reverse=True)
-        return [high, low, *self.space.draw(max(0, count - 2), low, high, self.seed, iteration)][:count]
+        sandwich = [high, low][:count] if self.sandwich else []
+        drawn = self.space.draw(count - len(sandwich), low, high, self.seed, iteration)
+        return sorted([*sandwich, *drawn], reverse=True)

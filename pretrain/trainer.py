@@ -45,7 +45,7 @@ class Trainer:
         if world.size > 1:
             ids = [world.device.index] if world.device.type == "cuda" else None
             self.ddp = DistributedDataParallel(self.model, device_ids=ids)
-        space, sampling = backbone.width_space(*config.width_range), config.sampling
+        space, sampling = self.model.backbone.width_space(*config.width_range), config.sampling
         space = space.coarser(sampling.grid) if sampling.grid else space
         self.sampler = WidthSampler(
             space, iterations, training.seed, sampling.dynamic, sampling.sandwich, sampling.networks, sampling.widths
@@ -57,18 +57,21 @@ class Trainer:
         self.optimizer = create_optimizer(optimizer, self.model, self.lr)
         self.regularisation = None
         if optimizer.name == "sgd":
-            self.regularisation = GroupRegularisation(self.model, backbone, optimizer)
+            self.regularisation = GroupRegularisation(self.model, self.model.backbone, optimizer)
         self.scaler = grad_scaler(self.precision, world.device)
 
     def step(self, loaded: LoadedBatch, iteration: int) -> list[Term]:
         """One iteration on a batch; the terms of its loss, detached and still on the device."""
-        progress = iteration / self.iterations
+        self.schedule(iteration)
+        terms = self.learn(self.prepare(loaded), self.sampler.widths(iteration), iteration / self.iterations)
+        return [term._replace(value=term.value.detach()) for term in terms]
+
+    def schedule(self, iteration: int) -> None:
+        """Set the learning rate and alpha of ``iteration``."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * warmup_cosine(iteration, self.iterations, self.warmup)
         if self.regularisation is not None:
-            self.regularisation.set_alpha(ramp(progress, self.config.optimizer.alpha_ramp))
-        terms = self.learn(self.prepare(loaded), self.sampler.widths(iteration), progress)
-        return [term._replace(value=term.value.detach()) for term in terms]
+            self.regularisation.set_alpha(ramp(iteration / self.iterations, self.config.optimizer.alpha_ramp))
 
     def prepare(self, loaded: LoadedBatch) -> Batch:
         """Colours and normalisation, on the device, in the format of the first convolution."""
@@ -87,13 +90,12 @@ class Trainer:
         self.optimizer.zero_grad()
         if training.update == "accumulate" and training.memory == "normal":
             terms, targets = self._backward(batch, widths)
-            self._update()
+            self._update(self.model.unused(widths, base=True))
             self.model.finish_step(targets)
             return terms
-        terms, targets = [], None
-        for width in widths:
-            last = width is widths[-1]
-            per_width = training.update == "per_width"
+        terms, targets, per_width = [], None, training.update == "per_width"
+        for position, width in enumerate(widths, 1):  # two networks of a step may have the same width
+            last = position == len(widths)
             if per_width and terms and self.model.momentum_each_width:
                 self.model.update_momentum(progress)
             # the last of several backward passes reduces what all of them added up
@@ -101,7 +103,8 @@ class Trainer:
                 step = self._backward(batch, [width], targets)
             terms, targets = [*terms, *step.terms], step.targets
             if per_width or last:
-                self._update()
+                learnt, base = ([width], position == 1) if per_width else (widths, True)
+                self._update(self.model.unused(learnt, base))
                 self.optimizer.zero_grad()
         self.model.finish_step(targets)
         return terms
@@ -112,7 +115,10 @@ class Trainer:
         self.scaler.scale(torch.stack([term.value for term in step.terms]).sum()).backward()
         return step
 
-    def _update(self) -> None:
+    def _update(self, unused: list[nn.Parameter]) -> None:
+        """An optimizer step that neither regularises nor moves the ``unused`` parameters."""
+        for parameter in unused:
+            parameter.grad = None
         self.scaler.unscale_(self.optimizer)
         if self.regularisation is not None:
             self.regularisation.add_gradients()

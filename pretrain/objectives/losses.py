@@ -20,9 +20,14 @@ Views = tuple[Tensor, Tensor]
 PairLoss = Callable[[Views, Views], Tensor]
 
 
+def at_least_fp32(x: Tensor) -> Tensor:
+    """``x`` in fp32, or as it is in float64."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def unit(x: Tensor) -> Tensor:
     """Rows of [B, D] at length 1, at least fp32."""
-    return F.normalize(x if x.dtype == torch.float64 else x.float(), dim=1)
+    return F.normalize(at_least_fp32(x), dim=1)
 
 
 def negative_cosine(student: Tensor, target: Tensor) -> Tensor:

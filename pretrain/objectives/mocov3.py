@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pretrain.objectives.losses import check_temperature, unit
 from pretrain.objectives.momentum import MomentumEncoder, check_momentum, coefficient
-from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads, idle
+from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads
 from pretrain.run.distributed import all_gather, process_rank
 from pretrain.slimmable.heads import plain_mlp
 from pretrain.slimmable.statistics import BatchStatistics, statistics_of
@@ -85,25 +85,28 @@ class MoCoV3(Objective):
         momentum = coefficient(self.settings.momentum, self.settings.momentum_end, progress)
         self.momentum_encoder.update(self.backbone, self.projector, momentum)
 
-    def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
-        x, terms, unused = torch.cat(batch.views), [], []
+    def losses(self, batch: Batch, widths: list[float], targets: Tensor | None) -> Step:
+        x, terms = torch.cat(batch.views), []
         statistics = statistics_of(self.settings.sync_norms, groups=2 * self.chunks)
         if targets is None:
             targets = self.momentum_encoder(x, self._key_width(widths[0], base=True), statistics)
             loss = self._contrast(x, widths[0], self.predictor, targets, statistics)
             terms, widths = [Term("base", widths[0], loss)], widths[1:]
-        elif self.sub_predictor is not None:
-            unused += heads(self.predictor)
         for width in widths:
             keys = targets
             if self.settings.keys == "own":
                 keys = self.momentum_encoder(x, self._key_width(width, base=False), statistics)
             loss = self._contrast(x, width, self.sub_predictor or self.predictor, keys, statistics)
             terms.append(Term("distill", width, loss))
-        if not widths:
-            unused += heads(self.sub_predictor)
-        terms[0] = terms[0]._replace(value=terms[0].value + idle(unused))
         return Step(terms, targets)
+
+    def unused(self, widths: list[float], base: bool) -> list[nn.Parameter]:
+        students = len(widths) > base
+        return [
+            *self.backbone.unused(widths),
+            *heads(None if base or self.sub_predictor is None else self.predictor),
+            *heads(None if students else self.sub_predictor),
+        ]
 
     def embed(self, x: Tensor, width: float) -> Tensor:
         statistics = BatchStatistics()

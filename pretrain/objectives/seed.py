@@ -85,9 +85,10 @@ class Seed(Objective):
         self.teacher.eval()
         return self
 
-    def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
+    def losses(self, batch: Batch, widths: list[float], targets: Tensor | None) -> Step:
+        base = targets is None
         x, statistics = torch.cat(batch.views), BatchStatistics(self.views * self.chunks)
-        if targets is None:
+        if base:
             targets = unit(self.teacher.project(x))
         terms = []
         for width in widths:
@@ -96,8 +97,11 @@ class Seed(Objective):
                 loss = self._distil(unit(z), targets)
             else:
                 loss = mse(self.predictor(z, statistics).chunk(2), targets.chunk(2))
-            terms.append(Term("base" if not terms else "distill", width, loss))
+            terms.append(Term("base" if base and not terms else "distill", width, loss))
         return Step(terms, targets)
+
+    def unused(self, widths: list[float], base: bool) -> list[nn.Parameter]:
+        return self.backbone.unused(widths)
 
     def embed(self, x: Tensor, width: float) -> Tensor:
         statistics = BatchStatistics()

@@ -6,12 +6,9 @@ step or a backward pass after every width: ``objective(batch, widths[:1])`` give
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from torch import Tensor, nn
-
-from pretrain.slimmable.statistics import batch_norms
 
 
 class Batch(NamedTuple):
@@ -54,8 +51,8 @@ class Objective(nn.Module, ABC):
     width when the optimizer steps after every width, instead of once per iteration. projector: None where there is
     none. teacher_name: of the frozen network that the method distils from, if it does, e.g. ``byol-resnet50``.
 
-    Every trainable parameter takes part in every call (``idle``), so each has a gradient after it and
-    DistributedDataParallel needs no search for unused ones.
+    After every call each trainable parameter has a gradient, if need be of 0, so DistributedDataParallel needs no
+    search for unused ones. What a call had no use for is named by ``unused``: it must not be learnt from that gradient.
     """
 
     views = 2
@@ -64,9 +61,23 @@ class Objective(nn.Module, ABC):
     projector: nn.Module | None
     teacher_name: str | None = None
 
-    @abstractmethod
     def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
         """targets: those of the step's base network; without them ``widths[0]`` is the base network."""
+        (first, *rest), found = self.losses(batch, widths, targets)
+        idle = sum((p.sum() * 0.0 for p in self.unused(widths, base=targets is None)), 0.0)
+        return Step([first._replace(value=first.value + idle), *rest], found)
+
+    @abstractmethod
+    def losses(self, batch: Batch, widths: list[float], targets: Tensor | None) -> Step:
+        """What ``forward`` returns, before parameters without a part in it get their gradient of 0."""
+
+    @abstractmethod
+    def unused(self, widths: list[float], base: bool) -> list[nn.Parameter]:
+        """The trainable parameters that a call with ``widths`` has no use for; base: whether it is without targets.
+
+        The optimizer leaves them as they are: weight decay alone, ten times over by SGD's momentum, would shrink a
+        head that waits for its first sub-network to nothing within the first stage of a long training.
+        """
 
     @abstractmethod
     def embed(self, x: Tensor, width: float) -> Tensor:
@@ -79,17 +90,6 @@ class Objective(nn.Module, ABC):
         """Move the momentum encoder, if there is one. progress: iteration / iterations, in [0, 1)."""
 
 
-def idle(parameters: Iterable[nn.Parameter]) -> Tensor | float:
-    """0, with a gradient of 0 for each of ``parameters``: those that a call has no other use for."""
-    return sum((p.sum() * 0.0 for p in parameters if p.requires_grad), 0.0)
-
-
 def heads(*modules: nn.Module | None) -> list[nn.Parameter]:
     """The parameters of those heads that there are."""
     return [p for module in modules if module is not None for p in module.parameters()]
-
-
-def private_norms(backbone: nn.Module) -> list[nn.Parameter]:
-    """The parameters of batch norms that no width but their own uses."""
-    norms = batch_norms(backbone).values()
-    return [p for norm in norms if norm.private is not None for p in norm.parameters()]

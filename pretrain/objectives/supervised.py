@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
-from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, idle, private_norms
+from pretrain.objectives.losses import at_least_fp32
+from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term
 from pretrain.slimmable.ops import SlimLinear
 from pretrain.slimmable.statistics import BatchStatistics
 from pretrain.slimmable.widths import WIDTH_MAX
@@ -48,7 +49,7 @@ class Supervised(Objective):
         self.projector = None
         self.classifier = SlimLinear(backbone.num_features(WIDTH_MAX), classes)
 
-    def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
+    def losses(self, batch: Batch, widths: list[float], targets: Tensor | None) -> Step:
         (x,) = batch.views
         statistics, terms = BatchStatistics(self.chunks), []
         if targets is None:
@@ -56,10 +57,12 @@ class Supervised(Objective):
             terms.append(Term("base", widths[0], cross_entropy(logits, batch.labels)))
             targets, widths = logits.detach(), widths[1:]
         for width in widths:
-            goal = targets.float().softmax(dim=1) if self.settings.distill else batch.labels
+            goal = at_least_fp32(targets).softmax(dim=1) if self.settings.distill else batch.labels
             terms.append(Term("distill", width, cross_entropy(self._logits(x, width, statistics), goal)))
-        terms[0] = terms[0]._replace(value=terms[0].value + idle(private_norms(self.backbone)))
         return Step(terms, targets)
+
+    def unused(self, widths: list[float], base: bool) -> list[nn.Parameter]:
+        return self.backbone.unused(widths)
 
     def embed(self, x: Tensor, width: float) -> Tensor:
         return self.backbone(x, width, BatchStatistics())
@@ -71,4 +74,4 @@ class Supervised(Objective):
 def cross_entropy(logits: Tensor, goal: Tensor) -> Tensor:
     """Mean cross entropy of logits [B, K] with labels [B] or with probabilities [B, K], in fp32 at least."""
     with torch.autocast(logits.device.type, enabled=False):
-        return F.cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), goal)
+        return F.cross_entropy(at_least_fp32(logits), goal)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pretrain.common.errors import UserError
 from pretrain.objectives.losses import check_temperature, pair_loss, per_chunk
 from pretrain.objectives.momentum import MomentumEncoder, check_momentum, coefficient
-from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads, idle, private_norms
+from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads
 from pretrain.slimmable.heads import predictor, projector
 from pretrain.slimmable.statistics import BatchStatistics, statistics_of
 from pretrain.slimmable.widths import WIDTH_MAX
@@ -105,21 +105,23 @@ class US3L(Objective):
             momentum = coefficient(self.settings.momentum, self.settings.momentum_end, progress)
             self.momentum_encoder.update(self.backbone, self.projector, momentum)
 
-    def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
-        x = torch.cat(batch.views)
+    def losses(self, batch: Batch, widths: list[float], targets: Tensor | None) -> Step:
+        x, terms = torch.cat(batch.views), []
         statistics = statistics_of(self.settings.sync_norms, groups=2 * self.chunks)
-        terms, unused = [], private_norms(self.backbone)
         if targets is None:
             term, targets = self._base_network(x, widths[0], statistics)
             terms, widths = [term], widths[1:]
-        elif not self._students_use_predictor:
-            unused += heads(self.predictor)
         for width in widths:
             terms.append(Term("distill", width, self._sub_network(x, width, targets, statistics)))
-        if not widths:
-            unused += heads(self.aux_head)
-        terms[0] = terms[0]._replace(value=terms[0].value + idle(unused))
         return Step(terms, targets)
+
+    def unused(self, widths: list[float], base: bool) -> list[nn.Parameter]:
+        students = len(widths) > base
+        return [
+            *self.backbone.unused(widths),
+            *heads(None if students else self.aux_head),
+            *heads(None if base or self._students_use_predictor else self.predictor),
+        ]
 
     def embed(self, x: Tensor, width: float) -> Tensor:
         return self._project(x, width, BatchStatistics())

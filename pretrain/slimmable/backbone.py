@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pretrain.slimmable.ops import SlimBatchNorm
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, check_width
 
 
@@ -38,6 +39,11 @@ class SlimBackbone(nn.Module, ABC):
 
         With ``num_classes`` it ends in a linear classifier, named as the network's reference implementation names it.
         """
+
+    def unused(self, widths: list[float]) -> list[nn.Parameter]:
+        """The parameters that take no part where only ``widths`` run: batch norms that other widths have alone."""
+        norms = [module for module in self.modules() if isinstance(module, SlimBatchNorm)]
+        return [parameter for norm in norms for parameter in norm.unused(widths)]
 
     def planned(self, width: Any) -> Any:
         """The channels that ``forward`` was asked for; UserError for a number outside [0.25, 1]."""

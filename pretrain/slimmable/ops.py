@@ -91,6 +91,15 @@ class SlimBatchNorm(nn.Module):
             raise UserError(f"{channels} channels have no batch norm of their own; expected {', '.join(self.private)}")
         return self.private[str(channels)].affine(channels)
 
+    def unused(self, widths: list[float]) -> list[nn.Parameter]:
+        """The affine parameters that belong to other widths than ``widths``: only private ones do."""
+        if self.private is None:
+            return []
+        sets = {len(self.weight): [self.weight, self.bias]}
+        sets |= {int(count): list(norm.parameters()) for count, norm in self.private.items()}
+        used = {round_channels(len(self.weight), width) for width in widths}
+        return [parameter for count, own in sets.items() if count not in used for parameter in own]
+
     def forward(self, x: Tensor, statistics: "Statistics") -> Tensor:
         return statistics(self, x)
 

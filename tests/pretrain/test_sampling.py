@@ -34,14 +34,15 @@ def test_us3l_runs_1_3_3_3_networks_so_two_and_a_half_on_average():
 def test_dynamic_sampling_runs_the_largest_the_smallest_and_one_between():
     sampler = WidthSampler(SPACE, 40, seed=0)
     for t in range(10, 40):
-        largest, smallest, between = sampler.widths(t)
+        largest, between, smallest = sampler.widths(t)
         assert (largest, smallest) == (1.0, sampler.smallest(t))
         assert SPACE.snap(smallest) <= between <= 1.0
 
 
 def test_without_dynamic_sampling_there_are_four_networks_throughout():
     sampler = WidthSampler(SPACE, 40, seed=0, dynamic=False)
-    assert all(sampler.widths(t)[:2] == [1.0, 0.25] and len(sampler.widths(t)) == 4 for t in range(40))
+    drawn = [sampler.widths(t) for t in range(40)]
+    assert all(len(w) == 4 and (w[0], w[-1]) == (1.0, 0.25) for w in drawn)
 
 
 def test_the_number_of_networks_is_settable():

@@ -51,7 +51,10 @@ def test_low_memory_takes_the_same_steps(iteration):
 
 
 def test_an_optimizer_step_after_each_width_by_hand():
-    """Largest first; each width's loss on the weights that the one before left, regularised each time."""
+    """Largest first; each width's loss on the weights that the one before left, regularised each time.
+
+    ``losses`` leaves parameters without a part in it without a gradient, and so without regularisation and momentum.
+    """
     found, reference = trainer(update="per_width"), trainer()
     step(found, LAST)
     model, settings = reference.model, reference.config.optimizer
@@ -63,7 +66,7 @@ def test_an_optimizer_step_after_each_width_by_hand():
     torch.set_default_dtype(torch.float32)
     for width in reference.sampler.widths(LAST):
         optimizer.zero_grad()
-        (term,), targets = model(batch, [width], targets)
+        (term,), targets = model.losses(batch, [width], targets)
         term.value.backward()
         regularisation.add_gradients()
         optimizer.step()
