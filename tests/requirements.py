@@ -14,6 +14,7 @@ imports it inside its tests and fixtures, so that collecting it works everywhere
 """
 
 import os
+import platform
 import shutil
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -21,6 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from tests.nullcuda.program import headers
 
 SLURM_PROGRAMS = ("sbatch", "slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd")
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -74,6 +77,19 @@ def lacks_commands(*commands: str) -> Callable[[], str | None]:
     return check
 
 
+def lacks_null_device() -> str | None:
+    """A torch built with CUDA, with its headers, and a compiler for the device that stands in (tests/nullcuda/)."""
+    import torch
+
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    if platform.system() != "Linux":
+        return "not on Linux"
+    if headers() is None:
+        return "no headers of the CUDA runtime beside torch"
+    return lacks_commands("g++", "c++filt")()
+
+
 def lacks_root() -> str | None:
     """The rights of root."""
     return None if os.geteuid() == 0 else "not run as root"
@@ -86,6 +102,7 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "latex": lacks_commands("pdflatex"),
     "chromium": lacks_commands("chromium"),
     "mmdet": lacks_modules("mmdet", "mmcv"),
+    "nullcuda": lacks_null_device,
     "timm": lacks_modules("timm"),
     "slurm": lacks_slurm,
     "submitit": lacks_modules("submitit"),
