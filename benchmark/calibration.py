@@ -15,9 +15,9 @@ from benchmark.machine import machine, timed
 from pretrain.backbones import create_backbone
 from pretrain.common.cli import widths_argument
 from pretrain.common.errors import UserError
-from pretrain.config import LINEAR_EVALUATION_VIEWS
-from pretrain.data.datasets import image_dataset
-from pretrain.data.loader import CalibrationBatches
+from pretrain.config import LINEAR_EVALUATION
+from pretrain.data.calibration import CalibrationBatches
+from pretrain.data.images.datasets import image_dataset
 from pretrain.slimmable.calibrate import LayerMoments, calibrate
 from pretrain.slimmable.widths import check_width
 
@@ -87,7 +87,7 @@ def one_pass(
 ) -> dict[str, LayerMoments]:
     """Statistics of ``widths`` from one pass over the data, from the files on."""
     batches = CalibrationBatches(
-        source, LINEAR_EVALUATION_VIEWS, args.image_size, args.batch, args.batches, 0, MEAN, STD
+        source, LINEAR_EVALUATION, args.image_size, args.batch, args.batches, 0, MEAN, STD
     )  # fmt: skip
     return calibrate(backbone, (images.to(args.device) for images in batches), widths)
 

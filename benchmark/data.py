@@ -20,9 +20,9 @@ from torchvision.transforms.v2 import functional as V
 from benchmark.machine import machine, timed
 from pretrain.common.errors import UserError
 from pretrain.config import Data, load_config
-from pretrain.data.datasets import TensorImages, image_dataset
-from pretrain.data.loader import AugmentedViews, LoadedBatch, finished_views
-from pretrain.data.memory import in_memory
+from pretrain.data.images.datasets import TensorImages, image_dataset
+from pretrain.data.images.memory import in_memory
+from pretrain.data.loader import CutViews, LoadedBatch, coloured_views
 
 EXAMPLE = "--image-size 224 --data datasets/imagenet"
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "pretrain"
@@ -112,12 +112,12 @@ class Ours:
 
     def __init__(self, source: Dataset, data: Data, size: int, indices: list[int], device: str, decode: str):
         self.data, self.views, self.device, self.indices = data, _both(data), device, indices
-        self.loader = AugmentedViews(source, self.views, size, seed=0, decode=decode)
+        self.loader = CutViews(source, self.views, size, seed=0, decode=decode)
 
     def run(self, epoch: int) -> tuple[float, float, float]:
         keys, loaded = [(epoch, i) for i in self.indices], []
         decode = 0.0
-        if not isinstance(self.loader.source, TensorImages):
+        if not isinstance(self.loader.dataset, TensorImages):
             decode = timed(lambda: [None for _ in self.loader.decoded(torch.tensor(keys))], "cpu")
         load = timed(lambda: loaded.append(self.loader.__getitems__(keys)), "cpu")
         colour = timed(lambda: self.finish(loaded[0]), self.device)
@@ -125,7 +125,7 @@ class Ours:
 
     def finish(self, batch: LoadedBatch) -> list[Tensor]:
         batch = LoadedBatch(*(t.to(self.device) for t in batch))
-        return finished_views(batch, self.views, 0, self.data.mean, self.data.std)
+        return coloured_views(batch, self.views, 0, self.data.mean, self.data.std)
 
 
 def _both(data: Data) -> list:

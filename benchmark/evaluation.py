@@ -27,12 +27,12 @@ from benchmark.calibration import NINE_WIDTHS
 from benchmark.machine import machine, timed
 from pretrain.common.cli import widths_argument
 from pretrain.common.errors import UserError, nearest
-from pretrain.data.loader import CalibrationBatches
-from pretrain.data.views import Views
+from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.calibration import CalibrationBatches
 from pretrain.slimmable.calibrate import calibrate
 from transfer.recognition.cache import FeatureCache
 from transfer.recognition.evaluate import calibration_images, evaluate, prepare
-from transfer.recognition.images import Images, train_views
+from transfer.recognition.images import Images, train_augmentation
 from transfer.recognition.protocols import Evaluation, tested, trained
 from transfer.recognition.settings import Settings
 from transfer.recognition.sgd import Recipe, check_optimizer, recipe_for
@@ -124,7 +124,7 @@ def runs_of_paper(
     for width in widths:
         source = load_source(checkpoint)
         source.net.to(args.device)
-        views = train_views(args.dataset, image_size, source.metadata)
+        views = train_augmentation(args.dataset, image_size, source.metadata)
         calibration = seconds_of_calibration(source, train, views, settings, width, args)
         cache = FeatureCache(None)
         with Progress(disable=True) as bar:
@@ -134,7 +134,7 @@ def runs_of_paper(
 
 
 def seconds_of_calibration(
-    source: Source, train: Images, views: Views, settings: Settings, width: float, args: argparse.Namespace
+    source: Source, train: Images, views: Augmentation, settings: Settings, width: float, args: argparse.Namespace
 ) -> np.ndarray:
     """What all epochs of calibration take, from a part of one. ``source`` is calibrated at ``width`` afterwards."""
     net = source.net

@@ -16,14 +16,14 @@ from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from pretrain.backbones import backbone_options, create_backbone
 from pretrain.common.errors import UserError, nearest
-from pretrain.data.views import Views
+from pretrain.data.augmentation.settings import Augmentation
 from pretrain.monitor import Monitor
 from pretrain.objectives import AnySettings
 from pretrain.objectives.us3l import US3LSettings
 from pretrain.optim import Optimizer
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN
 
-LINEAR_EVALUATION_VIEWS = Views(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
+LINEAR_EVALUATION = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
 PAPER_WIDTHS = (1.0, 0.9, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25)
 OBJECTIVES = {kind.__dataclass_fields__["name"].default: kind for kind in get_args(AnySettings)}
 MACHINE_KEYS = ("data.root", "data.workers", "training.log_interval", "training.threads")
@@ -77,8 +77,8 @@ class Data:
     images_per_class: int | None = None
     workers: int = 0
     decode: Literal["full", "reduced"] = "full"
-    views: Views = field(default_factory=Views)
-    second_views: Views | None = None
+    views: Augmentation = field(default_factory=Augmentation)
+    second_views: Augmentation | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Calibration:
     widths: tuple[float, ...] | None = None
     batch_size: int = 512
     batches: int = 20
-    views: Views = LINEAR_EVALUATION_VIEWS
+    views: Augmentation = LINEAR_EVALUATION
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def _with_defaults(values: dict) -> dict:
         values["objective"] = {"name": "us3l", **objective}
     calibration = values.get("calibration", {})
     if isinstance(calibration, dict) and "views" in calibration:  # the rest is linear evaluation's, not pretraining's
-        views = dataclasses.asdict(LINEAR_EVALUATION_VIEWS) | calibration["views"]
+        views = dataclasses.asdict(LINEAR_EVALUATION) | calibration["views"]
         values["calibration"] = {**calibration, "views": views}
     data = values.get("data", {})
     if isinstance(data, dict) and isinstance(data.get("second_views"), dict):  # the rest is the first view's

@@ -10,7 +10,7 @@ import torchvision
 from torch.utils.data import Dataset
 
 from pretrain.common.version import __version__
-from pretrain.data.loader import CalibrationBatches
+from pretrain.data.calibration import CalibrationBatches
 from pretrain.universal import UniversalNetwork
 
 if TYPE_CHECKING:

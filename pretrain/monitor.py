@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 
 from pretrain.common.errors import CollapsedError
 from pretrain.common.randomness import generator
-from pretrain.data.views import normalise
+from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.knn import knn_scores, neighbours
 from pretrain.objectives.step import Objective
 from pretrain.run.distributed import World, mean_over_processes

@@ -12,9 +12,10 @@ import torch
 
 from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.config import PretrainConfig
-from pretrain.data.datasets import image_dataset
-from pretrain.data.loader import AugmentedViews, IterationBatches, LoadedBatch, view_loader
-from pretrain.data.memory import in_memory
+from pretrain.data.images.datasets import image_dataset
+from pretrain.data.images.memory import in_memory
+from pretrain.data.loader import CutViews, LoadedBatch, view_loader
+from pretrain.data.order import IterationBatches
 from pretrain.finish import write_universal
 from pretrain.monitor import CollapseWatch, NearestNeighbours
 from pretrain.run.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
@@ -46,7 +47,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     batches = IterationBatches(
         len(source), training.batch_size, training.seed, start, iterations, world.rank, world.size
     )
-    views = AugmentedViews(source, trainer.views, data.image_size, training.seed, data.decode)
+    views = CutViews(source, trainer.views, data.image_size, training.seed, data.decode)
     loader = view_loader(views, batches, data.workers)
     run(trainer, loader, start, epoch, work_dir, Watch(trainer))
     return write_universal(trainer, source, work_dir)

@@ -15,7 +15,7 @@ from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import torch_seed
 from pretrain.config import PretrainConfig, differences
-from pretrain.data.loader import LoadedBatch, finished_views
+from pretrain.data.loader import LoadedBatch, coloured_views
 from pretrain.objectives.step import Batch, Step, Term
 from pretrain.optim import GroupRegularisation, create_optimizer
 from pretrain.run.device import autocast, compile_backbones, grad_scaler, lay_out, resolve_precision
@@ -77,7 +77,7 @@ class Trainer:
         """Colours and normalisation, on the device, in the format of the first convolution."""
         data, device = self.config.data, self.world.device
         loaded = LoadedBatch(*(t.to(device, non_blocking=True) for t in loaded))
-        views = finished_views(loaded, self.views, self.config.training.seed, data.mean, data.std)
+        views = coloured_views(loaded, self.views, self.config.training.seed, data.mean, data.std)
         return Batch(tuple(views), loaded.labels)
 
     def learn(self, batch: Batch, widths: list[float], progress: float) -> list[Term]:

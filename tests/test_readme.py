@@ -45,7 +45,8 @@ TINY = (
 )
 IMAGES = (
     'mkdir -p datasets && .venv/bin/python -c "'
-    "from pathlib import Path; from torchvision.utils import save_image; from pretrain.data.digits import digits\n"
+    "from pathlib import Path; from torchvision.utils import save_image\n"
+    "from pretrain.data.images.digits import digits\n"
     "for split in ('train', 'test'):\n"
     "    images, labels = digits(split)\n"
     "    for i in range(24):\n"

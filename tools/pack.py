@@ -11,9 +11,9 @@ from rich.progress import track
 
 from pretrain.common import cli
 from pretrain.common.errors import UserError
-from pretrain.data.datasets import image_folder
-from pretrain.data.files import FolderImages
-from pretrain.data.packed import holds, index_path, pack_path, write_pack
+from pretrain.data.images.datasets import image_folder
+from pretrain.data.images.files import FolderImages
+from pretrain.data.images.packed import holds, index_path, pack_path, write_pack
 from pretrain.run.ownership import owned
 
 

@@ -11,7 +11,7 @@ from benchmark import data
 from benchmark.show import shown
 from pretrain.common.errors import UserError
 from pretrain.config import load_config
-from pretrain.data.datasets import image_dataset
+from pretrain.data.images.datasets import image_dataset
 
 
 @pytest.fixture(autouse=True)

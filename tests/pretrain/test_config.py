@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pretrain.common.errors import UserError
-from pretrain.config import LINEAR_EVALUATION_VIEWS, differences, load_config
+from pretrain.config import LINEAR_EVALUATION, differences, load_config
 from tests.pretrain.helpers import tiny_config
 
 NAMES = ["us3l_resnet18_digits", "us3l_resnet18_cifar10", "us3l_resnet18_cifar100", "us3l_resnet50_imagenet"]
@@ -67,7 +67,7 @@ def test_settings_that_do_not_fit_are_named(repository, override, message):
 
 def test_calibration_views_given_in_part_keep_linear_evaluations_rest(repository):
     config = load_config(repository / "configs/pretrain/us3l_resnet18_cifar10.py", ["calibration.views.flip=0.0"])
-    assert config.calibration.views == dataclasses.replace(LINEAR_EVALUATION_VIEWS, flip=0.0)
+    assert config.calibration.views == dataclasses.replace(LINEAR_EVALUATION, flip=0.0)
     large = load_config(repository / "configs/pretrain/us3l_resnet50_imagenet.py", []).calibration.views
     assert (large.crop_scale, large.interpolation, large.jitter_p) == ((0.08, 1.0), "bicubic", 0.0)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from pretrain.data.digits import digits
+from pretrain.data.images.digits import digits
 from pretrain.knn import knn_scores, neighbours
 
 

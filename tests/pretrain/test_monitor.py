@@ -10,7 +10,7 @@ import torch
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import CollapsedError
-from pretrain.data.datasets import image_dataset
+from pretrain.data.images.datasets import image_dataset
 from pretrain.monitor import CollapseWatch, Monitor, NearestNeighbours, effective_rank, spread
 from pretrain.run.distributed import World
 from pretrain.train import pretrain

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pretrain.data.datasets import image_dataset
+from pretrain.data.images.datasets import image_dataset
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Digit scenes, the embedded detection data: handwritten digits on textured canvases, exact masks, COCO's layout.
 
-Training and validation scenes take their digits from the train and the test split of ``pretrain.data.digits``, so a
-validation scene shows no digit that pretraining or the detector has seen. Everything is a function of the seed.
+Training and validation scenes take their digits from the train and the test split of
+``pretrain.data.images.digits``, so a validation scene shows no digit that pretraining or the detector has seen.
+Everything is a function of the seed.
 """
 
 import json
@@ -15,7 +16,7 @@ from PIL import Image
 from rich.progress import track
 
 from pretrain.common.errors import UserError
-from pretrain.data.digits import digits
+from pretrain.data.images.digits import digits
 from transfer.detection.datasets import TRAIN, VAL
 
 CLASSES = tuple(str(digit) for digit in range(10))

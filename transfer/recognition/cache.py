@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from pretrain.common.errors import UserError
-from pretrain.data.datasets import TensorImages
-from pretrain.data.encoded import EncodedImages
+from pretrain.data.images.datasets import TensorImages
+from pretrain.data.images.encoded import EncodedImages
 
 VERSION = 1
 ABANDONED = 24 * 3600  # seconds after which another process's unfinished file is taken for the rest of a crash

@@ -6,11 +6,11 @@ from pathlib import Path
 from rich.progress import Progress
 
 from pretrain.common.cli import checked_device
-from pretrain.data.loader import CalibrationBatches
-from pretrain.data.views import Views
+from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.calibration import CalibrationBatches
 from transfer.recognition.cache import FeatureCache
 from transfer.recognition.features import FORWARD_BATCH, Extractor, extract_widths
-from transfer.recognition.images import Images, train_views
+from transfer.recognition.images import Images, train_augmentation
 from transfer.recognition.protocols import PROTOCOL, Evaluation, Outcome
 from transfer.recognition.settings import Settings
 from transfer.recognition.sgd import Recipe, check_optimizer, recipe_for
@@ -54,7 +54,7 @@ def evaluate(
     if not calibrate:
         extract_widths(source, widths, device)  # as is a width that cannot be had
     train, test = load_splits(dataset, root, settings.image_size, download)
-    views = train_views(dataset, settings.image_size, meta)
+    views = train_augmentation(dataset, settings.image_size, meta)
     name = name or (Path(root).resolve().name if dataset == "folder" else dataset)
     source.net.to(device)
     results = []
@@ -77,8 +77,8 @@ def evaluate(
 
 
 def prepare(
-    source: Source, widths: list[float], train: Images, test: Images, views: Views, settings: Settings, recipe: Recipe,
-    cache: FeatureCache, device: str, bar: Progress,
+    source: Source, widths: list[float], train: Images, test: Images, views: Augmentation, settings: Settings,
+    recipe: Recipe, cache: FeatureCache, device: str, bar: Progress,
 ) -> Evaluation:  # fmt: skip
     """The networks of ``widths``, cut out with the statistics that they have now, and what protocols need beside."""
     modules = extract_widths(source, widths, device)
@@ -88,7 +88,7 @@ def prepare(
     return Evaluation(modules, extractor, train, test, views, mean, std, settings, recipe, device, bar)
 
 
-def calibration_images(train: Images, views: Views, settings: Settings, metadata: dict) -> CalibrationBatches:
+def calibration_images(train: Images, views: Augmentation, settings: Settings, metadata: dict) -> CalibrationBatches:
     """Training images as calibration after pretraining sees them, as many in a batch and as many batches."""
     recorded = metadata["calibration"]
     size = settings.calibration_batch or recorded.get("batch_size", 128)

@@ -9,7 +9,8 @@ import torchvision
 from torch import Tensor, nn
 
 from pretrain.common.errors import UncalibratedWidthError
-from pretrain.data.views import Views, normalise
+from pretrain.data.augmentation.colour_stage import normalise
+from pretrain.data.augmentation.settings import Augmentation
 from transfer.recognition.cache import FeatureCache, Sink, fingerprint, tensors_hash
 from transfer.recognition.images import Images, Viewed, augmented, batches, plain, resized, together
 from transfer.source import Source
@@ -32,7 +33,7 @@ class View:
     """How an image is looked at: as it is tested on (views None), or augmented, the ``number``-th time."""
 
     image_size: int
-    views: Views | None = None
+    views: Augmentation | None = None
     seed: int = 0
     number: int = 0
 

@@ -16,8 +16,8 @@ from torchvision.transforms import InterpolationMode, v2
 
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import generator
-from pretrain.data.batched import augmented_views, by_size
-from pretrain.data.views import Views
+from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.augmentation.whole import augmented_views, by_size
 
 SMALL = 64  # px, the largest image that is treated as CIFAR's are
 IN_MEMORY = 2**30  # bytes of decoded images that are kept
@@ -25,7 +25,7 @@ FEW = 2**25  # bytes of images for which starting worker processes takes longer 
 View = Callable[[list[Tensor], list[int]], Tensor]  # images of any sizes and their indices -> uint8 [B, …]
 
 
-def train_views(dataset: str, image_size: int, metadata: dict) -> Views:
+def train_augmentation(dataset: str, image_size: int, metadata: dict) -> Augmentation:
     """The augmentation of linear evaluation: the checkpoint's own on the data and size of pretraining, else the usual.
 
     A checkpoint records the views that it was calibrated with (mirrored digits, for one, are no digits).
@@ -33,10 +33,10 @@ def train_views(dataset: str, image_size: int, metadata: dict) -> Views:
     recorded = metadata["calibration"].get("views")
     pretrained_on = (metadata["data"]["name"], metadata["data"].get("image_size"))
     if recorded and pretrained_on == (dataset, image_size) and dataset != "folder":  # any folder bears that name
-        return Views(**{key: tuple(v) if isinstance(v, list) else v for key, v in recorded.items()})
+        return Augmentation(**{key: tuple(v) if isinstance(v, list) else v for key, v in recorded.items()})
     scale = (0.8 if image_size <= SMALL else 0.08, 1.0)
     flip = 0.0 if dataset == "digits" else 0.5
-    return Views(crop_scale=scale, interpolation="bicubic", flip=flip, jitter_p=0.0, grayscale=0.0)
+    return Augmentation(crop_scale=scale, interpolation="bicubic", flip=flip, jitter_p=0.0, grayscale=0.0)
 
 
 def resized(image_size: int) -> int:
@@ -99,13 +99,13 @@ class Viewed(Dataset):
         return self.view(images, indices), torch.tensor(labels)
 
 
-def augmented(images: Images, views: Views, image_size: int, seed: int, epoch: int) -> Viewed:
+def augmented(images: Images, views: Augmentation, image_size: int, seed: int, epoch: int) -> Viewed:
     """Training views that depend on (seed, epoch, index) alone, not on who computes them or beside which others."""
     return Viewed(images, partial(training_view, views, image_size, seed, epoch))
 
 
 def training_view(
-    views: Views, image_size: int, seed: int, epoch: int, images: list[Tensor], indices: list[int]
+    views: Augmentation, image_size: int, seed: int, epoch: int, images: list[Tensor], indices: list[int]
 ) -> Tensor:
     keys = np.array([(seed, epoch, index) for index in indices])
     return augmented_views(images, keys, views, image_size)

@@ -8,7 +8,8 @@ import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from pretrain.data.views import Views, normalise
+from pretrain.data.augmentation.colour_stage import normalise
+from pretrain.data.augmentation.settings import Augmentation
 from pretrain.knn import knn_scores, neighbours
 from transfer.recognition.features import Extractor, View
 from transfer.recognition.images import Images, augmented, batches, shuffled
@@ -31,7 +32,7 @@ class Evaluation:
     extractor: Extractor
     train: Images
     test: Images
-    train_views: Views
+    train_augmentation: Augmentation
     mean: list[float]
     std: list[float]
     settings: Settings
@@ -46,7 +47,7 @@ class Evaluation:
     def features_of_training_images(self, views: int = 0) -> dict[float, list[Tensor]]:
         """Of the plain view and then of so many augmented ones."""
         settings = self.settings
-        more = [View(settings.image_size, self.train_views, settings.seed, number) for number in range(views)]
+        more = [View(settings.image_size, self.train_augmentation, settings.seed, number) for number in range(views)]
         return self.extractor(self.train, [View(settings.image_size), *more], "features of training images")
 
     def features_of_test_images(self) -> dict[float, Tensor]:
@@ -56,7 +57,7 @@ class Evaluation:
     def augmented_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised training views and labels of an epoch, in a new order."""
         settings = self.settings
-        view = augmented(self.train, self.train_views, settings.image_size, settings.seed, epoch)
+        view = augmented(self.train, self.train_augmentation, settings.image_size, settings.seed, epoch)
         order = shuffled(len(self.train), settings.seed, epoch)
         for images, labels in batches(view, self.recipe.batch, order, settings.workers):
             yield normalise(images.to(self.device), self.mean, self.std), labels.to(self.device)

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pretrain.common.errors import UserError
-from pretrain.data.datasets import TensorImages, has_split, image_dataset
-from pretrain.data.files import ImageFiles
+from pretrain.data.images.datasets import TensorImages, has_split, image_dataset
+from pretrain.data.images.files import ImageFiles
 from transfer.recognition.images import Images
 
 OXFORD = "https://www.robots.ox.ac.uk/~vgg/data"

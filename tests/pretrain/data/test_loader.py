@@ -1,52 +1,18 @@
-"""Which samples an iteration sees: a function of (seed, iteration), dealt out to processes without overlap."""
+"""Views from a loader: functions of seed, epoch and index alone, whoever makes them."""
 
-import pytest
 import torch
 
-from pretrain.common.errors import UserError
-from pretrain.data.datasets import TensorImages, image_dataset
-from pretrain.data.loader import AugmentedViews, CalibrationBatches, IterationBatches, finished_views, view_loader
-from pretrain.data.memory import in_memory
-from pretrain.data.views import Views
+from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.images.datasets import TensorImages, image_dataset
+from pretrain.data.images.memory import in_memory
+from pretrain.data.loader import CutViews, coloured_views, view_loader
+from pretrain.data.order import IterationBatches
 
-
-def keys(start=0, stop=12, rank=0, size=1, samples=20, seed=0):
-    return list(IterationBatches(samples, 6, seed, start, stop, rank, size))
-
-
-def test_an_epoch_shows_each_sample_at_most_once_in_a_new_order():
-    first, second = keys()[:3], keys()[3:6]
-    for epoch, batches in ((0, first), (1, second)):
-        seen = [key for batch in batches for key in batch]
-        assert {e for e, _ in seen} == {epoch}
-        assert len(set(seen)) == 18
-    assert [[i for _, i in b] for b in first] != [[i for _, i in b] for b in second]
-
-
-def test_a_stream_that_starts_late_continues_the_same():
-    assert keys(start=5) == keys()[5:]
-
-
-def test_processes_share_a_batch_in_order():
-    whole = keys()
-    parts = [keys(rank=r, size=3) for r in range(3)]
-    assert [[*a, *b, *c] for a, b, c in zip(*parts, strict=True)] == whole
-
-
-def test_seeds_differ():
-    assert keys(seed=1) != keys(seed=0)
-
-
-def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(UserError, match="a batch of 6 images from a data set of 5"):
-        keys(samples=5)
-
-
-BOTH = (Views(), Views())
+BOTH = (Augmentation(), Augmentation())
 
 
 def loaded(source, workers=0, views=BOTH):
-    return list(view_loader(AugmentedViews(source, list(views), 32, seed=3), IterationBatches(20, 6, 0, 0, 5), workers))
+    return list(view_loader(CutViews(source, list(views), 32, seed=3), IterationBatches(20, 6, 0, 0, 5), workers))
 
 
 def test_views_do_not_depend_on_the_workers():
@@ -87,27 +53,12 @@ def test_only_small_images_of_one_size_are_kept_in_memory():
 
 
 def test_colours_are_a_function_of_the_key_and_differ_between_views():
-    views = [Views(), Views(jitter_p=0.0, grayscale=0.0)]
+    views = [Augmentation(), Augmentation(jitter_p=0.0, grayscale=0.0)]
     (batch, *_) = loaded(image_dataset("digits", images_per_class=2), views=views)
     as_they_are = (3, [0.0] * 3, [1.0] * 3)
-    first, second = finished_views(batch, views, *as_they_are)
+    first, second = coloured_views(batch, views, *as_they_are)
     assert first.shape == (6, 3, 32, 32) and first.min() >= 0 and first.max() <= 1
     torch.testing.assert_close(second, batch.images[:, 1] / 255)
     assert not torch.equal(first, batch.images[:, 0] / 255)
-    assert torch.equal(first, finished_views(batch, views, *as_they_are)[0])
-    assert not torch.equal(first, finished_views(batch, views, 4, [0.0] * 3, [1.0] * 3)[0])
-
-
-def test_calibration_batches_repeat_exactly_and_are_dealt_out_to_processes():
-    source = image_dataset("digits", images_per_class=3)
-
-    def batches(rank=0, size=1):
-        return CalibrationBatches(source, Views(), 32, 8, 3, 0, [0.5] * 3, [0.5] * 3, rank, size)
-
-    whole = list(batches())
-    assert len(batches()) == 3 and whole[0].shape == (8, 3, 32, 32)
-    assert all(torch.equal(a, b) for a, b in zip(whole, batches(), strict=True))
-    dealt = [list(batches(r, 2)) for r in (0, 1)]
-    assert [len(d) for d in dealt] == [2, 1]
-    assert torch.equal(dealt[1][0], whole[1]) and torch.equal(dealt[0][1], whole[2])
-    assert all(len(list(batches(r, 5))) == 3 for r in range(5))
+    assert torch.equal(first, coloured_views(batch, views, *as_they_are)[0])
+    assert not torch.equal(first, coloured_views(batch, views, 4, [0.0] * 3, [1.0] * 3)[0])

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pretrain.data.loader import AugmentedViews
+from pretrain.data.loader import CutViews
 from pretrain.run.reporting import Interval, timed
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config
@@ -41,13 +41,13 @@ def test_an_interval_gives_the_share_and_the_rate():
 
 def test_a_run_writes_it_into_the_log_and_prints_it(tmp_path, monkeypatch, capsys):
     """Loading sleeps, so that the share is far from none; the machine decides how far."""
-    fast = AugmentedViews.__getitems__
+    fast = CutViews.__getitems__
 
     def starving(self, keys):
         time.sleep(PAUSE)
         return fast(self, keys)
 
-    monkeypatch.setattr(AugmentedViews, "__getitems__", starving)
+    monkeypatch.setattr(CutViews, "__getitems__", starving)
     pretrain(tiny_config(training={"log_interval": 2, "iterations": 4}), tmp_path, False, "cpu")
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     printed = [int(share) for share in re.findall(r"waiting (\d+) %", capsys.readouterr().out)]

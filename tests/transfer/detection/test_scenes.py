@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pretrain.common.errors import UserError
-from pretrain.data.digits import digits
+from pretrain.data.images.digits import digits
 from tests.requirements import requires
 from tests.transfer.detection.conftest import SMALL
 from transfer.detection import scenes as module

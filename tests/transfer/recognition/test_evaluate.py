@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pretrain.common.errors import UncalibratedWidthError, UserError
-from pretrain.data.encoded import EncodedImage
+from pretrain.data.images.encoded import EncodedImage
 from tests.pretrain.helpers import universal
 from tests.pretrain.networks import TINY
 from transfer.recognition import evaluate as evaluate_module

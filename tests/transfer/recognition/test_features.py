@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from pretrain.common.errors import UserError
-from pretrain.data.datasets import image_dataset
-from pretrain.data.views import Views
+from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.images.datasets import image_dataset
 from transfer.recognition.cache import FeatureCache, Sink, fingerprint
 from transfer.recognition.features import Extractor, View, extract_widths
 from transfer.recognition.images import Images, plain
 from transfer.source import Source
 
-FLIP = Views(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
+FLIP = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
 VIEWS = [View(16), View(16, FLIP, seed=3, number=0), View(16, FLIP, seed=3, number=1)]
 
 
@@ -117,7 +117,7 @@ def test_whatever_the_features_depend_on_makes_a_new_entry(change, source, extra
 
 
 @pytest.mark.parametrize(
-    "view", [View(20), View(16, FLIP, 4, 0), View(16, FLIP, 3, 2), View(16, Views(flip=0.0), 3, 0)]
+    "view", [View(20), View(16, FLIP, 4, 0), View(16, FLIP, 3, 2), View(16, Augmentation(flip=0.0), 3, 0)]
 )
 def test_another_view_is_another_entry(view, extractor, image_folder, tmp_path):
     extractor(tmp_path)(Counted(image_folder), VIEWS, "")

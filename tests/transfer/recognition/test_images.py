@@ -6,7 +6,7 @@ from torch.utils.data import Dataset
 
 from pretrain.common.errors import UserError
 from transfer.recognition import images as module
-from transfer.recognition.images import Images, augmented, batches, plain, shuffled, together, train_views
+from transfer.recognition.images import Images, augmented, batches, plain, shuffled, together, train_augmentation
 
 NOWHERE = {"data": {"name": "elsewhere"}, "calibration": {}}
 
@@ -43,7 +43,7 @@ def test_small_sets_are_decoded_once_and_large_ones_are_not_kept(monkeypatch):
 
 
 def test_training_views_are_a_pure_function_of_seed_epoch_and_index():
-    found, views = Images(Counted()), train_views("x", 16, NOWHERE)
+    found, views = Images(Counted()), train_augmentation("x", 16, NOWHERE)
     state = torch.random.get_rng_state()
     first = [augmented(found, views, 16, 1, 2)[i][0] for i in (0, 1, 2)]
     backwards = [augmented(found, views, 16, 1, 2)[i][0] for i in (2, 1, 0)][::-1]
@@ -54,7 +54,7 @@ def test_training_views_are_a_pure_function_of_seed_epoch_and_index():
 
 
 def test_views_are_the_same_in_whatever_batch_they_are_made():
-    found, views = Images(Counted()), train_views("x", 16, NOWHERE)
+    found, views = Images(Counted()), train_augmentation("x", 16, NOWHERE)
     for viewed in (augmented(found, views, 16, 1, 2), plain(found, 16), together([plain(found, 16)] * 2)):
         pixels, labels = viewed.__getitems__([4, 0, 3])
         assert labels.tolist() == [0, 0, 1]
@@ -64,7 +64,7 @@ def test_views_are_the_same_in_whatever_batch_they_are_made():
 
 def test_worker_processes_give_the_same_batches(monkeypatch):
     monkeypatch.setattr(module, "FEW", 0)
-    found, views = Images(Counted()), train_views("x", 16, NOWHERE)
+    found, views = Images(Counted()), train_augmentation("x", 16, NOWHERE)
     runs = [list(batches(augmented(found, views, 16, 0, 0), 4, [5, 0, 3, 1, 2, 4], workers)) for workers in (0, 2)]
     for (x, y), (other_x, other_y) in zip(*runs):
         assert torch.equal(x, other_x) and torch.equal(y, other_y)
@@ -83,13 +83,13 @@ def test_the_test_view_is_the_centre_of_the_resized_image(size, resized):
 def test_views_are_the_checkpoints_own_on_its_own_data_only():
     recorded = {"crop_scale": [0.7, 1.0], "interpolation": "bilinear", "flip": 0.0, "jitter_p": 0.0, "grayscale": 0.0}
     metadata = {"data": {"name": "digits", "image_size": 32}, "calibration": {"views": recorded}}
-    own = train_views("digits", 32, metadata)
+    own = train_augmentation("digits", 32, metadata)
     assert own.flip == 0 and own.crop_scale == (0.7, 1.0)
-    assert train_views("digits", 224, metadata).crop_scale == (0.08, 1.0), "another size, another crop"
-    assert train_views("digits", 16, NOWHERE).flip == 0, "mirrored digits are none"
-    usual = train_views("folder", 32, metadata)
+    assert train_augmentation("digits", 224, metadata).crop_scale == (0.08, 1.0), "another size, another crop"
+    assert train_augmentation("digits", 16, NOWHERE).flip == 0, "mirrored digits are none"
+    usual = train_augmentation("folder", 32, metadata)
     assert usual.flip == 0.5 and usual.crop_scale == (0.8, 1.0) and usual.interpolation == "bicubic"
-    assert train_views("folder", 224, metadata).crop_scale == (0.08, 1.0)
+    assert train_augmentation("folder", 224, metadata).crop_scale == (0.08, 1.0)
 
 
 def test_epochs_have_orders_of_their_own():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pretrain.data.digits import digits
+from pretrain.data.images.digits import digits
 from transfer.recognition.metrics import accuracies
 from transfer.recognition.probe import (
     ProbeSettings,

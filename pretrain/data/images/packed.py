@@ -16,8 +16,8 @@ from typing import BinaryIO
 import numpy as np
 
 from pretrain.common.errors import UserError
-from pretrain.data.encoded import EncodedImages, readable
-from pretrain.data.files import ImageFiles, PackedNames
+from pretrain.data.images.encoded import EncodedImages, readable
+from pretrain.data.images.files import ImageFiles, PackedNames
 
 MAGIC = b"US3L images\n"
 VERSION = 1

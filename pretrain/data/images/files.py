@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pretrain.common.errors import UserError
-from pretrain.data.encoded import EncodedImages, readable
+from pretrain.data.images.encoded import EncodedImages, readable
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
 

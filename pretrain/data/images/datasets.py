@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pretrain.common.errors import UserError, nearest
-from pretrain.data.digits import digits
-from pretrain.data.encoded import EncodedImage
-from pretrain.data.files import FolderImages
-from pretrain.data.packed import PackedImages, is_packed
+from pretrain.data.images.digits import digits
+from pretrain.data.images.encoded import EncodedImage
+from pretrain.data.images.files import FolderImages
+from pretrain.data.images.packed import PackedImages, is_packed
 
 SPLITS = {"train": ("train",), "test": ("test", "val")}
 CIFAR = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}

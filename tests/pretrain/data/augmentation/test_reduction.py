@@ -5,13 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from pretrain.data.datasets import image_dataset
-from pretrain.data.loader import AugmentedViews
-from pretrain.data.reduced import reduction, scaled
-from pretrain.data.views import Views
+from pretrain.data.augmentation.reduction import reduction, scaled
+from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.images.datasets import image_dataset
+from pretrain.data.loader import CutViews
 from tests.pretrain.helpers import tiny_config
 
-LARGE_CROPS = Views(crop_scale=(0.8, 1.0))
+LARGE_CROPS = Augmentation(crop_scale=(0.8, 1.0))
 
 
 def picture(height: int, width: int) -> Image.Image:
@@ -22,10 +22,10 @@ def picture(height: int, width: int) -> Image.Image:
     return Image.fromarray(pixels.astype(np.uint8))
 
 
-def loaded(root, image_size: int, decode: str, views: Views = LARGE_CROPS) -> torch.Tensor:
+def loaded(root, image_size: int, decode: str, views: Augmentation = LARGE_CROPS) -> torch.Tensor:
     source = image_dataset("folder", root)
     keys = [(epoch, i) for epoch in range(4) for i in range(len(source))]
-    return AugmentedViews(source, [views, views], image_size, 0, decode).__getitems__(keys).images
+    return CutViews(source, [views, views], image_size, 0, decode).__getitems__(keys).images
 
 
 @pytest.fixture

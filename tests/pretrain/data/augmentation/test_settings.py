@@ -3,19 +3,20 @@
 import pytest
 import torch
 
-from pretrain.data.views import Views, normalise
+from pretrain.data.augmentation.colour_stage import normalise
+from pretrain.data.augmentation.settings import Augmentation
 
 IMAGE = torch.randint(0, 256, (3, 40, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def test_views_are_uint8_of_the_asked_size():
-    view = Views().transform(32)(IMAGE)
+    view = Augmentation().transform(32)(IMAGE)
     assert view.shape == (3, 32, 32) and view.dtype == torch.uint8
 
 
 @pytest.mark.parametrize(("p", "count"), [(0.0, 0), (1.0, 10)])
 def test_probabilities_are_those_of_the_settings(p, count):
-    transform = Views(grayscale=p, jitter_p=0.0).transform(16)
+    transform = Augmentation(grayscale=p, jitter_p=0.0).transform(16)
     views = [transform(IMAGE) for _ in range(10)]
     assert sum(bool((v[0] == v[1]).all() and (v[1] == v[2]).all()) for v in views) == count
 
@@ -23,7 +24,7 @@ def test_probabilities_are_those_of_the_settings(p, count):
 def test_crops_cover_the_asked_share_of_the_image():
     """A whole-image crop without colour is a resize."""
     square = IMAGE[:, :40, :40]
-    views = Views(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, jitter_p=0.0, grayscale=0.0)
+    views = Augmentation(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, jitter_p=0.0, grayscale=0.0)
     assert torch.equal(views.transform(40)(square), square)
 
 

@@ -1,21 +1,20 @@
-"""Augmented views. Every view is a pure function of (seed, epoch, sample index, view), whoever computes it and when.
+"""What an augmentation is, as settings. A view is an image that was augmented once.
 
-So a run does not depend on the number of loader workers, and a resumed run continues inside an epoch with the views
-that the interrupted one would have seen. parameters.py draws their random numbers, augment.py applies them.
+Every view is a pure function of (seed, epoch, sample index, view), whoever computes it and when. So a run does not
+depend on the number of loader workers, and a resumed run continues inside an epoch with the views that the interrupted
+one would have seen. parameters.py draws the random numbers of a view, geometry.py and colour.py apply them.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 INTERPOLATIONS = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
 
 
 @dataclass(frozen=True)
-class Views:
+class Augmentation:
     """Parameters of the augmentation, in the order of application; probabilities of 0 leave a step out.
 
     crop_scale, crop_ratio: area share and aspect ratio of RandomResizedCrop. rotation: degrees to either side.
@@ -50,13 +49,3 @@ class Views:
             (self.solarize > 0, v2.RandomSolarize(128, self.solarize)),
         ]
         return v2.Compose([step for used, step in steps if used])
-
-
-def normalise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
-    """RGB [B, 3, H, W], uint8 or float in [0, 1] -> (x - mean) / std, in torch's default number format."""
-    dtype = torch.get_default_dtype()
-    shape = (1, 3, 1, 1)
-    offset = torch.tensor(mean, dtype=dtype, device=images.device).view(shape)
-    scale = torch.tensor(std, dtype=dtype, device=images.device).view(shape)
-    x = images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype)
-    return (x - offset) / scale

@@ -5,13 +5,14 @@ import pytest
 import torch
 from torchvision.transforms import InterpolationMode, v2
 
-from pretrain.data.augment import colour, crop, crop_one
-from pretrain.data.batched import augmented_views, by_size
-from pretrain.data.parameters import draw_parameters
-from pretrain.data.views import Views
+from pretrain.data.augmentation.colour import colour
+from pretrain.data.augmentation.geometry import crop, crop_one
+from pretrain.data.augmentation.parameters import draw_parameters
+from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.augmentation.whole import augmented_views, by_size
 
-EVERYTHING = Views(crop_scale=(0.2, 1.0), rotation=20.0, interpolation="bicubic", blur=0.5, solarize=0.5)
-PLAIN = Views(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
+EVERYTHING = Augmentation(crop_scale=(0.2, 1.0), rotation=20.0, interpolation="bicubic", blur=0.5, solarize=0.5)
+PLAIN = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
 SIZES = ((32, 32), (120, 80), (32, 32), (24, 40), (120, 80), (32, 32))
 
 

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 
 from pretrain.common.errors import UserError
-from pretrain.data import packed
-from pretrain.data.datasets import FirstPerClass, image_dataset
-from pretrain.data.loader import AugmentedViews, IterationBatches, view_loader
-from pretrain.data.packed import PackedImages, index_path, pack_path, write_pack
-from pretrain.data.views import Views
+from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.images import packed
+from pretrain.data.images.datasets import FirstPerClass, image_dataset
+from pretrain.data.images.packed import PackedImages, index_path, pack_path, write_pack
+from pretrain.data.loader import CutViews, view_loader
+from pretrain.data.order import IterationBatches
 from transfer.recognition.cache import fingerprint
 
 
@@ -63,7 +64,7 @@ def test_loader_workers_read_it_after_their_parent_has(folder, pack, workers):
     def loaded(root):
         source = image_dataset("folder", root)
         source[0]
-        views = AugmentedViews(source, [Views(), Views()], 16, seed=0)
+        views = CutViews(source, [Augmentation(), Augmentation()], 16, seed=0)
         return list(view_loader(views, IterationBatches(12, 4, 0, 0, 3), workers))
 
     for ours, plain in zip(loaded(pack), loaded(folder), strict=True):

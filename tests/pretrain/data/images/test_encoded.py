@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as V
 
 from pretrain.common.errors import UserError
-from pretrain.data.datasets import image_dataset
+from pretrain.data.images.datasets import image_dataset
 from tests.requirements import requires
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch.utils.data import Dataset
 
-from pretrain.data.datasets import TensorImages
+from pretrain.data.images.datasets import TensorImages
 
 LARGEST_SIDE = 96  # px; at 224 px a photograph costs more to augment than to decode
 LIMIT = 4 << 30  # bytes of all images together

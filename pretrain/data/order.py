@@ -1,0 +1,41 @@
+"""Which samples an iteration sees: a function of (seed, iteration), dealt out to processes."""
+
+from collections.abc import Iterator
+
+from torch.utils.data import Sampler
+
+from pretrain.common.errors import UserError
+from pretrain.common.randomness import generator
+
+Key = tuple[int, int]  # epoch, index of the image
+
+
+class IterationBatches(Sampler[list[Key]]):
+    """The samples of iterations ``start`` to ``stop`` for one process.
+
+    An epoch is a permutation of the data drawn from (seed, epoch), cut into batches without the incomplete last one.
+    Process r of W takes the r-th of W equal parts of each batch, so W processes see what one with ``chunks = W`` sees.
+    The stream never restarts, so a resumed run just begins at another ``start``.
+    """
+
+    def __init__(self, samples: int, batch_size: int, seed: int, start: int, stop: int, rank: int = 0, size: int = 1):
+        if samples < batch_size:
+            raise UserError(
+                f"a batch of {batch_size} images from a data set of {samples}; expected a smaller batch_size"
+            )
+        self.samples, self.batch_size, self.seed = samples, batch_size, seed
+        self.start, self.stop, self.rank, self.size = start, stop, rank, size
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        per_epoch, part = self.samples // self.batch_size, self.batch_size // self.size
+        current, order = -1, None
+        for iteration in range(self.start, self.stop):
+            epoch, step = divmod(iteration, per_epoch)
+            if epoch != current:
+                current = epoch
+                order = generator("order", self.seed, epoch).permutation(self.samples)
+            first = step * self.batch_size + self.rank * part
+            yield [(epoch, int(i)) for i in order[first : first + part]]
