@@ -17,6 +17,7 @@ MODULES = [
 ]
 # What builds on detectron2's or mmdet's classes cannot do without; the command line, which is read for --help, must.
 DETECTION = [name for name in MODULES if name.startswith("transfer.detection.") and not name.endswith(".command")]
+DETECTION.append("transfer.convert.channel_list_resnet")  # lies beside mmdet's configs, for mmdet alone
 CORE = [name for name in MODULES if name not in DETECTION]
 
 

@@ -56,12 +56,12 @@ IMAGES = (
 )
 SCENES = (
     'test -d datasets/coco || .venv/bin/python -c "from pathlib import Path; '
-    "from transfer.detection.scenes import *; "
+    "from transfer.detection.data.scenes import *; "
     "make_scenes(Path('datasets/coco'), SceneSettings(train=4, val=2, size=64))\""
 )
 PHOTOS = (
     'test -d datasets/VOC2007 || .venv/bin/python -c "from pathlib import Path; '
-    "from tests.transfer.detection.voc import *; write_voc(Path('datasets'), TWO_YEARS)\""
+    "from tests.transfer.detection.data.voc import *; write_voc(Path('datasets'), TWO_YEARS)\""
 )
 SHORT = "--checkpoint runs/us3l_resnet50_imagenet --iterations 1 --image-size 64 --batch 2 --device cpu"
 

@@ -29,9 +29,9 @@ def demonstrate(args: argparse.Namespace) -> None:
     from pretrain.config import load_config
     from pretrain.train import pretrain
     from transfer.convert import convert
-    from transfer.detection.detectron2 import detect
-    from transfer.detection.recipe import DIGITS
-    from transfer.detection.scenes import make_scenes
+    from transfer.detection.data.scenes import make_scenes
+    from transfer.detection.detectron2.detector import detect
+    from transfer.detection.detectron2.recipe import DIGITS
     from transfer.detection.settings import Settings
     from transfer.plots import plot
     from transfer.recognition.evaluate import evaluate

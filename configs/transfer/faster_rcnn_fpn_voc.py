@@ -8,7 +8,7 @@ from detectron2.config import LazyCall as L
 from detectron2.solver import WarmupParamScheduler
 from fvcore.common.param_scheduler import MultiStepParamScheduler
 
-from transfer.detection.variants import to_voc
+from transfer.detection.detectron2.variants import to_voc
 
 from .mask_rcnn_fpn_coco import dataloader, model, optimizer, train  # noqa: F401
 

@@ -3,7 +3,7 @@
 The recipe of mask_rcnn_fpn_small.py with half the channels, and regions from one level.
 """
 
-from transfer.detection.variants import narrow
+from transfer.detection.detectron2.variants import narrow
 
 from .mask_rcnn_fpn_small import dataloader, lr_multiplier, model, optimizer, train  # noqa: F401
 

@@ -8,8 +8,8 @@ from detectron2.config import LazyCall as L
 from detectron2.solver import WarmupParamScheduler
 from fvcore.common.param_scheduler import CosineParamScheduler
 
-from transfer.detection.resolution import scale_to
-from transfer.detection.variants import narrow
+from transfer.detection.detectron2.resolution import scale_to
+from transfer.detection.detectron2.variants import narrow
 
 from .mask_rcnn_fpn_coco import dataloader, model, train
 

@@ -14,7 +14,7 @@ from tests.pretrain.helpers import universal
 from tests.requirements import requires
 from transfer.convert import convert
 from transfer.convert import mmdet as to_mmdet
-from transfer.detection.scenes import SceneSettings, make_scenes
+from transfer.detection.data.scenes import SceneSettings, make_scenes
 
 WIDTHS = (1.0, 0.9, 0.5)
 
@@ -80,7 +80,7 @@ def test_a_listed_backbone_trains_to_the_bit_like_the_plain_one(networks, tmp_pa
 
 @requires("mmdet")
 def test_a_listed_backbone_freezes_and_keeps_its_norms_as_mmdets_do():
-    from transfer.detection.mmdet.channel_list_resnet import ChannelListResNet
+    from transfer.convert.channel_list_resnet import ChannelListResNet
 
     channels = {"stem_channels": 8, "inner_channels": (8, 8, 16, 24), "stage_channels": (16, 24, 40, 56)}
     model = ChannelListResNet(50, **channels, frozen_stages=1, norm_eval=True, out_indices=(1, 3)).train()
@@ -220,7 +220,7 @@ def test_a_backbone_that_is_no_resnet_is_refused_by_name(name, tmp_path):
 
 @pytest.mark.parametrize("absent", ["mmdet", "mmcv", "mmcv._ext"])
 def test_without_mmdet_one_line_says_what_to_install(absent, tmp_path, monkeypatch):
-    from transfer.detection import installed
+    from transfer import installed
 
     monkeypatch.setattr(installed, "present", lambda module: module != absent)
     net = universal(base_channels=16)

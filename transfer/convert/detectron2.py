@@ -16,7 +16,7 @@ from torch import nn
 from pretrain.common.errors import UserError
 from pretrain.plain.resnet import BLOCKS, PlainResNet, projects
 from transfer.convert.files import replacing
-from transfer.detection.installed import require_detectron2, without_deprecations
+from transfer.installed import require_detectron2, without_deprecations
 
 RECIPE = Path(__file__).parents[2] / "configs/transfer/mask_rcnn_fpn_coco.py"
 NAME = "mask_rcnn_fpn"

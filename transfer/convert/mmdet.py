@@ -20,12 +20,12 @@ from pretrain.common.errors import UserError
 from pretrain.plain.resnet import PlainResNet, ResNetChannels
 from transfer.convert.detectron2 import pixel_statistics
 from transfer.convert.files import replacing
-from transfer.detection.installed import require_mmdet, without_deprecations
+from transfer.installed import require_mmdet, without_deprecations
 
 RECIPES = Path(__file__).parents[2] / "configs/transfer/mmdet"
 CONFIGS = {"mask_rcnn_fpn": "mask_rcnn_fpn_coco.py", "faster_rcnn_fpn": "faster_rcnn_fpn_voc.py"}
 TITLES = {"mask_rcnn_fpn": "Mask R-CNN", "faster_rcnn_fpn": "Faster R-CNN"}
-CHANNEL_LIST = Path(__file__).parents[1] / "detection/mmdet/channel_list_resnet.py"
+CHANNEL_LIST = Path(__file__).with_name("channel_list_resnet.py")
 
 
 def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:

@@ -19,7 +19,7 @@ TARGETS = {
 EXAMPLE = "--width 0.5 --data datasets --num-gpus 8"
 # name -> the module whose ``detect(source, width, settings, output, dataset)`` returns the record of result.json, which
 # it writes below the folder of its ``TASK``
-FRAMEWORKS = {"detectron2": "transfer.detection.detectron2", "mmdet": "transfer.detection.mmdet.detector"}
+FRAMEWORKS = {"detectron2": "transfer.detection.detectron2.detector", "mmdet": "transfer.detection.mmdet.detector"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

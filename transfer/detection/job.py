@@ -10,12 +10,12 @@ import torch
 from pretrain.common.cli import checked_device
 from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.plain.cost import cost
-from transfer.detection.datasets import CocoData
-from transfer.detection.metrics import class_metrics, flat_metrics
+from transfer.detection.data.coco import CocoData
+from transfer.detection.data.voc import VocData
+from transfer.detection.evaluation.metrics import class_metrics, flat_metrics
 from transfer.detection.processes import Member
 from transfer.detection.schedule import Schedule
 from transfer.detection.settings import Settings
-from transfer.detection.voc import VocData
 from transfer.results import Result, settings_hash
 from transfer.source import Source
 

@@ -5,8 +5,8 @@ import torch
 
 from tests.pretrain.helpers import universal
 from tests.requirements import demand
-from transfer.detection.recipe import DIGITS
-from transfer.detection.scenes import SceneSettings, make_scenes
+from transfer.detection.data.scenes import SceneSettings, make_scenes
+from transfer.detection.detectron2.recipe import DIGITS
 from transfer.detection.settings import Settings
 from transfer.source import Source
 

@@ -17,7 +17,7 @@ from tests.requirements import requires
 @pytest.mark.parametrize(
     "module",
     [
-        pytest.param("transfer.detection.detectron2", marks=requires("detection")),
+        pytest.param("transfer.detection.detectron2.detector", marks=requires("detection")),
         pytest.param("transfer.detection.mmdet.detector", marks=requires("mmdet")),
     ],
 )

@@ -51,7 +51,7 @@ def test_an_image_has_another_number_in_each_pass():
 
 
 def images(mapper, seed=0):
-    from transfer.detection.stream import StreamedImages
+    from transfer.detection.detectron2.loaders import StreamedImages
 
     return StreamedImages([{"file_name": "a.jpg", "width": 1, "height": 1}], mapper, seed)
 

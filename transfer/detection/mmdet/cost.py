@@ -5,13 +5,13 @@ import copy
 import torch
 from torch import nn
 
-from transfer.detection.detector_cost import counting
+from transfer.detection.counting import counting
 
 PADDING = 32  # sides are padded to multiples of it
 
 
 def detector_cost(model: nn.Module, image_size: int) -> dict:
-    """Cost on a square image of ``image_size`` pixels; the same keys as ``transfer.detection.detector_cost`` gives.
+    """Cost on a square image of ``image_size`` pixels; the same keys as ``transfer.detection.detectron2.cost`` gives.
 
     The box head is counted on as many regions as the proposal network keeps in evaluation, the mask head on as many as
     an image may have detections.

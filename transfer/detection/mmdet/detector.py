@@ -8,13 +8,14 @@ import torch.distributed as dist
 from pretrain.run.ownership import owning
 from transfer.convert import convert
 from transfer.convert.mmdet import check_sayable
-from transfer.detection.datasets import read_data
-from transfer.detection.installed import require_detectron2, require_mmdet, without_deprecations
+from transfer.detection.data.coco import read_data
 from transfer.detection.job import DETECTORS, Job, errors_in_one_line, known_before, on_devices, result
-from transfer.detection.mmdet.recipe import image_size, plain_settings, recipe_path, resolve, summary
+from transfer.detection.mmdet.recipe import plain_settings, recipe_path, resolve, summary
+from transfer.detection.mmdet.resolution import image_size
 from transfer.detection.previous import set_aside
 from transfer.detection.processes import Member, is_main_process, join, membership
 from transfer.detection.settings import Settings
+from transfer.installed import require_detectron2, require_mmdet, without_deprecations
 from transfer.results import FILE_NAME, read_result
 from transfer.source import Source
 
@@ -24,7 +25,7 @@ TASK = "detection_mmdet"  # the folder of results, beside detectron2's ``detecti
 def detect(source: Source, width: float, settings: Settings, output: Path, dataset: str | None = None) -> dict:
     """Convert ``source`` at ``width`` to mmdet, train a detector on it and evaluate; the record of result.json.
 
-    The same as ``transfer.detection.detectron2.detect``, with everything in ``source.folder(output, dataset,
+    The same as ``transfer.detection.detectron2.detector.detect``, with everything in ``source.folder(output, dataset,
     "detection_mmdet", width)``: the converted backbone, checkpoints, the resolved config, log.txt, mmengine's scalars
     and result.json; what an earlier training left there goes to ``previous/``. Errors: UserError for data, widths,
     backbones or settings that don't fit, before anything trains; NonFiniteLossError.

@@ -7,10 +7,10 @@ from mmdet.structures.mask import encode_mask_results
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from transfer.detection import coco_evaluation
-from transfer.detection.datasets import CocoData
-from transfer.detection.metrics import flat_metrics
-from transfer.detection.voc import VocData
+from transfer.detection.data.coco import CocoData
+from transfer.detection.data.voc import VocData
+from transfer.detection.evaluation import coco as coco_evaluation
+from transfer.detection.evaluation.metrics import flat_metrics
 
 
 @METRICS.register_module()
@@ -68,7 +68,7 @@ def voc_precisions(data: VocData, entries: list[dict]) -> dict[str, float]:
 
     mmdet's boxes count pixels from 0 and end at the last one, so 1 is added to all four corners.
     """
-    from transfer.detection.voc_evaluation import average_precisions
+    from transfer.detection.evaluation.voc import average_precisions
 
     lines: dict[str, list[str]] = {name: [] for name in data.classes}
     for entry in entries:

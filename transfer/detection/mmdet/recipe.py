@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from pretrain.common.errors import UserError
-from transfer.detection.datasets import CocoData
+from transfer.detection.data.coco import CocoData
+from transfer.detection.data.voc import VocData
 from transfer.detection.mmdet.overrides import apply_overrides
-from transfer.detection.resolution import count_at
+from transfer.detection.mmdet.resolution import image_size, scale_to
 from transfer.detection.schedule import Schedule, explain, scale
 from transfer.detection.settings import Resolved, Settings
-from transfer.detection.voc import VocData
 
 CONFIGS = Path(__file__).parents[3] / "configs/transfer/mmdet"
 RECIPES = {"coco": CONFIGS / "mask_rcnn_fpn_coco.py", "voc": CONFIGS / "faster_rcnn_fpn_voc.py"}
@@ -110,34 +110,6 @@ def voc_split(recipe, split, classes: tuple[str, ...]) -> dict:
         "ann_file": f"{split.folder.name}/ImageSets/Main/{split.name}.txt",
         "data_prefix": {"sub_data_root": f"{split.folder.name}/"},
     }  # fmt: skip
-
-
-def resizes(config) -> list:
-    """Every Resize step of the two pipelines: of training first, of validation last."""
-    training = config.train_dataloader.dataset
-    parts = training.get("datasets", [training])
-    pipelines = [*(part.pipeline for part in parts), config.val_dataloader.dataset.pipeline]
-    return [step for pipeline in pipelines for step in pipeline if step["type"] in ("Resize", "RandomResize")]
-
-
-def image_size(config) -> int:
-    """The shorter side of the evaluated images, in pixels."""
-    return int(min(resizes(config)[-1]["scale"]))
-
-
-def scale_to(config, size: int) -> None:
-    """Change the config to images whose shorter side is ``size`` pixels, as ``transfer.detection.resolution`` does:
-    sides and anchors scale with it, and so do the numbers of anchors, regions and proposals, down to a minimum."""
-    ratio = size / image_size(config)
-    for step in resizes(config):
-        step["scale"] = tuple(round(side * ratio) for side in step["scale"])
-    anchors = config.model.rpn_head.anchor_generator
-    anchors.scales = [scale * ratio for scale in anchors.scales]
-    train, test = config.model.train_cfg, config.model.test_cfg
-    for section in (train.rpn_proposal, test.rpn):
-        section.nms_pre, section.max_per_img = count_at(ratio, section.nms_pre), count_at(ratio, section.max_per_img)
-    for section in (train.rpn, train.rcnn):
-        section.sampler.num = count_at(ratio, section.sampler.num)
 
 
 def read_schedule(config, processes: int) -> Schedule:

@@ -19,7 +19,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner, find_latest_checkpoint
 from torch import nn
 
 from pretrain.common.errors import NonFiniteLossError, UserError
-from transfer.detection.batches import iteration_seed
+from transfer.detection.stream import iteration_seed
 
 
 class DetectionRunner(Runner):

@@ -9,13 +9,13 @@ from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
 from pretrain.common.errors import UserError
-from transfer.detection.datasets import CocoData
+from transfer.detection.data.coco import CocoData
+from transfer.detection.data.voc import VocData
 from transfer.detection.mmdet.cost import detector_cost
 from transfer.detection.mmdet.evaluation import CommonEvaluation
-from transfer.detection.mmdet.recipe import image_size
+from transfer.detection.mmdet.loaders import evaluation_loader, training_loader
+from transfer.detection.mmdet.resolution import image_size
 from transfer.detection.mmdet.runner import DetectionRunner, SeedIterations, StopAtNonFiniteLoss, StreamTrainLoop
-from transfer.detection.mmdet.stream import evaluation_loader, training_loader
-from transfer.detection.voc import VocData
 
 # what a training leaves in its folder: the last are mmengine's, named by the time
 LEFT = ("iter_*.pth", "last_checkpoint", "log.txt", "*.py", "20??????_??????")

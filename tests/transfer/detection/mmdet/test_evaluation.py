@@ -9,11 +9,11 @@ import torch
 from pycocotools import mask as coco_mask
 
 from tests.requirements import requires
-from tests.transfer.detection.voc import TWO_YEARS, write_voc
-from transfer.detection.coco_evaluation import average_precisions
-from transfer.detection.datasets import read_coco
-from transfer.detection.metrics import COCO_NAMES
-from transfer.detection.voc import read_voc
+from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
+from transfer.detection.data.coco import read_coco
+from transfer.detection.data.voc import read_voc
+from transfer.detection.evaluation.coco import average_precisions
+from transfer.detection.evaluation.metrics import COCO_NAMES
 
 pytestmark = requires("detection", "mmdet")
 LOG = logging.getLogger("test")
@@ -79,8 +79,8 @@ def test_it_says_what_detectron2s_evaluator_says(scenes, tmp_path):
     from detectron2.evaluation import COCOEvaluator
     from detectron2.structures import Boxes, Instances
 
+    from transfer.detection.detectron2.registration import registered
     from transfer.detection.mmdet.evaluation import detections
-    from transfer.detection.registration import registered
 
     data, generator = read_coco(scenes), torch.Generator().manual_seed(0)
     samples = perfect_samples(data)

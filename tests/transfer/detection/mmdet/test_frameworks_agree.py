@@ -8,10 +8,10 @@ import torch
 
 from tests.requirements import requires
 from transfer.convert import convert
-from transfer.detection import detectron2 as by_detectron2
-from transfer.detection.datasets import read_coco
+from transfer.detection.data.coco import read_coco
+from transfer.detection.detectron2 import detector as by_detectron2
+from transfer.detection.detectron2.recipe import DIGITS, resolve
 from transfer.detection.mmdet import detector as by_mmdet
-from transfer.detection.recipe import DIGITS, resolve
 
 pytestmark = requires("detection", "mmdet")
 
@@ -21,8 +21,8 @@ def detectron2s(source, settings, data, folder):
     from detectron2.checkpoint import DetectionCheckpointer
     from detectron2.config import instantiate
 
-    from transfer.detection.registration import registered
-    from transfer.detection.stream import evaluation_loader
+    from transfer.detection.detectron2.loaders import evaluation_loader
+    from transfer.detection.detectron2.registration import registered
 
     backbone = convert(source.plain(0.9), "detectron2", folder, source.metadata)[0]
     with registered(data) as names:
@@ -37,8 +37,8 @@ def mmdets(source, settings, data, folder):
     from mmdet.registry import MODELS
     from mmengine.registry import DefaultScope
 
+    from transfer.detection.mmdet.loaders import evaluation_loader
     from transfer.detection.mmdet.recipe import resolve
-    from transfer.detection.mmdet.stream import evaluation_loader
 
     backbone = convert(source.plain(0.9), "mmdet", folder, source.metadata)[0]
     config = resolve(settings, backbone, data, folder).config
@@ -91,7 +91,7 @@ def test_after_training_both_leave_a_result_of_the_same_form_side_by_side(source
 
 def test_without_mmdet_one_line_says_what_to_install(source, settings, tmp_path, monkeypatch):
     from pretrain.common.errors import UserError
-    from transfer.detection import installed
+    from transfer import installed
 
     monkeypatch.setattr(installed, "present", lambda module: module != "mmcv._ext")
     with pytest.raises(UserError, match="^mmcv._ext is not installed; .*make env EXTRAS=mmdet"):

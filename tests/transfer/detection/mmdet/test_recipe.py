@@ -6,11 +6,12 @@ import pytest
 
 from pretrain.common.errors import UserError
 from tests.requirements import requires
-from tests.transfer.detection.voc import TWO_YEARS, write_voc
-from transfer.detection.datasets import read_coco
-from transfer.detection.mmdet.recipe import CONFIGS, RECIPES, image_size, plain_settings, resolve, summary
+from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
+from transfer.detection.data.coco import read_coco
+from transfer.detection.data.voc import read_voc
+from transfer.detection.mmdet.recipe import CONFIGS, RECIPES, plain_settings, resolve, summary
+from transfer.detection.mmdet.resolution import image_size
 from transfer.detection.settings import Settings
-from transfer.detection.voc import read_voc
 
 pytestmark = requires("detection", "mmdet")
 

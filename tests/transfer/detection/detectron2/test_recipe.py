@@ -1,0 +1,108 @@
+"""The config of one training from a recipe, a backbone, data and the command line."""
+
+from dataclasses import replace
+
+import pytest
+
+from pretrain.common.errors import UserError
+from tests.requirements import requires
+from transfer.convert import convert
+from transfer.detection.data.coco import read_data
+from transfer.detection.detectron2.recipe import COCO, RECIPES, VOC, check_target, plain_settings, resolve, summary
+from transfer.detection.settings import Settings
+
+pytestmark = requires("detection")
+
+
+@pytest.fixture
+def resolve_for(source, tmp_path):
+    """Settings -> what they resolve to with a backbone of width 0.5 and an output folder."""
+
+    def resolve_for(settings, output="run"):
+        from transfer.detection.detectron2.registration import registered
+
+        folder = tmp_path / output
+        backbone = convert(source.net.extract(0.5), "detectron2", folder / "backbone", source.net.metadata)[0]
+        data = read_data(settings.target, settings.data)
+        with registered(data) as names:
+            return resolve(settings, backbone, data, names, folder)
+
+    return resolve_for
+
+
+@pytest.fixture
+def resolved(resolve_for):
+    """Settings -> the config alone."""
+    return lambda *arguments: resolve_for(*arguments).config
+
+
+def test_backbone_classes_and_masks_come_from_checkpoint_and_data(resolved, settings):
+    config = resolved(settings)
+    assert [stage.out_channels for stage in config.model.backbone.bottom_up.stages] == [16, 32, 64, 128]
+    assert config.model.roi_heads.num_classes == 10
+    assert config.dataloader.train.mapper.instance_mask_format == "bitmask"
+    assert list(config.model.pixel_mean) == [127.5] * 3
+
+
+def test_the_schedule_follows_batch_and_processes(resolved, settings):
+    settings = replace(settings, recipe=COCO, iterations=None)
+    for batch, processes in ((4, 1), (16, 8), (64, 2)):
+        config = resolved(replace(settings, batch=batch, num_gpus=processes))
+        assert config.optimizer.lr == pytest.approx(0.02 * batch / 16)
+        assert config.dataloader.train.total_batch_size == batch and config.train.max_iter == 90_000 * 16 // batch
+        assert config.lr_multiplier.warmup_length == pytest.approx(1000 / 90_000)
+        assert config.train.eval_period == config.train.checkpointer.period == 5000 * 16 // batch
+
+
+def test_what_is_not_said_is_the_recipes(resolved, settings):
+    config = resolved(replace(settings, recipe=None, batch=None, iterations=None, image_size=None, num_gpus=8))
+    assert (config.optimizer.lr, config.dataloader.train.total_batch_size, config.train.max_iter) == (0.02, 16, 90000)
+    assert list(config.dataloader.train.mapper.augmentations[0].short_edge_length) == [640, 672, 704, 736, 768, 800]
+    assert config.model.backbone.bottom_up.freeze_at == 0 and config.model.input_format == "RGB"
+    assert (config.train.eval_period, config.lr_multiplier.warmup_length) == (5000, pytest.approx(1000 / 90_000))
+
+
+def test_overrides_come_last(resolved, settings):
+    config = resolved(replace(settings, batch=8, overrides=("optimizer.lr=0.5", "dataloader.train.total_batch_size=6")))
+    assert (config.optimizer.lr, config.dataloader.train.total_batch_size) == (0.5, 6)
+
+
+def test_the_hashed_settings_hold_what_matters_and_no_paths(resolved, settings):
+    one, other = plain_settings(resolved(settings, "a")), plain_settings(resolved(settings, "b"))
+    assert one == other and "/" not in str(one)
+    assert plain_settings(resolved(replace(settings, overrides=("optimizer.lr=0.5",)))) != one
+    assert one["model"]["backbone"]["bottom_up"]["stages"][0]["block_class"].endswith("BasicBlock")
+
+
+def test_the_summary_says_what_decides_and_why(resolve_for, settings):
+    settings = replace(settings, batch=4, overrides=("optimizer.lr=0.5",))
+    lines = summary(resolve_for(settings), read_data("coco", settings.data)).splitlines()
+    assert len(lines) == 9 and "6 training and 3 validation images, 10 classes" in lines[0]
+    assert "shorter side 64 px" in lines[1] and lines[5] == "batch       4 images (as asked; the recipe's is 2)"
+    assert lines[6] == "rate        0.5 (set on the command line)" and lines[7] == "iterations  2 (as asked)"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch": 3, "num_gpus": 2}, "a batch of 3 is not divisible by 2 processes"),
+        ({"overrides": ("dataloader.train.total_batch_size=3",), "num_gpus": 2}, "a batch of 3 is not divisible"),
+        ({"overrides": ("model.backbones.norm=GN",)}, "did you mean 'model.backbone'"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(resolved, settings, change, message):
+    with pytest.raises(UserError, match=message):
+        resolved(replace(settings, **change))
+
+
+@pytest.mark.parametrize(("recipe", "target"), [(COCO, "voc"), (VOC, "coco")])
+def test_a_recipe_for_the_other_target_is_refused(recipe, target):
+    from detectron2.config import LazyConfig
+
+    with pytest.raises(UserError, match=f"expected one for {target} such as {RECIPES[target].name}"):
+        check_target(LazyConfig.load(str(recipe)), Settings(target=target, recipe=recipe))
+
+
+def test_a_missing_recipe_is_named(resolved, settings, tmp_path):
+    with pytest.raises(UserError, match="no such recipe: .*nothing.py"):
+        resolved(replace(settings, recipe=tmp_path / "nothing.py"))
