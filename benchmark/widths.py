@@ -14,9 +14,9 @@ from torch import nn
 from benchmark.machine import machine, medians
 from pretrain.backbones import backbone_options, create_backbone
 from pretrain.common.errors import UserError
-from pretrain.config import PAPER_WIDTHS
 from pretrain.plain.cost import cost
 from pretrain.run.device import lay_out
+from pretrain.slimmable.widths import TEN_WIDTHS
 
 EXAMPLE = "--backbone resnet18 --stem cifar --batch 128 --repeats 5"
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=int, default=32, metavar="S", help="side in pixels (default: 32)")
     parser.add_argument("--batch", type=int, default=128, metavar="B", help="images in a pass (default: 128)")
     parser.add_argument(
-        "--width", "--widths", dest="widths", type=float, nargs="+", default=list(PAPER_WIDTHS), metavar="W",
+        "--width", "--widths", dest="widths", type=float, nargs="+", default=list(TEN_WIDTHS), metavar="W",
         help="default: the paper's ten",
     )  # fmt: skip
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="rounds that count (default: 3)")

@@ -16,15 +16,15 @@ from pydantic import Discriminator, TypeAdapter, ValidationError
 
 from pretrain.backbones import backbone_options, create_backbone
 from pretrain.common.errors import UserError, nearest
+from pretrain.configfile import Address, read_config
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.monitor import Monitor
 from pretrain.objectives import AnySettings
 from pretrain.objectives.us3l import US3LSettings
 from pretrain.optim import Optimizer
-from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN
+from pretrain.slimmable.widths import TEN_WIDTHS, WIDTH_MAX, WIDTH_MIN
 
 LINEAR_EVALUATION = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
-PAPER_WIDTHS = (1.0, 0.9, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25)
 OBJECTIVES = {kind.__dataclass_fields__["name"].default: kind for kind in get_args(AnySettings)}
 MACHINE_KEYS = ("data.root", "data.workers", "training.log_interval", "training.threads")
 POSITIVE_KEYS = (
@@ -157,7 +157,7 @@ class PretrainConfig:
         if self.sampling.widths is not None:
             return self.sampling.widths
         low, high = self.width_range
-        return tuple(sorted({*(w for w in PAPER_WIDTHS if low <= w <= high), low, high}, reverse=True))
+        return tuple(sorted({*(w for w in TEN_WIDTHS if low <= w <= high), low, high}, reverse=True))
 
     def as_dict(self) -> dict:
         """Plain values, as ``config.json`` and checkpoints hold them."""
@@ -169,20 +169,12 @@ class PretrainConfig:
         return hashlib.sha256(json.dumps(_without_machine(self.as_dict()), sort_keys=True).encode()).hexdigest()
 
 
-def load_config(path: str | Path, overrides: list[str]) -> PretrainConfig:
-    """Read a python config and apply ``key=value`` overrides, e.g. ``training.epochs=20``.
+def load_config(config: str | Path | Address, overrides: list[str]) -> PretrainConfig:
+    """Read a config, ``FILE.py`` or ``FILE.py:ROW``, and apply ``key=value`` overrides, e.g. ``training.epochs=20``.
 
-    Errors: UserError for a missing file, an unknown key, a value of the wrong type, or settings that contradict.
+    Errors: UserError for a missing file or row, an unknown key, a value of the wrong type, or settings that contradict.
     """
-    from mmengine.config import Config
-
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no such config: {path}{nearest(path.stem, [p.stem for p in path.parent.glob('*.py')])}")
-    try:
-        values = Config.fromfile(path, lazy_import=False).to_dict()
-    except (SyntaxError, NameError, TypeError, KeyError, OSError) as error:
-        raise UserError(f"{path} is no valid config: {error}") from None
+    values = read_config(config)
     for override in overrides:
         _override(values, override)
     return validate(values)

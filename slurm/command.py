@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pretrain.common import cli
 from pretrain.common.errors import UserError, nearest
+from pretrain.configfile import Address
+from pretrain.slimmable.widths import FOUR_WIDTHS
 from slurm import manage
 from slurm.launch import Launch, launch
 from slurm.presets import list_presets, load_preset, minutes
@@ -95,7 +97,12 @@ def pairs(values: list[str], flag: str) -> dict[str, str]:
 
 def add_pretrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "config", nargs="?", type=Path, default=Path(PRETRAIN), metavar="CONFIG", help=f"default: {PRETRAIN}"
+        "config",
+        nargs="?",
+        type=Address.parse,
+        default=Address.parse(PRETRAIN),
+        metavar="CONFIG[:ROW]",
+        help=f"default: {PRETRAIN}",
     )
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="default: 1")
     parser.add_argument("--tasks-per-node", type=int, default=1, metavar="T", help="processes of a node without GPUs")
@@ -114,24 +121,22 @@ def run_pretrain(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"--nodes {arguments.nodes} --tasks-per-node {arguments.tasks_per_node}; expected numbers from 1"
         )
-    path = (
-        arguments.config
-        if arguments.config.is_absolute() or arguments.config.exists()
-        else definition.ROOT / arguments.config
-    )
+    config = arguments.config
+    path = config.path if config.path.exists() else definition.ROOT / config.path
+    config = config._replace(path=path.absolute())
     row = gridfile.Pretraining(
-        config=str(path), overrides=tuple(arguments.overrides), nodes=arguments.nodes, tasks=arguments.tasks_per_node,
+        config=str(config), overrides=tuple(arguments.overrides), nodes=arguments.nodes, tasks=arguments.tasks_per_node,
         gpus=arguments.gpus_per_node,
     )  # fmt: skip
-    name = arguments.config.stem
-    node, _ = definition.pretrain_node(name, path.absolute(), row, preset.gpus_per_node)
+    name = str(config.run)
+    node, _ = definition.pretrain_node(name, config, row, preset.gpus_per_node)
     folder = (arguments.work_dir or Path("runs") / name).absolute()
     launch(Launch(definition.Graph([node]), folder, folder, preset, relaunch(), {name: folder}), arguments.dry_run)
 
 
 def add_transfer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET", help="as tools/transfer.py has them: coco, voc, cifar10, folder, …")
-    cli.widths_argument(parser, [1.0, 0.75, 0.5, 0.25])
+    cli.widths_argument(parser, list(FOUR_WIDTHS))
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="of each width: 0 to N-1")
     parser.add_argument("--checkpoint", type=Path, metavar="U", help="universal checkpoint (default: the newest)")
     parser.add_argument("--init", choices=("pretrained", "random"), nargs="+", default=["pretrained"], help="or both")

@@ -1,9 +1,10 @@
 """Grids as people write them (``configs/grids/*.py``) and the graphs that they stand for.
 
 pretrain = dict(
-    us3l=dict(config="configs/pretrain/table2/us3l_resnet18_cifar10.py"),
-    ablation=dict(config="configs/pretrain/table7/*.py"),            # one pretraining for each: case1, case2, …
-    seed=dict(config="configs/pretrain/table2/seed.py", teacher="byol"),
+    us3l=dict(config="configs/pretrain/us3l_resnet18_cifar10.py"),
+    ablation=dict(config="configs/pretrain/table7.py:case*"),        # one pretraining for each row that matches
+    byol=dict(config="configs/pretrain/table2.py:resnet18_byol"),
+    seed=dict(config="configs/pretrain/table2.py:resnet18_seed", teacher="byol"),
 )
 transfer = [dict(of=["us3l", "case*"], target="cifar10", widths=[1.0, 0.5], seeds=[0, 1])]
 tables = [dict(table="2")]
@@ -20,6 +21,7 @@ from typing import Any
 
 from pretrain.common.errors import UserError, nearest
 from pretrain.config import PretrainConfig, load_config
+from pretrain.configfile import Address, find_configs
 from slurm import estimate
 from slurm.graph import Graph, Node, file_hash
 from slurm.gridfile import Pretraining, Table, Transfer, read_grid
@@ -73,19 +75,19 @@ class Builder:
 
     def pretrain(self, name: str, row: Pretraining) -> None:
         """A node for each config that ``row.config`` matches."""
-        paths = sorted(ROOT.glob(row.config), key=natural) if not Path(row.config).is_absolute() else [Path(row.config)]
-        if not paths:
-            known = [str(p.relative_to(ROOT)) for p in ROOT.glob("configs/pretrain/**/*.py") if "_base_" not in p.parts]
+        found = find_configs(row.config, ROOT)
+        if not found:
+            known = [str(one).removeprefix(f"{ROOT}/") for one in find_configs("configs/pretrain/*.py", ROOT)]
             raise UserError(f"{self.path}: {name}: no such config: {row.config}{nearest(row.config, known)}")
-        several = any(c in row.config for c in "*?[")
-        for path in paths:
-            key = path.stem if several else name
+        several = any(c in row.config for c in "*?[") or len(found) > 1
+        for config in found:
+            key = config.run.name if several else name
             rows = {f"{key}-w{w:g}": individual(row, w) for w in row.widths} if row.widths else {key: row}
             for key, one in rows.items():
                 if key in self.pretrained:
                     raise UserError(f"{self.path}: two pretrainings are called '{key}'")
-                node, config = pretrain_node(f"{self.label}/{key}", path, one, self.gpus, self.label)
-                self.pretrained[key] = (self.add(node), config)
+                node, settings = pretrain_node(f"{self.label}/{key}", config, one, self.gpus, self.label)
+                self.pretrained[key] = (self.add(node), settings)
 
     def transfer(self, row: Transfer) -> None:
         """A node for each pretraining x width x seed x init x framework."""
@@ -149,9 +151,9 @@ class Builder:
 
 
 @cache
-def read_config(path: Path, overrides: tuple[str, ...]) -> PretrainConfig:
+def read_config(config: Address, overrides: tuple[str, ...]) -> PretrainConfig:
     """``load_config``, once for what many tables have in common."""
-    return load_config(path, list(overrides))
+    return load_config(config, list(overrides))
 
 
 def individual(row: Pretraining, width: float) -> Pretraining:
@@ -160,7 +162,7 @@ def individual(row: Pretraining, width: float) -> Pretraining:
 
 
 def pretrain_node(
-    name: str, path: Path, row: Pretraining, gpus: int, label: str | None = None
+    name: str, address: Address, row: Pretraining, gpus: int, label: str | None = None
 ) -> tuple[Node, PretrainConfig]:
     """The node of one pretraining, and its config. gpus: of a cluster's node. label: of the grid, for the teacher."""
     parents, teacher, stand_in = (), [], []
@@ -170,7 +172,7 @@ def pretrain_node(
             [f"{row.teacher_key}={{{parents[0]}}}/universal.safetensors"],
             [f"{row.teacher_key}=teacher"],
         )
-    config = read_config(path, (*row.overrides, *stand_in))  # the same hash wherever the teacher lies
+    config = read_config(address, (*row.overrides, *stand_in))  # the same hash wherever the teacher lies
     gpus = row.gpus if row.gpus is not None else fitting(gpus, row.nodes, config)
     tasks = gpus or row.tasks
     flops, size = estimate.pretraining(config)
@@ -179,7 +181,7 @@ def pretrain_node(
         settings["processes"] = row.nodes * tasks
     node = Node(
         name=name, kind="pretrain", settings=settings, parents=parents, nodes=row.nodes, gpus=gpus, tasks=tasks,
-        command=("tools/pretrain.py", str(path), *row.overrides, *teacher, "--work-dir", "{output}", "--resume"),
+        command=("tools/pretrain.py", str(address), *row.overrides, *teacher, "--work-dir", "{output}", "--resume"),
         flops=flops, disk=size, hours=row.hours, facts={"data": config.data.name},
     )  # fmt: skip
     return node, config
@@ -235,8 +237,3 @@ def frameworks(row: Transfer) -> tuple[str, ...]:
         if framework not in FRAMEWORKS:
             raise UserError(f"unknown framework '{framework}'{nearest(framework, FRAMEWORKS)}")
     return row.frameworks or (("detectron2",) if row.target in DETECTION else ("",))
-
-
-def natural(path: Path | str) -> list:
-    """Sort key in which case2 comes before case10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))]

@@ -3,17 +3,17 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pretrain.common.errors import UserError, nearest
+from pretrain.configfile import read_python
+from pretrain.slimmable.widths import FOUR_WIDTHS
 from slurm.settings import read
 
-PAPER_WIDTHS = (1.0, 0.75, 0.5, 0.25)
 EXTRA = {"extra": "forbid"}
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """config: a file or a pattern of files, from the repository's root. widths: one training of each by itself, called
-    NAME-w0.5. teacher: a pretraining whose universal checkpoint ``teacher_key`` of the config is set to.
+    """config: FILE.py or FILE.py:ROW, from the repository's root, or a pattern of them. widths: one training of each by
+    itself, called NAME-w0.5. teacher: a pretraining whose universal checkpoint ``teacher_key`` of the config is set to.
     nodes, gpus (per node), tasks (per node without GPUs): its processes; by default as many GPUs of one node as the
     config's chunks can be dealt to.
     """
@@ -43,7 +43,7 @@ class Transfer:
 
     of: tuple[str, ...] | str
     target: str
-    widths: tuple[float, ...] = PAPER_WIDTHS
+    widths: tuple[float, ...] = FOUR_WIDTHS
     seeds: tuple[int, ...] = (0,)
     inits: tuple[str, ...] = ("pretrained",)
     frameworks: tuple[str, ...] = ()
@@ -79,14 +79,4 @@ class Grid:
 
 def read_grid(path: Path) -> Grid:
     """A grid file, checked. mmengine's config language: python, with ``_base_`` for inheritance."""
-    from mmengine.config import Config
-
-    if not path.is_file():
-        raise UserError(
-            f"no such grid: {path}{nearest(path.stem, [p.stem for p in path.parent.glob('*.py')] or ['-'])}"
-        )
-    try:
-        values = Config.fromfile(path, lazy_import=False).to_dict()
-    except (SyntaxError, NameError, TypeError, KeyError, OSError) as error:
-        raise UserError(f"{path} is no valid grid: {error}") from None
-    return read(Grid, values, str(path))
+    return read(Grid, read_python(path, "grid"), str(path))

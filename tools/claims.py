@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """The paper's claims in miniature, on real images: pretrain small networks, evaluate four widths, write the table.
 
-Each system of configs/pretrain/claims/ is pretrained on 1,000 CIFAR-10 images a class and evaluated by the fast linear
+Each row of configs/pretrain/claims.py is pretrained on 1,000 CIFAR-10 images a class and evaluated by the fast linear
 protocol on the full test set. What is there already is not run again, and a run that was killed continues.
 """
 
@@ -18,12 +18,12 @@ sys.path[0] = str(ROOT)
 from pretrain.common import cli
 from pretrain.common.errors import CollapsedError, NonFiniteLossError, UserError
 from pretrain.run.allocator import restart_for_cpu
+from pretrain.slimmable.widths import FOUR_WIDTHS
 from transfer.results import read_results
 from transfer.tables import render
 from transfer.tables.facts import figure, shown
 from transfer.tables.table import Cell, Table
 
-WIDTHS = [1.0, 0.75, 0.5, 0.25]
 PER_CLASS = 1000
 
 
@@ -96,6 +96,7 @@ def linked_images(data: Path, folder: Path) -> Path:
 def run(system: str, seed: int, folder: Path, images: Path, overrides: list[str]) -> None:
     """Pretrain and evaluate, or as much of it as is missing. ``outcome.json`` says how the training ended."""
     from pretrain.config import load_config
+    from pretrain.configfile import Address
     from pretrain.train import pretrain
     from transfer.recognition.evaluate import evaluate
     from transfer.recognition.settings import Settings
@@ -105,12 +106,12 @@ def run(system: str, seed: int, folder: Path, images: Path, overrides: list[str]
         return
     started = time.time()
     print(f"\n{system}, seed {seed}, in {folder}", flush=True)
-    path = ROOT / f"configs/pretrain/claims/{system}.py"
-    config = load_config(path, [f"data.root={images}", f"training.seed={seed}", *overrides])
+    address = Address(ROOT / "configs/pretrain/claims.py", system)
+    config = load_config(address, [f"data.root={images}", f"training.seed={seed}", *overrides])
     ended = "complete"
     try:
         checkpoint = pretrain(config, folder, resume=True, device=cli.default_device())
-        widths = [width for width in WIDTHS if width in config.calibrated_widths]
+        widths = [width for width in FOUR_WIDTHS if width in config.calibrated_widths]
         evaluate(
             load_source(checkpoint), "folder", images, widths, folder / "transfer", Settings(views=0), name="cifar10"
         )
@@ -129,7 +130,7 @@ def write_table(output: Path) -> Path:
         folders.setdefault(json.loads(path.read_text())["system"], []).append(path.parent)
     parts = []
     for name, claim in CLAIMS.items():
-        columns = [*(f"{width:g}" for width in WIDTHS), "rank at 1", "rank at 0.25", "minutes"]
+        columns = [*(f"{width:g}" for width in FOUR_WIDTHS), "rank at 1", "rank at 0.25", "minutes"]
         table = Table(f"claim_{name}", f"({name}) {claim.text}.", ["system", "seeds"], columns)
         for system in claim.systems:
             here = folders.get(system, [])
@@ -143,7 +144,7 @@ def write_table(output: Path) -> Path:
 def accuracies(folders: list[Path]) -> list[Cell]:
     records = [r for folder in folders for r in (read_results(folder) if (folder / "transfer").is_dir() else [])]
     linear = [record for record in records if record["task"] == "linear"]
-    return [Cell(shown(figure((r for r in linear if r["width"] == width), "top1"))) for width in WIDTHS]
+    return [Cell(shown(figure((r for r in linear if r["width"] == width), "top1"))) for width in FOUR_WIDTHS]
 
 
 def last_metrics(folders: list[Path]) -> list[Cell]:

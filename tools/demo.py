@@ -11,8 +11,8 @@ sys.path[0] = str(ROOT)
 
 from pretrain.common import cli
 from pretrain.run.allocator import restart_for_cpu
+from pretrain.slimmable.widths import FOUR_WIDTHS
 
-WIDTHS = [1.0, 0.75, 0.5, 0.25]
 DETECTION_WIDTHS = [1.0, 0.25]
 
 
@@ -51,14 +51,16 @@ def demonstrate(args: argparse.Namespace) -> None:
 
     step(2, "cut a plain backbone out of the universal checkpoint at each width, for detectron2")
     source = load_source(checkpoint)
-    for width in WIDTHS:
+    for width in FOUR_WIDTHS:
         folder = output / "converted" / f"width_{width:g}"
         print(*convert(source.net.extract(width), "detectron2", folder, source.net.metadata), sep="  ")
 
     step(3, "linear and kNN accuracy on digits, pretrained and with random weights")
     results = output / "transfer"
     for init in INITS:
-        evaluate(load_source(checkpoint, init), "digits", None, WIDTHS, results, RecognitionSettings(views=0))
+        evaluate(
+            load_source(checkpoint, init), "digits", None, list(FOUR_WIDTHS), results, RecognitionSettings(views=0)
+        )
 
     step(4, "Mask R-CNN on digit scenes, pretrained and from random weights")
     scenes = make_scenes(output / "digit_scenes")

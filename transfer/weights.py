@@ -17,12 +17,13 @@ from torch import Tensor
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.plain.resnet import BLOCKS, PlainResNet, ResNetChannels
+from pretrain.slimmable.widths import FOUR_WIDTHS
 from pretrain.universal import weights_hash
 from transfer.results import result_folder
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 CONTAINERS = ("state_dict", "model", "model_state_dict", "net")  # keys under which checkpoints keep their weights
-WIDTHS = (1.0, 0.75, 0.5, 0.25, *(k / 100 for k in range(99, 24, -1)))  # tried in this order
+WIDTHS = (*FOUR_WIDTHS, *(k / 100 for k in range(99, 24, -1)))  # tried in this order
 
 
 @dataclass

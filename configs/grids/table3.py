@@ -1,9 +1,9 @@
 """Table 3: vision transformers on CIFAR-10 at 224 px: MoCo v3 for each width, US+MoCo v3 and US3L once."""
 
 pretrain = dict(
-    once=dict(config="configs/pretrain/table3/*_us*.py"),
-    vit_tiny_mocov3=dict(config="configs/pretrain/table3/vit_tiny_mocov3.py", widths=[1.0, 0.75, 0.5, 0.25]),
-    vit_small_mocov3=dict(config="configs/pretrain/table3/vit_small_mocov3.py", widths=[1.0, 0.75, 0.5, 0.25]),
+    once=dict(config="configs/pretrain/table3.py:*_us*"),
+    vit_tiny_mocov3=dict(config="configs/pretrain/table3.py:vit_tiny_mocov3", widths=[1.0, 0.75, 0.5, 0.25]),
+    vit_small_mocov3=dict(config="configs/pretrain/table3.py:vit_small_mocov3", widths=[1.0, 0.75, 0.5, 0.25]),
 )
 transfer = [dict(of="*", target="cifar10", arguments=["--protocol", "paper"])]
 tables = [dict(table="3")]

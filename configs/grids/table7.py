@@ -1,6 +1,6 @@
 """Table 7: the loss design, cases 1 to 17, ResNet-18 on CIFAR-100."""
 
-pretrain = dict(cases=dict(config="configs/pretrain/table7/case*.py"))
+pretrain = dict(cases=dict(config="configs/pretrain/table7.py:case*"))
 transfer = [
     dict(
         of="*",

@@ -9,6 +9,7 @@ import torch
 
 from pretrain.common.errors import UserError
 from pretrain.config import PretrainConfig, differences, load_config
+from pretrain.configfile import Address, find_configs
 from pretrain.data.loader import LoadedBatch
 from pretrain.run.distributed import World
 from pretrain.trainer import Trainer
@@ -16,16 +17,18 @@ from tests.pretrain.helpers import universal_with_projector
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs/pretrain"
-NAMES = sorted(
-    str(path.relative_to(CONFIGS).with_suffix(""))
-    for path in CONFIGS.rglob("*.py")
-    if path.parent.name != "_base_" and not path.name.startswith("_")
-)
+NAMES = [str(found.run) for found in find_configs("configs/pretrain/*.py", ROOT)]
+
+
+def address(name: str) -> Address:
+    """``us3l_resnet18_cifar10`` is a file, ``table7/case12`` the row of one."""
+    file, _, row = name.partition("/")
+    return Address(CONFIGS / f"{file}.py", row or None)
 
 
 def config(name: str, *overrides: str) -> PretrainConfig:
     teacher = ["objective.teacher=byol.safetensors"] if "seed" in name else []
-    return load_config(CONFIGS / f"{name}.py", [*teacher, *overrides])
+    return load_config(address(name), [*teacher, *overrides])
 
 
 def changed(name: str, neighbour: str) -> list[str]:
@@ -183,7 +186,7 @@ def test_another_width_of_an_individual_row_is_one_override():
 
 def test_distillation_from_a_teacher_asks_for_one_before_anything_starts(tmp_path):
     with pytest.raises(UserError, match=r"objective.teacher is missing; expected a universal checkpoint"):
-        load_config(CONFIGS / "table2/resnet18_seed.py", [])
+        load_config(CONFIGS / "table2.py:resnet18_seed", [])
     missing = config("table2/resnet18_seed", f"objective.teacher={tmp_path / 'none'}", "backbone.base_channels=8")
     with pytest.raises(UserError, match="no such file: .*none"):
         Trainer(missing, World(0, 1, torch.device("cpu")), 10)

@@ -75,6 +75,7 @@ def test_a_transfer_is_planned_for_each_width_and_seed(launch, tmp_path):
         (["transfer", "digits", "--checkpoint", "nowhere"], "no universal checkpoint at nowhere"),
         (["transfer", "digits", "--framework", "mmdet", "--checkpoint", "c"], "--framework is for detection"),
         (["transfer", "digits", "--width", "0.3", "--checkpoint", "c"], "width 0.3 is not calibrated"),
+        (["pretrain", "configs/pretrain/table7.py"], "table7.py has 17 rows; expected "),
         (["grid", "configs/grids/tabel5.py"], "no such grid"),
         (["grid", "cycle.py"], "the grid has a cycle: cycle/a needs cycle/b needs cycle/a"),
         (["status", "."], "holds no grid.json"),

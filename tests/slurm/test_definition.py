@@ -83,6 +83,15 @@ def test_a_pattern_of_configs_is_one_pretraining_each(write):
     ]  # fmt: skip
 
 
+def test_a_row_of_a_table_is_named_alike_and_a_pattern_is_one_pretraining_each(write):
+    text = 'pretrain = dict(one=dict(config="configs/pretrain/table9.py:both"), all=dict(config="{}"))'
+    graph = load_graph(write(text.format("configs/pretrain/table7.py:case1[01]")), gpus=4)
+    assert list(graph.nodes) == ["grid/one", "grid/case10", "grid/case11"]
+    assert graph.nodes["grid/one"].command[1] == f"{ROOT}/configs/pretrain/table9.py:both"
+    with pytest.raises(UserError, match="did you mean 'configs/pretrain/table7.py:case12'"):
+        load_graph(write('pretrain = dict(x=dict(config="configs/pretrain/table7.py:cas12"))'), gpus=4)
+
+
 def test_grids_that_include_others_share_what_they_have_in_common(write, tmp_path):
     write(GRID, "first.py")
     write(GRID.replace("seeds=[0, 1]", "seeds=[0]").replace("us3l=", "ours=").replace('"us3l"', '"ours"'), "second.py")

@@ -27,11 +27,24 @@ def test_a_run_ends_with_the_path_of_its_checkpoint(repository, tmp_path):
     assert (tmp_path / "run/universal.safetensors").is_file()
 
 
+def test_a_config_is_shown_with_what_changes_it_and_nothing_is_trained(repository, tmp_path):
+    done = run(
+        repository, "configs/pretrain/table7.py:case12", "training.seed=3", "--show", "--work-dir", tmp_path / "x"
+    )
+    assert done.returncode == 0 and not (tmp_path / "x").exists()
+    assert "    aux_head=False,\n" in done.stdout and "    seed=3,\n" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         ([CONFIG, "training.epoch=1"], "unknown config key 'training.epoch'; did you mean 'epochs'?"),
         (["configs/pretrain/us3l_resnet18_digit.py"], "no such config"),
+        (
+            ["configs/pretrain/table9.py"],
+            "table9.py has 4 rows; expected configs/pretrain/table9.py:ROW with one of nei",
+        ),
+        (["configs/pretrain/table9.py:sandwhich"], "table9.py has no row 'sandwhich'; did you mean 'sandwich'?"),
         ([CONFIG, "data.name=folder"], "expected data.root=FOLDER"),
         ([CONFIG, "--devise", "cpu"], "unrecognized arguments"),
         ([CONFIG, "training.batch_size=5000"], "a batch of 5000 images from a data set of 1437"),

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from pretrain.common.cli import checked_device, widths_argument
 from pretrain.common.errors import UserError
+from pretrain.slimmable.widths import FOUR_WIDTHS
 from transfer.recognition.evaluate import evaluate, folder_of
 from transfer.recognition.settings import PROTOCOLS, Settings, override
 from transfer.recognition.targets import SETS, find_root
@@ -17,12 +18,11 @@ from transfer.source import INITS, find_checkpoint, load_source
 TARGETS = {name: target.text for name, target in SETS.items()}
 EXAMPLE = "--widths 1.0 0.75 0.5 0.25 --protocol fast"
 CAPTIONS = {"top1": "top-1 %", "class_mean": "class mean %"}
-WIDTHS = [1.0, 0.75, 0.5, 0.25]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Everything but the target itself."""
-    widths_argument(parser, WIDTHS)
+    widths_argument(parser, list(FOUR_WIDTHS))
     parser.add_argument("--checkpoint", type=Path, help="universal checkpoint (default: the newest below runs/)")
     parser.add_argument("--init", choices=INITS, default="pretrained", help="random: the same network, not pretrained")
     parser.add_argument(

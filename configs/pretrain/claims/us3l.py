@@ -1,3 +1,0 @@
-"""US3L, the whole method."""
-
-_base_ = ["_base.py"]

@@ -1,5 +1,0 @@
-"""Table 9: four random widths an iteration."""
-
-_base_ = ["sandwich.py"]
-
-sampling = dict(sandwich=False)
