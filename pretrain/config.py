@@ -26,7 +26,7 @@ from pretrain.slimmable.widths import TEN_WIDTHS, WIDTH_MAX, WIDTH_MIN
 
 LINEAR_EVALUATION = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
 OBJECTIVES = {kind.__dataclass_fields__["name"].default: kind for kind in get_args(AnySettings)}
-MACHINE_KEYS = ("data.root", "data.workers", "training.log_interval", "training.threads")
+MACHINE_KEYS = ("data.root", "data.workers", "training.log_interval", "training.threads", "training.deterministic")
 POSITIVE_KEYS = (
     "training.epochs", "training.iterations", "training.batch_size", "training.log_interval",
     "training.checkpoint_interval", "sampling.networks", "optimizer.lr_batch",
@@ -103,7 +103,8 @@ class Training:
     iterations: instead of ``epochs``. precision: ``auto`` is bf16 where the device is good at it, else fp32.
     update: one optimizer step per iteration (``accumulate``, the paper) or after each width, largest first
     (``per_width``, the released program). memory: ``low`` runs one backward pass per width, with the same gradients.
-    compile: the backbone by torch.compile, a graph for each sub-network (pretrain/run/device.py).
+    compile: the backbone by torch.compile, a graph for each sub-network (pretrain/run/device.py). deterministic: on
+    GPUs, only kernels whose bits repeat; False is faster for vision transformers.
     keep_projector: in the universal checkpoint, which SEED's teachers need. threads: of torch, per process; by
     default torch's own choice at the start. Intervals are in iterations.
     """
@@ -116,6 +117,7 @@ class Training:
     update: Literal["accumulate", "per_width"] = "accumulate"
     memory: Literal["normal", "low"] = "normal"
     compile: bool = False
+    deterministic: bool = True
     keep_projector: bool = False
     threads: int | None = None
     seed: int = 0

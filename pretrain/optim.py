@@ -86,14 +86,16 @@ def _sgd(parameters: list[nn.Parameter], lr: float, momentum: float) -> torch.op
     return optimizer
 
 
-def group_strength(channels: int, weight_decay: float, groups: int, alpha: float) -> Tensor:
+def group_strength(
+    channels: int, weight_decay: float, groups: int, alpha: float, device: torch.device | None = None
+) -> Tensor:
     """2 lambda_k of every output channel k, float64 [channels] (US3L, Eq. 5).
 
     lambda_k = lambda (1 - alpha * group(k)), group(k) = min(floor(k / floor(K / G)), G - 1) with k from 0: channels
     that only wide networks use are regularised less. 2 * lambda = weight_decay.
     """
     size = max(1, channels // groups)
-    group = torch.clamp(torch.arange(channels) // size, max=groups - 1).double()
+    group = torch.clamp(torch.arange(channels, device=device) // size, max=groups - 1).double()
     return weight_decay * (1 - alpha * group)
 
 
@@ -120,24 +122,32 @@ class GroupRegularisation:
         parameters = [p for p in model.parameters() if p.requires_grad]
         self.plain = [p for p in parameters if p not in grouped or not settings.alpha]
         self.grouped = [p for p in parameters if p in grouped and settings.alpha]
-        self.terms = self._terms()
+        self.strengths = {len(p): p.new_empty(len(p)) for p in self.grouped}
+        self.as_parameters = [_like(self.strengths[len(p)], p) for p in self.grouped]
+        self._set_strengths()
 
     def set_alpha(self, factor: float) -> None:
         """Use ``factor`` times the configured alpha from now on."""
         if factor != self.factor:
             self.factor = factor
-            self.terms = self._terms()
+            self._set_strengths()
 
-    def _terms(self) -> list[tuple[nn.Parameter, Tensor]]:
-        alpha = self.settings.alpha * self.factor
+    def _set_strengths(self) -> None:
+        settings, alpha = self.settings, self.settings.alpha * self.factor
+        for channels, strength in self.strengths.items():
+            exact = group_strength(channels, settings.weight_decay, settings.groups, alpha, strength.device)
+            strength.copy_(exact)
+        for parameter, strength in zip(self.grouped, self.as_parameters):
+            if strength.data_ptr() != self.strengths[len(parameter)].data_ptr():
+                strength.copy_(_along(self.strengths[len(parameter)], parameter))
+
+    @property
+    def terms(self) -> list[tuple[nn.Parameter, Tensor]]:
+        """Each parameter with its 2 lambda, or with those of its output channels."""
         return [
-            *((parameter, self._strength(parameter, 0.0)) for parameter in self.plain),
-            *((parameter, self._strength(parameter, alpha)) for parameter in self.grouped),
+            *((p, p.new_full((), self.settings.weight_decay)) for p in self.plain),
+            *((p, _along(self.strengths[len(p)], p)) for p in self.grouped),
         ]
-
-    def _strength(self, parameter: nn.Parameter, alpha: float) -> Tensor:
-        strength = group_strength(len(parameter), self.settings.weight_decay, self.settings.groups, alpha)
-        return strength.to(parameter).view([-1] + [1] * (parameter.dim() - 1))
 
     @torch.no_grad()
     def add_gradients(self) -> None:
@@ -145,10 +155,25 @@ class GroupRegularisation:
 
         Parameters without a gradient take no part in the step and are left out.
         """
-        for parameter, strength in self.terms:
-            if parameter.grad is not None:
-                parameter.grad.addcmul_(parameter, strength)
+        if plain := [p for p in self.plain if p.grad is not None]:
+            torch._foreach_add_([p.grad for p in plain], plain, alpha=self.settings.weight_decay)
+        used = [(p, strength) for p, strength in zip(self.grouped, self.as_parameters) if p.grad is not None]
+        if used:
+            parameters, strengths = map(list, zip(*used))
+            torch._foreach_addcmul_([p.grad for p in parameters], parameters, strengths)
 
     def loss(self) -> Tensor:
         """The regulariser itself, Eq. 4: what ``add_gradients`` is the gradient of."""
         return sum((p.square() * strength).sum() / 2 for p, strength in self.terms)
+
+
+def _along(strength: Tensor, parameter: Tensor) -> Tensor:
+    """[O] -> [O, 1, …], to go with ``parameter`` [O, …]."""
+    return strength.view([-1] + [1] * (parameter.dim() - 1))
+
+
+def _like(strength: Tensor, parameter: Tensor) -> Tensor:
+    """[O] in the shape of ``parameter``. A GPU, which takes all parameters in one go where they agree in shape and
+    layout, gets a copy in memory."""
+    full = _along(strength, parameter).expand_as(parameter)
+    return torch.empty_like(parameter) if parameter.is_cuda and parameter.dim() > 1 else full

@@ -4,7 +4,6 @@ Left out on purpose: gradient accumulation over batches and early stopping.
 """
 
 import json
-import os
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pretrain.data.order import IterationBatches
 from pretrain.finish import write_universal
 from pretrain.monitor import CollapseWatch, NearestNeighbours
 from pretrain.run.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from pretrain.run.device import choose_kernels
 from pretrain.run.distributed import World, join_world, same_in_all
 from pretrain.run.metrics import MetricsLog
 from pretrain.run.ownership import owning
@@ -35,9 +35,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     world = join_world(device)
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
-    if world.device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS may sum in another order
-        torch.use_deterministic_algorithms(True, warn_only=True)
+    choose_kernels(world.device, config.training.deterministic)
     data, training = config.data, config.training
     source = in_memory(image_dataset(data.name, data.root, "train", data.image_size, data.images_per_class))
     epoch = max(1, len(source) // training.batch_size)
@@ -70,11 +68,14 @@ def begin(trainer: Trainer, work_dir: Path, resume: bool) -> int:
         (work_dir / "config.json").write_text(json.dumps(trainer.resolved(), indent=2) + "\n")
         where = f"continuing at iteration {start} from {newest}" if newest else "starting"
         training, data = trainer.config.training, trainer.config.data
+        kernels = (
+            "" if trainer.world.device.type == "cpu" else "non-" * (not training.deterministic) + "deterministic, "
+        )
         print(
             f"{where}: {trainer.config.method} {trainer.config.backbone} "
             f"on {data.name} at {data.image_size} px, {trainer.iterations} iterations of {training.batch_size} images, "
             f"{trainer.precision}, {trainer.world.size} process(es) on {trainer.world.device}, "
-            f"{torch.get_num_threads()} threads, in {work_dir}",
+            f"{torch.get_num_threads()} threads, {kernels}in {work_dir}",
             flush=True,
         )
     return start

@@ -44,7 +44,10 @@ class Trainer:
         self.ddp: nn.Module = self.model
         if world.size > 1:
             ids = [world.device.index] if world.device.type == "cuda" else None
-            self.ddp = DistributedDataParallel(self.model, device_ids=ids)
+            # buffers (SEED's queue) are the same in all processes by themselves
+            self.ddp = DistributedDataParallel(
+                self.model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
         space, sampling = self.model.backbone.width_space(*config.width_range), config.sampling
         space = space.coarser(sampling.grid) if sampling.grid else space
         self.sampler = WidthSampler(
@@ -76,8 +79,7 @@ class Trainer:
     def prepare(self, loaded: LoadedBatch) -> Batch:
         """Colours and normalisation, on the device, in the format of the first convolution."""
         data, device = self.config.data, self.world.device
-        loaded = LoadedBatch(*(t.to(device, non_blocking=True) for t in loaded))
-        views = coloured_views(loaded, self.views, self.config.training.seed, data.mean, data.std)
+        views = coloured_views(loaded.to(device), self.views, self.config.training.seed, data.mean, data.std)
         return Batch(tuple(views), loaded.labels)
 
     def learn(self, batch: Batch, widths: list[float], progress: float) -> list[Term]:
@@ -144,6 +146,7 @@ class Trainer:
             "threads": torch.get_num_threads(),
             "world_size": self.world.size,
             "precision": self.precision,
+            "deterministic": self.config.training.deterministic,
         }
 
     def load(self, state: dict) -> None:
@@ -153,6 +156,8 @@ class Trainer:
             what = other[0] if other else "the number of iterations"
             raise UserError(f"the checkpoint belongs to another run: {what} differs; use another --work-dir")
         arithmetic = {"threads": torch.get_num_threads(), "world_size": self.world.size, "precision": self.precision}
+        if self.world.device.type == "cuda":
+            arithmetic["deterministic"] = self.config.training.deterministic
         for name, now in arithmetic.items():
             if state[name] != now:
                 warnings.warn(f"resumed with {name} {now} instead of {state[name]}: other bytes", stacklevel=2)

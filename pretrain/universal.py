@@ -115,11 +115,13 @@ class UniversalNetwork(nn.Module):
         return self.projector(self.backbone(images, width, fixed), fixed)
 
     def _fixed(self, width: float, device: torch.device) -> FixedStatistics:
+        """The statistics of ``width``, which stay on the device where they were used first."""
         moments, norms = self.moments(width), all_norms(self.backbone, self.projector)
         dtype = next(self.backbone.parameters()).dtype
-        return FixedStatistics(
-            {norms[name]: tuple(t.to(device, dtype) for t in pair) for name, pair in moments.items()}
-        )
+        for name, pair in moments.items():
+            if pair[0].device != device:
+                moments[name] = tuple(t.to(device) for t in pair)
+        return FixedStatistics({norms[name]: tuple(t.to(dtype) for t in pair) for name, pair in moments.items()})
 
     def calibrate(self, loader: Iterable[Tensor], widths: list[float], **settings) -> None:
         """Estimate the statistics of ``widths`` from one pass over ``loader`` (normalised images [B, 3, H, W]).
@@ -222,8 +224,8 @@ class UniversalNetwork(nn.Module):
         tensors = {name: t.detach().cpu().contiguous() for name, t in state.items()}
         for key, layers in self.statistics.items():
             for name, (mean, variance) in layers.items():
-                tensors[f"statistics.{key}/{name}.mean"] = mean.contiguous()
-                tensors[f"statistics.{key}/{name}.var"] = variance.contiguous()
+                tensors[f"statistics.{key}/{name}.mean"] = mean.cpu().contiguous()
+                tensors[f"statistics.{key}/{name}.var"] = variance.cpu().contiguous()
         header = {**self.metadata, "format": FORMAT, "weights_sha256": self.hash}
         if self.projector is not None:
             header["projector"] = self.projector.arguments

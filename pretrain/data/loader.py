@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from pretrain.common.devices import sent
 from pretrain.data.augmentation.colour_stage import colour_stage
 from pretrain.data.augmentation.geometry import crop, crop_one
 from pretrain.data.augmentation.parameters import ViewParameters, draw_parameters
 from pretrain.data.augmentation.reduction import reduction, scaled
 from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.augmentation.together import colours_together
 from pretrain.data.images.datasets import TensorImages
 from pretrain.data.order import IterationBatches, Key
 
@@ -27,6 +29,10 @@ class LoadedBatch(NamedTuple):
     images: Tensor
     labels: Tensor
     keys: Tensor
+
+    def to(self, device: torch.device) -> "LoadedBatch":
+        """On ``device``, but for the keys: random numbers are drawn on the host."""
+        return LoadedBatch(sent(self.images, device), sent(self.labels, device), self.keys)
 
 
 class CutViews(Dataset):
@@ -84,7 +90,7 @@ class CutViews(Dataset):
 
 def view_keys(rows: Tensor, seed: int, view: int) -> np.ndarray:
     """int64 [b, 4] of (seed, epoch, index, view): what every random number of a view is a function of."""
-    rows = rows.cpu().numpy()
+    rows = rows.numpy()
     return np.column_stack([np.full(len(rows), seed), rows, np.full(len(rows), view)])
 
 
@@ -93,10 +99,11 @@ def coloured_views(
 ) -> list[Tensor]:
     """The views of a batch as networks take them, float [b, 3, S, S] in channels_last, made where its images are."""
     sizes = np.ones((len(batch.keys), 2))  # geometry is done
-    return [
-        colour_stage(batch.images[:, v], draw_parameters(view, view_keys(batch.keys, seed, v), sizes), view, mean, std)
-        for v, view in enumerate(views)
-    ]
+    drawn = [draw_parameters(view, view_keys(batch.keys, seed, v), sizes) for v, view in enumerate(views)]
+    if batch.images.device.type != "cpu":
+        return colours_together(batch.images, drawn, mean, std)
+    each = enumerate(zip(drawn, views, strict=True))
+    return [colour_stage(batch.images[:, v], parameters, view, mean, std) for v, (parameters, view) in each]
 
 
 def view_loader(views: CutViews, batches: IterationBatches, workers: int) -> DataLoader:

@@ -7,6 +7,7 @@ the time in NCHW (a tenth of the step).
 """
 
 import inspect
+import os
 
 import torch
 from torch import nn
@@ -17,6 +18,23 @@ from pretrain.slimmable.resnet import SlimResNet
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 MOST_GRAPHS = 32  # sub-networks; each takes from seconds to minutes to compile
+
+
+def choose_kernels(device: torch.device, deterministic: bool) -> None:
+    """Of all that compute the same, those whose bits repeat, or the fastest. CPUs have but one choice.
+
+    Deterministic is strict: an operation without such a kernel is an error. Attention then has neither flash nor
+    memory-efficient kernels. Fresh memory is not filled: nothing here reads it before it is written, and the fills were
+    half of all that a GPU was asked to do.
+    """
+    if device.type != "cuda":
+        return
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS may sum in another order
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cuda.enable_flash_sdp(not deterministic)
+    torch.backends.cuda.enable_mem_efficient_sdp(not deterministic)
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

@@ -2,12 +2,15 @@
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from pretrain.common.errors import UserError
+
+TIMEOUT = timedelta(minutes=30)  # for a process that others wait for: it may calibrate, or read a slow file system
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ def join_world(device: str) -> World:
         torch.cuda.set_device(local)
         device = f"cuda:{torch.cuda.current_device()}"
     if size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        gpu = torch.device(device) if device.startswith("cuda") else None
+        dist.init_process_group("nccl" if gpu else "gloo", device_id=gpu, timeout=TIMEOUT)
     return World(rank, size, torch.device(device))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretrain.common.devices import constant
 from pretrain.data.augmentation.parameters import ViewParameters
 from pretrain.data.augmentation.settings import Augmentation
 
@@ -72,7 +73,8 @@ def hue(x: Tensor, shift: Tensor) -> Tensor:
     ahead = (green - blue).mul_(is_red).addcmul_(blue - red, is_green).addcmul_(red - green, is_blue)
     ahead.div_((chroma * 6).clamp_min_(torch.finfo(x.dtype).tiny))
     circle = ahead.add_(is_green, alpha=1 / 3).add_(is_blue, alpha=2 / 3)
-    away = circle - (torch.tensor([0, 1 / 3, 2 / 3], device=x.device, dtype=x.dtype).view(1, 3, 1, 1) - shift)
+    places = constant((0.0, 1 / 3, 2 / 3), x.device, x.dtype).view(1, 3, 1, 1)
+    away = circle - (places - shift)
     away.sub_(away.round()).abs_()
     return torch.rsub(away, 2, alpha=6).clamp_(0, 1).mul_(chroma).add_(low)
 
@@ -88,25 +90,26 @@ def blur_kernel(image_size: int) -> int:
     return max(3, image_size // 10 // 2 * 2 + 1)
 
 
-def gaussian_blur(x: Tensor, sigma: Tensor, kernel: int) -> Tensor:
+def gaussian_blur(x: Tensor, sigma: Tensor, kernel: int, block: int = BLOCK) -> Tensor:
     """Gaussian of ``sigma`` px, cut to ``kernel`` taps, mirrored at the border; separable: B image B^T.
 
     A product with a band matrix does ten times the work of a convolution and takes a seventh of its time on a CPU. Of
-    large images it computes some pixels at a time, from those that the band reaches: half the time again.
+    large images it computes ``block`` pixels at a time, from those that the band reaches: half the time again.
     """
     height, width = x.shape[2:]
     rows = blur_matrix(sigma.flatten(), height, kernel)[:, None]
     columns = rows if width == height else blur_matrix(sigma.flatten(), width, kernel)[:, None]
     columns = columns.transpose(2, 3)
-    across = [x[..., reach] @ columns[:, :, reach, block] for block, reach in blur_blocks(width, kernel)]
+    across = [x[..., reach] @ columns[:, :, reach, pixels] for pixels, reach in blur_blocks(width, kernel, block)]
     x = torch.cat(across, dim=3)
-    return torch.cat([rows[:, :, block, reach] @ x[:, :, reach] for block, reach in blur_blocks(height, kernel)], dim=2)
+    down = [rows[:, :, pixels, reach] @ x[:, :, reach] for pixels, reach in blur_blocks(height, kernel, block)]
+    return torch.cat(down, dim=2)
 
 
-def blur_blocks(size: int, kernel: int) -> Iterator[tuple[slice, slice]]:
+def blur_blocks(size: int, kernel: int, block: int) -> Iterator[tuple[slice, slice]]:
     """Blocks of pixels, and the pixels that each depends on."""
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
+    for start in range(0, size, block):
+        stop = min(start + block, size)
         yield slice(start, stop), slice(max(0, start - kernel // 2), min(size, stop + kernel // 2))
 
 

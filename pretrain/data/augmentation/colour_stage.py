@@ -1,10 +1,11 @@
-"""The end of the augmentation, on the training device: colours and normalisation of what the loader has cut out."""
+"""The end of the augmentation on a CPU: colours and normalisation of what the loader has cut out."""
 
 import math
 
 import torch
 from torch import Tensor
 
+from pretrain.common.devices import constant
 from pretrain.data.augmentation.colour import colour
 from pretrain.data.augmentation.parameters import ViewParameters
 from pretrain.data.augmentation.settings import Augmentation
@@ -19,7 +20,7 @@ def colour_stage(
     """uint8 [N, 3, S, S] -> coloured and normalised float [N, 3, S, S], channels_last.
 
     A CPU takes a few samples through all steps before it turns to the next ones: the dozens of passes over a whole
-    batch would wait for main memory. A GPU takes all at once. What a sample becomes does not depend on the slices.
+    batch would wait for main memory. What a sample becomes does not depend on the slices. GPUs: together.py.
     """
     result = torch.empty(
         images.shape, dtype=torch.get_default_dtype(), device=images.device, memory_format=torch.channels_last
@@ -33,8 +34,6 @@ def colour_stage(
 
 def slice_length(images: Tensor) -> int:
     """How many samples take the steps together."""
-    if images.device.type != "cpu":
-        return max(1, len(images))
     few = CACHED // math.prod(images.shape[1:])
     return few if few >= WORTHWHILE else 1
 
@@ -43,7 +42,6 @@ def normalise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
     """RGB [B, 3, H, W], uint8 or float in [0, 1] -> (x - mean) / std, in torch's default number format."""
     dtype = torch.get_default_dtype()
     shape = (1, 3, 1, 1)
-    offset = torch.tensor(mean, dtype=dtype, device=images.device).view(shape)
-    scale = torch.tensor(std, dtype=dtype, device=images.device).view(shape)
+    offset, scale = (constant(tuple(values), images.device, dtype).view(shape) for values in (mean, std))
     x = images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype)
     return (x - offset) / scale

@@ -33,7 +33,12 @@ class ViewParameters:
     sigma: np.ndarray
     solarize: np.ndarray
 
-    def __getitem__(self, rows: slice) -> "ViewParameters":
+    @classmethod
+    def joined(cls, parts: list["ViewParameters"]) -> "ViewParameters":
+        """The rows of all ``parts``, one part after the other."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def __getitem__(self, rows: slice | np.ndarray) -> "ViewParameters":
         return ViewParameters(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
