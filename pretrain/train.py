@@ -3,13 +3,13 @@
 Left out on purpose: gradient accumulation over batches and early stopping.
 """
 
-import json
 import time
 from pathlib import Path
 
 import torch
 
 from pretrain.common.errors import NonFiniteLossError, UserError
+from pretrain.common.files import write_json
 from pretrain.config import PretrainConfig
 from pretrain.data.images.datasets import image_dataset
 from pretrain.data.images.memory import in_memory
@@ -64,8 +64,7 @@ def begin(trainer: Trainer, work_dir: Path, resume: bool) -> int:
     if not same_in_all(start, trainer.world):
         raise UserError(f"processes found different checkpoints in {folder}; expected one folder that all of them see")
     if trainer.world.is_main:
-        work_dir.mkdir(parents=True, exist_ok=True)
-        (work_dir / "config.json").write_text(json.dumps(trainer.resolved(), indent=2) + "\n")
+        write_json(work_dir / "config.json", trainer.resolved())
         where = f"continuing at iteration {start} from {newest}" if newest else "starting"
         training, data = trainer.config.training, trainer.config.data
         kernels = (

@@ -12,7 +12,6 @@ Everything sits under one metadata key because several are written in an order t
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UncalibratedWidthError, UserError
+from pretrain.common.files import replacing
 from pretrain.plain.cost import Cost, cost
 from pretrain.plain.stages import StageMaps
 from pretrain.slimmable.backbone import SlimBackbone
@@ -229,14 +229,9 @@ class UniversalNetwork(nn.Module):
         header = {**self.metadata, "format": FORMAT, "weights_sha256": self.hash}
         if self.projector is not None:
             header["projector"] = self.projector.arguments
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        save_file(tensors, partial, {KEY: json.dumps(header, sort_keys=True)})
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        return path
+        with replacing(path) as partial:
+            save_file(tensors, partial, {KEY: json.dumps(header, sort_keys=True)})
+        return Path(path)
 
 
 def backbone_cost(backbone: SlimBackbone, width: float, image_size: int = 224, num_classes: int = 0) -> Cost:

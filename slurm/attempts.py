@@ -1,4 +1,5 @@
-"""How often a job may start again. Run by the batch script before and after the tasks; the standard library only.
+"""How often a job may start again. Run by the batch script before and after the tasks; imports only
+Python's own library and what writes files.
 
 submitit requeues a job that was told of its time limit or preemption. What kills a job without a word (kill -9, no
 memory, a lost node) is covered here: the job is requeued as long as at most ``limit`` starts have ended like that. A
@@ -9,7 +10,6 @@ failure that a task could name (``failed.json``) would only repeat itself, and i
 FOLDERS is a file with one folder a line, by array task.
 """
 
-import json
 import os
 import socket
 import subprocess
@@ -17,14 +17,18 @@ import sys
 import time
 from pathlib import Path
 
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run by its path
+
+from pretrain.common.files import append_line, read_lines, write_json
+
 LOG, FAILED = "attempts.jsonl", "failed.json"
 
 
 def note(folder: Path, event: str, **details) -> None:
     """Append an event to the folder's log: submitted, started, requeued (as planned) or ended."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOG, "a") as file:
-        file.write(json.dumps({"event": event, "time": time.time(), **details}) + "\n")
+    append_line(folder / LOG, {"event": event, "time": time.time(), **details})
 
 
 def crashes(folder: Path) -> int:
@@ -37,23 +41,14 @@ def crashes(folder: Path) -> int:
 
 def events(folder: Path) -> list[dict]:
     """Whole lines of the folder's log."""
-    found = []
-    try:
-        for line in (folder / LOG).read_text().splitlines():
-            found.append(json.loads(line))
-    except (OSError, ValueError):
-        pass
-    return found
+    return read_lines(folder / LOG)
 
 
 def fail(folder: Path, message: str, **details) -> None:
     """Say in ``failed.json`` why the job failed for good; the first reason stays."""
     path = folder / FAILED
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{FAILED}.{socket.gethostname()}.{os.getpid()}")
-        partial.write_text(json.dumps({"message": message, "time": time.time(), **details}) + "\n")
-        os.replace(partial, path)
+        write_json(path, {"message": message, "time": time.time(), **details})
 
 
 def begin(folder: Path, limit: int, job: str) -> int:

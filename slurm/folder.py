@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pretrain.common.errors import UserError
+from pretrain.common.files import write_json
 from pretrain.run.ownership import owner_lives
 from slurm.attempts import events
 from slurm.cluster import State, states
 from slurm.graph import Graph, resolve
-from slurm.jobs import DONE, FAILED, write_json
+from slurm.jobs import DONE, FAILED
 
 FILE_NAME = "grid.json"
 JOB = "job.json"

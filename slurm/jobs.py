@@ -1,6 +1,5 @@
 """What a job runs: the callable that submitit starts in every task, on a cluster and on this machine."""
 
-import json
 import os
 import random
 import shutil
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pretrain.common.errors import NonFiniteLossError, UserError
+from pretrain.common.files import write_json
 from slurm.attempts import FAILED, fail, note
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -152,12 +152,4 @@ def collect(folders: tuple[Path, ...], target: Path) -> None:
             shutil.copy2(path, copy)
 
 
-def write_json(path: Path, value: dict) -> None:
-    """Write a file that no reader sees half of."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(partial, path)
-
-
-__all__ = ["DONE", "FAILED", "CommandFailed", "Job", "write_json"]
+__all__ = ["DONE", "FAILED", "CommandFailed", "Job"]

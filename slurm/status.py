@@ -1,17 +1,18 @@
 """``status``: a table of a grid's jobs with their progress and why they failed; ``logs`` of one."""
 
-import json
 import time
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
+from pretrain.common.files import read_lines
 from slurm.attempts import FAILED, LOG
 from slurm.folder import Entry, Standing, job_of, read_json, standings
 
 STYLES = {"done": "green", "running": "cyan", "failed": "red", "dead": "red", "missing": "dim", "pending": "yellow"}
 METRICS = ("loss", "total_loss", "top1", "box/AP")
+TAIL = 16_384  # bytes of a log that are looked at
 
 
 def status_table(entries: list[Entry]) -> Table:
@@ -35,10 +36,11 @@ def counts(found: dict[str, Standing]) -> str:
 def progress(entry: Entry, found: Standing) -> tuple[str, str, str]:
     """(iteration of total, time left, last metric) of an entry, empty where nothing is known."""
     if entry.kind == "pretrain":
-        lines, total = tail_json(entry.path / "metrics.jsonl"), total_iterations(entry.path)
+        lines, total = read_lines(entry.path / "metrics.jsonl", TAIL), total_iterations(entry.path)
     else:
         logs = sorted(entry.path.rglob("metrics.json"), key=lambda path: path.stat().st_mtime)
-        lines, total = tail_json(logs[-1]) if logs else [], detection_iterations(logs[-1].parent) if logs else None
+        lines = read_lines(logs[-1], TAIL) if logs else []
+        total = detection_iterations(logs[-1].parent) if logs else None
         results = [read_json(path) for path in sorted(entry.path.rglob("result.json")) if "results" not in path.parts]
         if results:
             return "", "", metric_text([results[-1].get("metrics", {})])
@@ -81,23 +83,6 @@ def detection_iterations(folder: Path) -> int | None:
         return int(lines[0].split("max_iter:")[1].strip(" ,}").split(",")[0])
     except (OSError, IndexError, ValueError):
         return None
-
-
-def tail_json(path: Path, size: int = 16_384) -> list[dict]:
-    """The last whole lines of a file of JSON lines."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, path.stat().st_size - size))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return []
-    found = []
-    for line in lines:
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return [line for line in found if isinstance(line, dict)]
 
 
 def why_failed(entry: Entry, found: Standing) -> str:

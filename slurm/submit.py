@@ -11,10 +11,11 @@ from itertools import count
 from pathlib import Path
 
 from pretrain.common.errors import UserError
+from pretrain.common.files import write_json, write_text
 from pretrain.run.allocator import lacking_variables
 from slurm.attempts import FAILED, note
 from slurm.folder import JOB, Entry, Standing
-from slurm.jobs import Job, write_json
+from slurm.jobs import Job
 from slurm.presets import Preset
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -144,7 +145,7 @@ def submit_group(
     """One sbatch for one job or an array."""
     import submitit
 
-    (submission / "folders.txt").write_text("".join(f"{entry.folder}\n" for entry in group))
+    write_text(submission / "folders.txt", "".join(f"{entry.folder}\n" for entry in group))
     for entry in group:
         prepare(entry)
     executor = submitit.SlurmExecutor(submission, max_num_timeout=preset.max_timeouts)

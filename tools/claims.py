@@ -17,6 +17,7 @@ sys.path[0] = str(ROOT)
 
 from pretrain.common import cli
 from pretrain.common.errors import CollapsedError, NonFiniteLossError, UserError
+from pretrain.common.files import read_lines, write_json, write_text
 from pretrain.run.allocator import restart_for_cpu
 from pretrain.slimmable.widths import FOUR_WIDTHS
 from transfer.results import read_results
@@ -117,10 +118,10 @@ def run(system: str, seed: int, folder: Path, images: Path, overrides: list[str]
         )
     except (NonFiniteLossError, CollapsedError) as error:
         ended = str(error)
-    seconds = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
+    seconds = read_lines(folder / "metrics.jsonl")[-1]["seconds"]
     outcome = {"system": system, "seed": seed, "ended": ended, "pretraining_seconds": seconds,
                "evaluation_seconds": round(time.time() - started - seconds, 1)}  # fmt: skip
-    (folder / "outcome.json").write_text(json.dumps(outcome, indent=2) + "\n")
+    write_json(folder / "outcome.json", outcome)
 
 
 def write_table(output: Path) -> Path:
@@ -136,9 +137,7 @@ def write_table(output: Path) -> Path:
             here = folders.get(system, [])
             table.rows.append(([system, str(len(here))], [*accuracies(here), *last_metrics(here)]))
         parts.append(render(table, "markdown"))
-    path = output / "claims.md"
-    path.write_text("\n".join(parts))
-    return path
+    return write_text(output / "claims.md", "\n".join(parts))
 
 
 def accuracies(folders: list[Path]) -> list[Cell]:
@@ -149,7 +148,7 @@ def accuracies(folders: list[Path]) -> list[Cell]:
 
 def last_metrics(folders: list[Path]) -> list[Cell]:
     """Effective ranks at the end and minutes of pretraining, means over seeds."""
-    lines = [json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1]) for folder in folders]
+    lines = [read_lines(folder / "metrics.jsonl")[-1] for folder in folders]
 
     def mean(name: str, scale: float = 1) -> Cell:
         values = [line[name] * scale for line in lines if name in line]

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
 from pretrain.common import cli
+from pretrain.common.files import write_text
 from pretrain.run.allocator import restart_for_cpu
 from pretrain.slimmable.widths import FOUR_WIDTHS
 
@@ -72,7 +73,7 @@ def demonstrate(args: argparse.Namespace) -> None:
     step(5, "table and plot")
     records = read_results(results)
     table = render(build("widths", records), "markdown")
-    (output / "table.md").write_text(table)
+    write_text(output / "table.md", table)
     print(table)
     print(f"pretrained once in {output / 'pretrain'}, universal checkpoint: {checkpoint}")
     print(f"results: {results}/**/result.json, table: {output / 'table.md'}, plots:", *plot(records, output))

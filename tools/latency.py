@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Time one forward pass of each width of a universal checkpoint, in torch and in onnxruntime."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pretrain.common import cli
 from pretrain.common.errors import UserError
+from pretrain.common.files import write_json
 from transfer.source import find_checkpoint, load_source
 
 MINIMA = {"batch": 1, "image_size": 8, "repeats": 1, "warm_up": 0, "threads": 1}
@@ -53,9 +53,8 @@ def main(argv: list[str]) -> None:
     where = conditions(**settings, device=device)
     print(render(latency_table(source.backbone, found, where), args.format), end="")
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         record = {"checkpoint": source.checkpoint_hash, "backbone": source.backbone, "conditions": where}
-        args.json.write_text(json.dumps({**record, "widths": [asdict(row) for row in found]}, indent=2) + "\n")
+        write_json(args.json, {**record, "widths": [asdict(row) for row in found]})
         print(args.json)
 
 

@@ -8,6 +8,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pretrain.common import cli
 from pretrain.common.errors import UserError
+from pretrain.common.files import write_text
 from transfer.plots import plot, plot_figure_3
 from transfer.results import read_results
 from transfer.tables import NAMES, SUFFIXES, build_all, render, render_all
@@ -43,10 +44,9 @@ def main(argv: list[str]) -> None:
     if args.output is None:
         print(render_all(tables, args.format))
     else:
-        args.output.mkdir(parents=True, exist_ok=True)
         for table in tables:
             path = args.output / f"table_{table.name}.{SUFFIXES[args.format]}"
-            path.write_text(render(table, args.format))
+            write_text(path, render(table, args.format))
             print(path)
     if args.plot:
         folder = args.output or args.runs

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+from pretrain.common.files import replacing
 from transfer.tables.paper import FIGURE_3, figure_3_records
 from transfer.tables.widths import CAPTIONS, Series, series
 
@@ -42,13 +43,11 @@ def figure_3_series(records: list[dict]) -> list[Series]:
 
 def save(lines: list[Series], folder: Path, name: str) -> list[Path]:
     """folder/<name>.png and .svg."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    with styled(name):
+    paths = [Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg"]
+    with styled(name), replacing(paths[0]) as png, replacing(paths[1]) as svg:
         figure = draw(lines)
-        figure.savefig(paths[0], dpi=160, metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"Date": None})
+        figure.savefig(png, dpi=160, metadata={"Software": None})
+        figure.savefig(svg, metadata={"Date": None})
     return paths
 
 

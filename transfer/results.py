@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import platform
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Any
 
 import pretrain
 from pretrain.common.errors import UserError
+from pretrain.common.files import write_json
 
 SCHEMA_VERSION = 1
 FILE_NAME = "result.json"
@@ -48,11 +48,7 @@ class Result:
         path = Path(folder) / FILE_NAME
         record = {"schema": SCHEMA_VERSION, **_finite(asdict(self)), "versions": versions()}
         check(record, path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{FILE_NAME}.{os.getpid()}")
-        partial.write_text(json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n")
-        os.replace(partial, path)
-        return path
+        return write_json(path, record, sort_keys=True)
 
 
 def result_folder(output: Path, dataset: str, task: str, width: float, method: str) -> Path:

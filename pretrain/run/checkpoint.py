@@ -5,23 +5,22 @@ beside it, so a crash while writing leaves the one before as the newest; a damag
 Written by ``torch.save``, loaded with ``weights_only=True``: tensors and plain values only.
 """
 
-import hashlib
-import os
 import warnings
 from pathlib import Path
 
 import torch
+
+from pretrain.common.files import file_hash, replacing, write_text
 
 KEEP = 2
 
 
 def save_checkpoint(folder: Path, iteration: int, state: dict) -> Path:
     """Write the state of ``iteration`` iterations done, atomically, then drop all but the last two."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"iteration_{iteration:08d}.pt"
-    _replace(path, lambda partial: torch.save({**state, "iteration": iteration}, partial))
-    digest = _digest(path)
-    _replace(path.with_suffix(".sha256"), lambda partial: partial.write_text(f"{digest}  {path.name}\n"))
+    with replacing(path) as partial, open(partial, "wb") as file:  # torch would write a file's name into it
+        torch.save({**state, "iteration": iteration}, file)
+    write_text(path.with_suffix(".sha256"), f"{file_hash(path)}  {path.name}\n")
     for old in sorted(folder.glob("iteration_*.pt"))[:-KEEP]:
         old.with_suffix(".sha256").unlink(missing_ok=True)
         old.unlink()
@@ -32,7 +31,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """The newest file whose checksum holds; a warning for each newer one that is damaged or unfinished."""
     for path in sorted(folder.glob("iteration_*.pt"), reverse=True):
         checksum = path.with_suffix(".sha256")
-        if checksum.is_file() and checksum.read_text().split()[:1] == [_digest(path)]:
+        if checksum.is_file() and checksum.read_text().split()[:1] == [file_hash(path)]:
             return path
         warnings.warn(f"{path} is damaged or unfinished; trying the one before", stacklevel=2)
     return None
@@ -41,19 +40,3 @@ def newest_checkpoint(folder: Path) -> Path | None:
 def load_checkpoint(path: Path, device: torch.device) -> dict:
     """The state that ``save_checkpoint`` wrote, tensors on ``device``."""
     return torch.load(path, map_location=device, weights_only=True)
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _replace(path: Path, write) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    write(partial)
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)

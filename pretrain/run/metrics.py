@@ -1,7 +1,8 @@
 """``metrics.jsonl`` (one line an interval) and TensorBoard events of a run."""
 
-import json
 from pathlib import Path
+
+from pretrain.common.files import append_line, cut_lines
 
 
 class MetricsLog:
@@ -14,31 +15,16 @@ class MetricsLog:
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = folder / "metrics.jsonl"
-        kept = [line for line in _lines(self.path) if line["iteration"] <= iteration]
+        kept = cut_lines(self.path, lambda line: line["iteration"] <= iteration)
         self.seconds = kept[-1]["seconds"] if kept else 0.0
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
         self.writer = SummaryWriter(str(folder), purge_step=iteration + 1)
 
     def write(self, line: dict) -> None:
         """line: ``iteration``, ``seconds`` and named numbers."""
-        with open(self.path, "a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.path, line)
         for name, value in line.items():
             if name != "iteration":
                 self.writer.add_scalar(f"pretrain/{name}", value, line["iteration"])
 
     def close(self) -> None:
         self.writer.close()
-
-
-def _lines(path: Path) -> list[dict]:
-    """Whole lines of the log; a last one that a crash cut short is left out."""
-    if not path.is_file():
-        return []
-    lines = []
-    for text in path.read_text().splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
-    return lines

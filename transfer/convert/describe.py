@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from pretrain.common.errors import UserError
@@ -45,8 +46,10 @@ def as_json(record: dict, indent: int | None = None) -> str:
     return json.dumps(record, sort_keys=True, indent=indent)
 
 
-def write_json(record: dict, path: Path) -> None:
-    path.write_text(as_json(record, indent=2) + "\n")
+def save_weights(content: dict, path: Path) -> None:
+    """``torch.save`` to a file whose bytes do not depend on its name, which torch would write into it."""
+    with open(path, "wb") as file:
+        torch.save(content, file)
 
 
 def require_formats(target: str, *modules: str) -> None:

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from pretrain.common.errors import UserError
+from pretrain.common.files import replacing
 from transfer.convert.describe import as_json, description, image_size, require_formats
-from transfer.convert.files import replacing
 
 TOLERANCE = 1e-4  # of the largest feature
 BATCHES = (1, 3)  # what the file is run at: a batch dimension that were fixed would fail one of them

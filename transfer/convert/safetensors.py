@@ -5,8 +5,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import nn
 
+from pretrain.common.files import replacing
 from transfer.convert.describe import as_json, description
-from transfer.convert.files import replacing
 
 KEY = "pretraining"
 

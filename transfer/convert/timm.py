@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
+from pretrain.common.files import replacing
 from pretrain.plain.resnet import BLOCKS, PlainResNet
 from pretrain.plain.vit import PlainViT
-from transfer.convert.describe import description, require_formats, write_json
-from transfer.convert.files import replacing
+from transfer.convert.describe import as_json, description, require_formats, save_weights
 from transfer.convert.fold import check_same
 
 HEADER = '''"""{title}, for timm; beside it lie its weights.
@@ -75,9 +75,10 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     record = description(plain, metadata)
     paths = [output / f"{name}{suffix}" for suffix in (".py", ".pth", ".json")]
     with replacing(paths[0]) as code, replacing(paths[1]) as weights, replacing(paths[2]) as beside:
-        torch.save(recipe.state, weights)
+        save_weights(recipe.state, weights)
         code.write_text(source(recipe, name, record))
-        write_json({**record, "load": f"from {name} import create_model; model = create_model()"}, beside)
+        record |= {"load": f"from {name} import create_model; model = create_model()"}
+        beside.write_text(as_json(record, indent=2) + "\n")
         check_same(plain, built(code, weights), getattr(plain, "image_size", 64))
     return paths
 

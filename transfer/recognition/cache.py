@@ -9,22 +9,22 @@ later is computed anew.
 
 import hashlib
 import json
-import os
 import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pretrain.common.errors import UserError
+from pretrain.common.files import file_hash, replacing, write_json
 from pretrain.data.images.datasets import TensorImages
 from pretrain.data.images.encoded import EncodedImages
 
 VERSION = 1
-ABANDONED = 24 * 3600  # seconds after which another process's unfinished file is taken for the rest of a crash
 LARGEST = torch.finfo(torch.float16).max
 
 
@@ -38,15 +38,6 @@ def fingerprint(dataset: TensorImages | EncodedImages) -> str:
         return digest.hexdigest()
     for part in dataset.identity():
         digest.update(part)
-    return digest.hexdigest()
-
-
-def tensors_hash(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of named tensors."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name} {tuple(tensors[name].shape)}\n".encode())
-        digest.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -70,45 +61,20 @@ class Sink:
     def finish(self) -> Tensor:
         return torch.cat(self.parts)
 
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        self.parts.clear()
-
 
 class FileSink(Sink):
-    """Writes ``path`` (.npy), whose rows and columns are known from the start, and then its json."""
+    """Writes to ``file``, whose rows and columns are known from the start; ``path`` is where it then lies."""
 
-    def __init__(self, path: Path, key: dict, shape: tuple[int, int]):
+    def __init__(self, path: Path, file: BinaryIO, shape: tuple[int, int]):
         super().__init__()
-        self.path, self.key = path, key
-        self.partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        self.file = open(self.partial, "wb")  # noqa: SIM115  finish or discard closes it
-        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self.file, header)
+        self.path, self.file = path, file
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
 
     def take(self, half: Tensor) -> None:
-        try:
-            self.file.write(half.numpy().astype("<f2", copy=False).tobytes())
-        except OSError as error:
-            raise unwritable(self.path.parent, error) from None
+        self.file.write(half.numpy().astype("<f2", copy=False).tobytes())
 
     def finish(self) -> Tensor:
-        try:
-            self.file.flush()
-            os.fsync(self.file.fileno())
-            self.file.close()
-            record = {"key": self.key, "sha256": file_hash(self.partial)}
-            os.replace(self.partial, self.path)
-            partial = self.partial.with_suffix(".json.partial")
-            partial.write_text(json.dumps(record, sort_keys=True, indent=1))
-            os.replace(partial, self.path.with_suffix(".json"))
-        except OSError as error:
-            raise unwritable(self.path.parent, error) from None
         return mapped(self.path)
-
-    def discard(self) -> None:
-        self.file.close()
-        self.partial.unlink(missing_ok=True)
 
 
 class FeatureCache:
@@ -124,11 +90,11 @@ class FeatureCache:
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for rest in folder.glob(".*.partial"):
-                if time.time() - rest.stat().st_mtime > ABANDONED:
-                    rest.unlink(missing_ok=True)
         except OSError as error:
-            raise unwritable(folder, error) from None
+            raise UserError(
+                f"cannot keep features in {folder}: {error.strerror}; expected a folder that can be written, "
+                "--cache FOLDER, or --no-cache"
+            ) from None
 
     def path(self, key: dict) -> Path:
         text = json.dumps({"version": VERSION, **key}, sort_keys=True)
@@ -156,39 +122,27 @@ class FeatureCache:
         self.say(f"features in {path} are damaged; they are computed anew")
         return None
 
-    def sink(self, key: dict, shape: tuple[int, int]) -> Sink:
-        """Where to put the features of ``key``; in memory too if the disk has no room for them."""
+    @contextmanager
+    def sink(self, key: dict, shape: tuple[int, int]) -> Iterator[Sink]:
+        """Where to put the features of ``key``, kept when the block succeeds; in memory if the disk has no room."""
         size = 2 * shape[0] * shape[1]
         if self.folder is None:
-            return Sink()
+            yield Sink()
+            return
         free = shutil.disk_usage(self.folder).free
         if self.written + size > free:
             self.say(f"features of {size / 1e9:.1f} GB are not kept: {self.folder} has {free / 1e9:.1f} GB free")
-            return Sink()
-        try:
-            sink = FileSink(self.path(key), key, shape)
-        except OSError as error:
-            raise unwritable(self.folder, error) from None
+            yield Sink()
+            return
         self.written += size
-        return sink
+        path = self.path(key)
+        with replacing(path) as partial:
+            with open(partial, "wb") as file:
+                yield FileSink(path, file, shape)
+            digest = file_hash(partial)
+        write_json(path.with_suffix(".json"), {"key": key, "sha256": digest}, sort_keys=True)
 
 
 def mapped(path: Path) -> Tensor:
     """The array of a .npy file; copy-on-write, so that nothing can change the file."""
     return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def unwritable(folder: Path, error: OSError) -> UserError:
-    return UserError(
-        f"cannot keep features in {folder}: {error.strerror or error}; expected a folder that can be written, "
-        "--cache FOLDER, or --no-cache"
-    )

@@ -1,7 +1,7 @@
 """Frozen features of several widths and views: one pass over the images serves all of them, and a cache the next."""
 
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from pretrain.common.errors import UncalibratedWidthError
 from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.augmentation.settings import Augmentation
-from transfer.recognition.cache import FeatureCache, Sink, fingerprint, tensors_hash
+from pretrain.universal import weights_hash
+from transfer.recognition.cache import FeatureCache, Sink, fingerprint
 from transfer.recognition.images import Images, Viewed, augmented, batches, plain, resized, together
 from transfer.source import Source
 
@@ -80,9 +81,10 @@ class Extractor:
         found = {key: self.cache.load(keys[key], shapes[key]) for key in keys}
         missing = [key for key in keys if found[key] is None]
         if missing:
-            with discarding({key: self.cache.sink(keys[key], shapes[key]) for key in missing}) as sinks:
+            with ExitStack() as stack:
+                sinks = {key: stack.enter_context(self.cache.sink(keys[key], shapes[key])) for key in missing}
                 self._pass(images, views, sinks, description)
-                found |= {key: sink.finish() for key, sink in sinks.items()}
+            found |= {key: sink.finish() for key, sink in sinks.items()}
             if any(sink.clipped for sink in sinks.values()):
                 self.cache.say("features beyond float16 were clipped to +-65504")
         return {width: [found[width, i] for i in range(len(views))] for width in self.modules}
@@ -92,7 +94,7 @@ class Extractor:
         return {
             "backbone": source.net.metadata["backbone"], "weights": source.net.hash,
             "channels": source.net.backbone.channels(width).key,
-            "state": tensors_hash(self.modules[width].state_dict()),
+            "state": weights_hash(self.modules[width].state_dict()),
         }  # fmt: skip
 
     def _key(self, width: float, view: View, data: str | None) -> dict:
@@ -116,14 +118,3 @@ class Extractor:
                 x = normalise(chosen.flatten(0, 1).to(self.device), self.mean, self.std)
                 for i, part in zip(numbers, module(x).unflatten(0, chosen.shape[:2]), strict=True):
                     sinks[width, i].append(part)
-
-
-@contextmanager
-def discarding(sinks: dict[Key, Sink]):
-    """The sinks; whatever interrupts the pass, they leave nothing behind."""
-    try:
-        yield sinks
-    except BaseException:
-        for sink in sinks.values():
-            sink.discard()
-        raise

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pretrain.common.errors import UserError
+from pretrain.common.files import write_text
 from transfer.report.curves import read_runs
 from transfer.report.page import page
 from transfer.results import FILE_NAME, located_results
@@ -25,8 +26,4 @@ def write_report(runs: Path, output: Path) -> Path:
             f"{runs} holds neither a {FILE_NAME} nor a metrics.jsonl, which evaluations and pretraining write"
         )
     text = page(runs, output, results, pretrainings)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(output)
-    return output
+    return write_text(output, text)

@@ -1,10 +1,10 @@
 """Pretraining runs: what ``metrics.jsonl`` recorded, as curves."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from pretrain.common.files import read_lines
 from transfer.plots import COLOURS, COLUMNS
 
 # what is no loss term of a step
@@ -44,14 +44,7 @@ def read_runs(runs: Path) -> list[Run]:
     """Every ``metrics.jsonl`` below ``runs`` with at least one whole line, by path; a line cut short ends a run."""
     found = []
     for path in sorted(Path(runs).rglob("metrics.jsonl")):
-        lines = []
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                line = json.loads(text)
-            except json.JSONDecodeError:
-                break
-            if isinstance(line, dict) and "iteration" in line:
-                lines.append(line)
+        lines = [line for line in read_lines(path) if "iteration" in line]
         if lines:
             found.append(Run(path.parent, lines))
     return found

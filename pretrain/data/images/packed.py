@@ -8,14 +8,13 @@ into memory better than a million small ones. The index is written last: a split
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from pretrain.common.errors import UserError
+from pretrain.common.files import replacing
 from pretrain.data.images.encoded import EncodedImages, readable
 from pretrain.data.images.files import ImageFiles, PackedNames
 
@@ -96,16 +95,15 @@ def write_pack(source: ImageFiles, root: Path, split: str, watch: Callable[[rang
 
     UserError names a file that cannot be read.
     """
-    root.mkdir(parents=True, exist_ok=True)
     ends = [len(MAGIC)]
-    with _whole(pack_path(root, split)) as file:
+    with replacing(pack_path(root, split)) as partial, open(partial, "wb") as file:
         file.write(MAGIC)
         for index in watch(range(len(source))):
             with readable(source.name(index)):
                 encoded = source.encoded(index)
             ends.append(ends[-1] + file.write(encoded))
     header = json.dumps({"version": VERSION, "classes": source.classes}).encode()
-    with _whole(index_path(root, split)) as file:
+    with replacing(index_path(root, split)) as partial, open(partial, "wb") as file:
         np.savez(
             file, header=np.frombuffer(header, np.uint8), ends=np.array(ends, np.int64), labels=source.labels.numpy(),
             names=source.names.bytes, name_ends=source.names.ends,
@@ -123,19 +121,3 @@ def holds(root: Path, split: str, source: ImageFiles) -> bool:
         and np.array_equal(packed.names.bytes, source.names.bytes)
         and np.array_equal(np.diff(packed.ends), [os.path.getsize(source.name(i)) for i in range(len(source))])
     )
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that gets its name at the end, if no error came in between."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)

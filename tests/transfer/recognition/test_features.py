@@ -214,17 +214,6 @@ def test_a_full_disk_is_said_and_the_features_stay_in_memory(extractor, image_fo
     assert "are not kept" in said[0] and not list(tmp_path.glob("*.npy"))
 
 
-def test_what_a_crash_left_is_cleared_after_a_day(tmp_path):
-    import os
-    import time
-
-    old, new = tmp_path / ".a.npy.1.partial", tmp_path / ".b.npy.2.partial"
-    old.touch(), new.touch()
-    os.utime(old, (time.time() - 90_000,) * 2)
-    FeatureCache(tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == [new.name]
-
-
 def test_features_beyond_float16_are_clipped_and_said():
     sink = Sink()
     sink.append(torch.tensor([[1e6, -1e6, 2.0]]))

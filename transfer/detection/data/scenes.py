@@ -6,8 +6,6 @@ Everything is a function of the seed.
 """
 
 import json
-import os
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from PIL import Image
 from rich.progress import track
 
 from pretrain.common.errors import UserError
+from pretrain.common.files import replacing_folder
 from pretrain.data.images.digits import digits
 from transfer.detection.data.coco import TRAIN, VAL
 
@@ -50,15 +49,14 @@ def make_scenes(folder: Path, settings: SceneSettings = SceneSettings()) -> Path
         return folder
     if folder.exists():
         raise UserError(f"{folder} exists, but holds other data than these digit scenes; expected a new folder")
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "annotations").mkdir(parents=True)
-    for index, (name, split, count) in enumerate(((TRAIN, "train", settings.train), (VAL, "test", settings.val))):
-        (partial / name).mkdir()
-        content = write_split(partial / name, split, count, settings, np.random.SeedSequence([settings.seed, index]))
-        (partial / f"annotations/instances_{name}.json").write_text(json.dumps(content))
-    (partial / "scenes.json").write_text(json.dumps(record))
-    os.replace(partial, folder)
+    with replacing_folder(folder) as partial:
+        (partial / "annotations").mkdir()
+        for index, (name, split, count) in enumerate(((TRAIN, "train", settings.train), (VAL, "test", settings.val))):
+            (partial / name).mkdir()
+            seed = np.random.SeedSequence([settings.seed, index])
+            content = write_split(partial / name, split, count, settings, seed)
+            (partial / f"annotations/instances_{name}.json").write_text(json.dumps(content))
+        (partial / "scenes.json").write_text(json.dumps(record))
     return folder
 
 

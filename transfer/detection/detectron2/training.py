@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import logging
 import os
 import sys
@@ -20,6 +19,7 @@ from detectron2.utils.events import CommonMetricPrinter, JSONWriter, Tensorboard
 from torch import nn
 
 from pretrain.common.errors import NonFiniteLossError, UserError
+from pretrain.common.files import cut_lines
 from transfer.detection.detectron2.cost import detector_cost
 from transfer.detection.detectron2.loaders import evaluation_loader, training_loader
 from transfer.detection.detectron2.predictions import draw_predictions
@@ -97,9 +97,7 @@ class SeedIterations(HookBase):
 
 def cut_metrics(path: Path, iteration: int) -> None:
     """Remove what an interrupted training wrote of iterations that are now trained again."""
-    if path.is_file():
-        lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("}\n")]
-        path.write_text("".join(line for line in lines if json.loads(line).get("iteration", 0) < iteration))
+    cut_lines(path, lambda line: line.get("iteration", 0) < iteration)
 
 
 def ddp_options(config) -> dict:
