@@ -7,6 +7,8 @@ the smallest width in stages.
 
 from dataclasses import dataclass
 
+from pretrain.config import PretrainConfig
+from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.widths import WidthSpace
 
 STAGES = 4
@@ -34,6 +36,15 @@ class WidthSampler:
     sandwich: bool = True
     networks: int | None = None
     fixed: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, config: PretrainConfig, backbone: SlimBackbone, iterations: int) -> "WidthSampler":
+        """The sampler of a run of ``iterations``."""
+        space, sampling = backbone.width_space(*config.width_range), config.sampling
+        return cls(
+            space.coarser(sampling.grid) if sampling.grid else space, iterations, config.training.seed,
+            sampling.dynamic, sampling.sandwich, sampling.networks, sampling.widths,
+        )  # fmt: skip
 
     @property
     def sub_networks(self) -> int:

@@ -48,11 +48,7 @@ class Trainer:
             self.ddp = DistributedDataParallel(
                 self.model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
             )
-        space, sampling = self.model.backbone.width_space(*config.width_range), config.sampling
-        space = space.coarser(sampling.grid) if sampling.grid else space
-        self.sampler = WidthSampler(
-            space, iterations, training.seed, sampling.dynamic, sampling.sandwich, sampling.networks, sampling.widths
-        )
+        self.sampler = WidthSampler.of(config, self.model.backbone, iterations)
         if training.compile:
             compile_backbones(self.model, self.sampler.sub_networks)
         self.lr = optimizer.lr * training.batch_size / optimizer.lr_batch

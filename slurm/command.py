@@ -11,6 +11,7 @@ from pretrain.common.errors import UserError, nearest
 from pretrain.configfile import Address
 from pretrain.slimmable.widths import FOUR_WIDTHS
 from slurm import manage
+from slurm.graph import ROOT
 from slurm.launch import Launch, launch
 from slurm.presets import list_presets, load_preset, minutes
 
@@ -122,9 +123,9 @@ def run_pretrain(arguments: argparse.Namespace) -> None:
             f"--nodes {arguments.nodes} --tasks-per-node {arguments.tasks_per_node}; expected numbers from 1"
         )
     config = arguments.config
-    path = config.path if config.path.exists() else definition.ROOT / config.path
+    path = config.path if config.path.exists() else ROOT / config.path
     config = config._replace(path=path.absolute())
-    row = gridfile.Pretraining(
+    row = gridfile.PretrainingRow(
         config=str(config), overrides=tuple(arguments.overrides), nodes=arguments.nodes, tasks=arguments.tasks_per_node,
         gpus=arguments.gpus_per_node,
     )  # fmt: skip
@@ -154,8 +155,9 @@ def add_transfer(parser: argparse.ArgumentParser) -> None:
 
 def run_transfer(arguments: argparse.Namespace) -> None:
     from slurm import transfers
+    from transfer.command import parse
 
-    transfers.check_target(arguments.target)
+    parse(arguments.target, arguments.args)
     preset = preset_of(arguments)
     graph, checkpoint = transfers.transfer_graph(arguments, preset)
     folder = (arguments.output or checkpoint.parent / "transfer" / arguments.target).absolute()

@@ -8,7 +8,7 @@ pretrain = dict(
 )
 transfer = [dict(of=["us3l", "case*"], target="cifar10", widths=[1.0, 0.5], seeds=[0, 1])]
 tables = [dict(table="2")]
-include = ["table4.py"]                                                # everything that another grid has
+include = ["table4.py"]                                              # everything that another grid has
 """
 
 import dataclasses
@@ -23,12 +23,11 @@ from pretrain.common.errors import UserError, nearest
 from pretrain.config import PretrainConfig, load_config
 from pretrain.configfile import Address, find_configs
 from slurm import estimate
-from slurm.graph import Graph, Node, file_hash
-from slurm.gridfile import Pretraining, Table, Transfer, read_grid
-
-ROOT = Path(__file__).resolve().parents[1]
-FRAMEWORKS = ("detectron2", "mmdet")
-DETECTION = ("coco", "voc")
+from slurm.graph import ROOT, Command, Graph, Node, file_hash
+from slurm.gridfile import PretrainingRow, TableRow, TransferRow, read_grid
+from transfer.command import COMMANDS, parse
+from transfer.detection.command import TARGETS as DETECTION
+from transfer.tables import NAMES, SUFFIXES
 
 
 def load_graph(path: Path, gpus: int) -> Graph:
@@ -73,7 +72,7 @@ class Builder:
         self.nodes[node.name] = node
         return node.name
 
-    def pretrain(self, name: str, row: Pretraining) -> None:
+    def pretrain(self, name: str, row: PretrainingRow) -> None:
         """A node for each config that ``row.config`` matches."""
         found = find_configs(row.config, ROOT)
         if not found:
@@ -89,22 +88,26 @@ class Builder:
                 node, settings = pretrain_node(f"{self.label}/{key}", config, one, self.gpus, self.label)
                 self.pretrained[key] = (self.add(node), settings)
 
-    def transfer(self, row: Transfer) -> None:
+    def transfer(self, row: TransferRow) -> None:
         """A node for each pretraining x width x seed x init x framework."""
+        if row.target not in COMMANDS:
+            raise UserError(f"{self.path}: unknown target '{row.target}'{nearest(row.target, COMMANDS)}")
+        if row.frameworks and row.target not in DETECTION:
+            raise UserError(f"{self.path}: frameworks are for {' and '.join(DETECTION)}, not for {row.target}")
         for key in self.matching(row.of):
             parent, config = self.pretrained[key]
             low, high = config.width_range
             widths = [width for width in row.widths if low <= width <= high]
             if not widths:
                 raise UserError(f"{self.path}: no width of {row.widths} is in the range {low:g} to {high:g} of '{key}'")
-            for framework in frameworks(row):
+            for framework in row.frameworks or (("detectron2",) if row.target in DETECTION else ("",)):
                 after = ()
                 if row.convert if row.convert is not None else bool(framework):
                     after = (self.convert(key, framework or "torchvision", widths),)
                 for init in row.inits:
                     for width in widths:
                         for seed in row.seeds:
-                            what = Evaluation(row, framework, init, width, seed)
+                            what = Choice(row, framework, init, width, seed)
                             node = transfer_node(f"{self.label}/{key}", parent, config, what, self.gpus)
                             self.transfers.append(self.add(dataclasses.replace(node, after=after)))
 
@@ -112,30 +115,37 @@ class Builder:
         """The node that cuts plain backbones out of a universal checkpoint."""
         parent, config = self.pretrained[key]
         texts = [f"{width:g}" for width in widths]
-        arguments = (f"{{{parent}}}/universal.safetensors", "--widths", *texts, "--to", framework)
+        checkpoint = f"{{{parent}}}/universal.safetensors"
         size = estimate.backbone_cost(config.backbone, config.data.image_size)[1] * 4 * sum(w**2 for w in widths)
         return self.add(
             Node(
                 name=f"{self.label}/{key}/{framework}-{'-'.join(texts)}", kind="convert",
-                settings={"arguments": arguments}, parents=(parent,), disk=size,
-                command=("tools/convert.py", *arguments, "--output", "{output}"),
+                settings={"arguments": (checkpoint, "--widths", *texts, "--to", framework)}, parents=(parent,),
+                disk=size, command=Command("tools/convert.py", checkpoint, options={
+                    "--widths": tuple(texts), "--to": (framework,), "--output": ("{output}",),
+                }),
             )
         )  # fmt: skip
 
-    def table(self, row: Table) -> None:
+    def table(self, row: TableRow) -> None:
         """The node that lays the results of all transfers out as a table of the paper."""
         if not self.transfers:
             raise UserError(f"{self.path}: table {row.table} has no transfer to show")
+        for word, known in ((row.table, (*NAMES, "all")), *((form, tuple(SUFFIXES)) for form in row.formats)):
+            if word not in known:
+                raise UserError(f"{self.path}: tables: unknown '{word}'{nearest(word, known)}")
         title = f"table{row.table}" if row.table.isdigit() else row.table
         for form in row.formats:
-            options = ["--table", row.table, "--format", form]
-            options += ["--paper"] * row.paper + ["--plot"] * row.plot
+            flags = ["--paper"] * row.paper + ["--plot"] * row.plot
+            options = {"--table": (row.table,), "--format": (form,), **{flag: () for flag in flags}}
+            options["--output"] = ("{output}",)
             self.add(
                 Node(
-                    name=f"{self.label}/{title}-{form}", kind="tables", settings={"arguments": options},
-                    parents=tuple(dict.fromkeys(self.transfers)), disk=1e6,
+                    name=f"{self.label}/{title}-{form}", kind="tables", disk=1e6,
+                    settings={"arguments": ["--table", row.table, "--format", form, *flags]},
+                    parents=tuple(dict.fromkeys(self.transfers)),
                     collect=tuple(dict.fromkeys(self.transfers)),
-                    command=("tools/tables.py", "{output}/results", *options, "--output", "{output}"),
+                    command=Command("tools/tables.py", "{output}/results", options=options),
                 )
             )  # fmt: skip
 
@@ -156,13 +166,13 @@ def read_config(config: Address, overrides: tuple[str, ...]) -> PretrainConfig:
     return load_config(config, list(overrides))
 
 
-def individual(row: Pretraining, width: float) -> Pretraining:
+def individual(row: PretrainingRow, width: float) -> PretrainingRow:
     """The training of one width by itself."""
     return dataclasses.replace(row, widths=(), overrides=(*row.overrides, f"width_range=({width:g},{width:g})"))
 
 
 def pretrain_node(
-    name: str, address: Address, row: Pretraining, gpus: int, label: str | None = None
+    name: str, address: Address, row: PretrainingRow, gpus: int, label: str | None = None
 ) -> tuple[Node, PretrainConfig]:
     """The node of one pretraining, and its config. gpus: of a cluster's node. label: of the grid, for the teacher."""
     parents, teacher, stand_in = (), [], []
@@ -181,8 +191,10 @@ def pretrain_node(
         settings["processes"] = row.nodes * tasks
     node = Node(
         name=name, kind="pretrain", settings=settings, parents=parents, nodes=row.nodes, gpus=gpus, tasks=tasks,
-        command=("tools/pretrain.py", str(address), *row.overrides, *teacher, "--work-dir", "{output}", "--resume"),
-        flops=flops, disk=size, hours=row.hours, facts={"data": config.data.name},
+        command=Command(
+            "tools/pretrain.py", str(address), (*row.overrides, *teacher), {"--work-dir": ("{output}",), "--resume": ()}
+        ),
+        flops=flops, disk=size, hours=row.hours, data=config.data.name,
     )  # fmt: skip
     return node, config
 
@@ -194,46 +206,43 @@ def fitting(gpus: int, nodes: int, config: PretrainConfig) -> int:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Choice:
     """One choice of each of a transfer's lists."""
 
-    row: Transfer
+    row: TransferRow
     framework: str
     init: str
     width: float
     seed: int
 
 
-def transfer_node(base: str, parent: str | None, config: PretrainConfig, what: Evaluation, gpus: int) -> Node:
-    """The node of one evaluation of one width. base: the first part of its name. parent: the pretraining's node; None
-    for a checkpoint that the command is given later. gpus: of a cluster's node."""
+def transfer_node(
+    base: str, parent: str | None, config: PretrainConfig, what: Choice, gpus: int, checkpoint: Path | None = None
+) -> Node:
+    """The node of one evaluation of one width. base: the first part of its name. parent: the pretraining's node, or
+    None and a ``checkpoint`` that is there. gpus: of a cluster's node."""
     row = what.row
-    arguments = [row.target, "--width", f"{what.width:g}", "--seed", str(what.seed)]
-    arguments += ["--init", what.init] if what.init != "pretrained" else []
-    arguments += ["--framework", what.framework] if what.framework else []
-    arguments += row.arguments
+    options = {"--width": (f"{what.width:g}",), "--seed": (str(what.seed),)}
+    options |= {"--init": (what.init,)} if what.init != "pretrained" else {}
+    options |= {"--framework": (what.framework,)} if what.framework else {}
+    chosen = [word for flag, values in options.items() for word in (flag, *values)]
+    said = parse(row.target, [*chosen, *row.arguments])
     named = [ROOT / part for part in row.arguments if part.endswith(".py")]
     recipes = sorted(
         (ROOT / "configs/transfer").glob(f"*_{row.target}.py")
     )  # which of them is the framework's own choice
     files = {path.name: file_hash(path) for path in (*named, *recipes) if path.is_file()}
     cost = estimate.detection if what.framework else estimate.recognition
-    flops, size = cost(row.target, config, what.width, arguments)
+    flops, size = cost(config, what.width, said)
     words = [row.target, *filter(None, [what.framework]), *(["random"] if what.init == "random" else [])]
     words += [f"w{what.width:g}", f"s{what.seed}", re.sub(r"[^\w.=]+", "_", "_".join(row.arguments)).strip("_")[:40]]
     gpus = row.gpus if row.gpus is not None else gpus if what.framework else min(1, gpus)
-    checkpoint = () if parent is None else ("--checkpoint", f"{{{parent}}}/universal.safetensors")
+    options["--checkpoint"] = (str(checkpoint) if parent is None else f"{{{parent}}}/universal.safetensors",)
     return Node(
         name=f"{base}/{'-'.join(filter(None, words))}", kind="transfer", hours=row.hours, gpus=gpus,
-        settings={"arguments": arguments, "files": files}, parents=() if parent is None else (parent,),
-        command=("tools/transfer.py", *arguments, *checkpoint, "--output", "{output}"),
-        flops=flops, disk=size, facts={"data": row.target, "framework": what.framework},
+        settings={"arguments": [row.target, *chosen, *row.arguments], "files": files},
+        parents=() if parent is None else (parent,), flops=flops, disk=size, data=row.target, framework=what.framework,
+        command=Command(
+            "tools/transfer.py", row.target, options={**options, "--output": ("{output}",)}, words=row.arguments
+        ),
     )  # fmt: skip
-
-
-def frameworks(row: Transfer) -> tuple[str, ...]:
-    """Detection frameworks of a transfer; an empty one for recognition."""
-    for framework in row.frameworks:
-        if framework not in FRAMEWORKS:
-            raise UserError(f"unknown framework '{framework}'{nearest(framework, FRAMEWORKS)}")
-    return row.frameworks or (("detectron2",) if row.target in DETECTION else ("",))

@@ -6,7 +6,7 @@ Results lie in folders of their own, which grids share; each holds ``job.json`` 
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pretrain.common.errors import UserError
@@ -14,8 +14,9 @@ from pretrain.common.files import write_json
 from pretrain.run.ownership import owner_lives
 from slurm.attempts import events
 from slurm.cluster import State, states
-from slurm.graph import Graph, resolve
+from slurm.graph import OWN, Graph, Node
 from slurm.jobs import DONE, FAILED
+from slurm.settings import read
 
 FILE_NAME = "grid.json"
 JOB = "job.json"
@@ -24,26 +25,19 @@ WAITING = ("pending", "configuring", "requeued")
 
 @dataclass(frozen=True)
 class Entry:
-    """One node of a grid, placed: its command, its folder, and the names of those that it needs."""
+    """A node of a grid, placed: ``node`` names folders in its command and in ``collect``, ``path`` is its own.
 
-    name: str
-    kind: str
+    needs: names of entries that must have succeeded before.
+    """
+
+    node: Node
     hash: str
-    folder: str
-    command: tuple[str, ...]
+    path: Path
     needs: tuple[str, ...]
-    collect: tuple[str, ...]
-    nodes: int
-    gpus: int
-    tasks: int
-    flops: float
-    hours: float | None
-    disk: float
-    facts: dict = field(default_factory=dict)
 
     @property
-    def path(self) -> Path:
-        return Path(self.folder)
+    def name(self) -> str:
+        return self.node.name
 
 
 @dataclass(frozen=True)
@@ -61,34 +55,32 @@ class Standing:
 def place(graph: Graph, store: Path, folders: dict[str, Path] | None = None) -> list[Entry]:
     """The graph's nodes as entries, their results below ``store``, or where ``folders`` says."""
     folders = {name: (folders or {}).get(name, graph.folder(name, store)).absolute() for name in graph.hashes}
-    return [
-        Entry(
-            name=name, kind=node.kind, hash=graph.hashes[name], folder=str(folders[name]),
-            needs=tuple(graph.needs(name)),
-            command=tuple(resolve(node.command, folders[name], folders)),
-            collect=tuple(dict.fromkeys(str(folders[other]) for other in node.collect)),
-            nodes=node.nodes, gpus=node.gpus, tasks=node.tasks, flops=node.flops, hours=node.hours, disk=node.disk,
-            facts=node.facts,
-        )
-        for name, node in graph.nodes.items()
-    ]  # fmt: skip
+    entries = []
+    for name, node in graph.nodes.items():
+        command = node.command.resolved({**folders, OWN: folders[name]})
+        placed = replace(node, command=command, collect=tuple(dict.fromkeys(str(folders[n]) for n in node.collect)))
+        entries.append(Entry(placed, graph.hashes[name], folders[name], tuple(graph.needs(name))))
+    return entries
 
 
 def write_grid(folder: Path, entries: list[Entry], options: dict) -> None:
     """Write ``grid.json``. options: how it was launched, for ``retry``."""
-    write_json(folder / FILE_NAME, {"options": options, "entries": [asdict(entry) for entry in entries]})
+    values = [{**asdict(entry), "path": str(entry.path)} for entry in entries]
+    write_json(folder / FILE_NAME, {"options": options, "entries": values})
 
 
 def read_grid(folder: Path) -> tuple[list[Entry], dict]:
-    """Entries and options of a grid's folder. UserError if it is none."""
+    """Entries and options of a grid's folder.
+
+    Errors: UserError if it is none, or its jobs are none that this project makes.
+    """
     path = Path(folder) / FILE_NAME if Path(folder).is_dir() else Path(folder)
     try:
         values = json.loads(path.read_text())
-        lists = ("command", "needs", "collect")
-        entries = [Entry(**{**e, **{key: tuple(e[key]) for key in lists}}) for e in values["entries"]]
-        return entries, values["options"]
+        entries, options = list(values["entries"]), dict(values["options"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder} is no folder that tools/launch.py made: it holds no {FILE_NAME}") from None
+    return [read(Entry, entry, f"{path}: job {number}") for number, entry in enumerate(entries)], options
 
 
 def read_json(path: Path) -> dict:

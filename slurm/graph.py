@@ -1,8 +1,10 @@
 """A grid as a graph of nodes: what each runs, what it needs, and the hash that names its result."""
 
+import dataclasses
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -11,7 +13,50 @@ from typing import Literal
 
 from pretrain.common.errors import UserError, nearest
 
+ROOT = Path(__file__).resolve().parents[1]
 OWN = "output"
+Tool = Literal["tools/pretrain.py", "tools/convert.py", "tools/transfer.py", "tools/tables.py"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A tool of the repository and what it is told; other programs are no jobs.
+
+    subject: the tool's first word: a config, a checkpoint, a target, a folder. overrides: ``key=value``.
+    options: values by flag. words: further ones, as a person wrote them.
+    """
+
+    tool: Tool
+    subject: str
+    overrides: tuple[str, ...] = ()
+    options: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+
+    def argv(self) -> list[str]:
+        """What starts it as a process."""
+        options = [word for flag, values in self.options.items() for word in (flag, *values)]
+        return [sys.executable, str(ROOT / self.tool), self.subject, *self.overrides, *self.words, *options]
+
+    def sets(self, key: str) -> bool:
+        """Whether an override sets ``key``."""
+        return any(override.startswith(f"{key}=") for override in self.overrides)
+
+    def with_options(self, options: dict[str, tuple[str, ...]]) -> "Command":
+        """The command with those of ``options`` that it does not have."""
+        mine = {flag: values for flag, values in options.items() if flag not in self.words}
+        return dataclasses.replace(self, options={**mine, **self.options})
+
+    def resolved(self, folders: dict[str, Path]) -> "Command":
+        """The command with folders in place of ``{NAME}``; other braces stay."""
+
+        def resolve(word: str) -> str:
+            return re.sub(r"\{([^{}]+)\}", lambda m: str(folders.get(m[1], m[0])), word)
+
+        return Command(
+            self.tool, resolve(self.subject), tuple(map(resolve, self.overrides)),
+            {flag: tuple(map(resolve, values)) for flag, values in self.options.items()},
+            tuple(map(resolve, self.words)),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -20,16 +65,17 @@ class Node:
 
     settings: plain values that determine the result, beside those of the parents (names of nodes).
     after: nodes that must have succeeded before, without a say in the result.
-    command: a tool of the repository and its arguments; ``{output}`` stands for the node's own folder, ``{NAME}`` for
-    that of the parent NAME. collect: parents whose result.json files are copied to ``{output}/results`` first.
+    command: ``{output}`` in it stands for the node's own folder, ``{NAME}`` for that of the parent NAME.
+    collect: parents whose result.json files are copied to ``{output}/results`` first.
     nodes, gpus, tasks: machines of the job, GPUs and processes (tasks) of each. flops: of the whole job. hours: in
-    place of an estimate from them. disk: bytes that it leaves. facts: for people and for what the machine must be told.
+    place of an estimate from them. disk: bytes that it leaves. data: name of the data set that it reads.
+    framework: of a detector.
     """
 
     name: str
     kind: Literal["pretrain", "convert", "transfer", "tables"]
     settings: dict
-    command: tuple[str, ...]
+    command: Command
     parents: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     collect: tuple[str, ...] = ()
@@ -39,7 +85,8 @@ class Node:
     flops: float = 0.0
     hours: float | None = None
     disk: float = 0.0
-    facts: dict = field(default_factory=dict)
+    data: str = ""
+    framework: str = ""
 
 
 class Graph:
@@ -76,14 +123,6 @@ class Graph:
         short = self.hashes[name][:12]
         return min(store.glob(f"*-{short}"), default=store / f"{name.replace('/', '_')}-{short}")
 
-    def descendants(self, names: Iterable[str]) -> set[str]:
-        """``names`` and every node that needs one of them."""
-        found = set(names)
-        for name in self.nodes:
-            if found & set(self.needs(name)):
-                found.add(name)
-        return found
-
 
 def in_order(nodes: dict[str, Node]) -> list[str]:
     """Names, parents first and otherwise as given. UserError names the nodes of a cycle."""
@@ -97,7 +136,7 @@ def in_order(nodes: dict[str, Node]) -> list[str]:
             cycle = (*path[path.index(name) :], name)
             raise UserError(f"the grid has a cycle: {' needs '.join(cycle)}")
         if name not in nodes:
-            raise UserError(f"'{path[-1]}' needs '{name}', which the grid does not have")
+            raise UserError(f"'{path[-1]}' needs '{name}', which the grid does not have{nearest(name, nodes)}")
         for parent in (*nodes[name].parents, *nodes[name].after):
             visit(parent, (*path, name))
         seen.add(name)
@@ -114,12 +153,6 @@ def node_hash(node: Node, parents: dict[str, str]) -> str:
     settings = re.sub(r"\{([^{}\"]+)\}", lambda m: parents.get(m[1], m[0]), json.dumps(node.settings, sort_keys=True))
     text = json.dumps([node.kind, settings, sorted(parents.values())])
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def resolve(command: Iterable[str], own: Path, parents: dict[str, Path]) -> list[str]:
-    """``command`` with folders in place of ``{output}`` and ``{NAME}``; other braces stay."""
-    folders = {**parents, OWN: own}
-    return [re.sub(r"\{([^{}]+)\}", lambda m: str(folders.get(m[1], m[0])), part) for part in command]
 
 
 def file_hash(path: Path, seen: frozenset[Path] = frozenset()) -> str:

@@ -2,16 +2,21 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pretrain.configfile import read_python
-from pretrain.slimmable.widths import FOUR_WIDTHS
+from pretrain.slimmable.widths import FOUR_WIDTHS, WIDTH_MAX, WIDTH_MIN
 from slurm.settings import read
 
 EXTRA = {"extra": "forbid"}
+Width = Annotated[float, Field(ge=WIDTH_MIN, le=WIDTH_MAX)]
+SOME = Field(min_length=1)
 
 
 @dataclass(frozen=True)
-class Pretraining:
+class PretrainingRow:
     """config: FILE.py or FILE.py:ROW, from the repository's root, or a pattern of them. widths: one training of each by
     itself, called NAME-w0.5. teacher: a pretraining whose universal checkpoint ``teacher_key`` of the config is set to.
     nodes, gpus (per node), tasks (per node without GPUs): its processes; by default as many GPUs of one node as the
@@ -22,17 +27,17 @@ class Pretraining:
 
     config: str
     overrides: tuple[str, ...] = ()
-    widths: tuple[float, ...] = ()
+    widths: tuple[Width, ...] = ()
     teacher: str | None = None
     teacher_key: str = "objective.teacher"
-    nodes: int = 1
-    gpus: int | None = None
-    tasks: int = 1
-    hours: float | None = None
+    nodes: PositiveInt = 1
+    gpus: NonNegativeInt | None = None
+    tasks: PositiveInt = 1
+    hours: PositiveFloat | None = None
 
 
 @dataclass(frozen=True)
-class Transfer:
+class TransferRow:
     """One job for each pretraining in ``of`` (patterns of names), width in its range, seed, init and framework.
 
     target, arguments: of ``tools/transfer.py``. convert: whether a job converts the backbones first; by default for
@@ -41,26 +46,26 @@ class Transfer:
 
     __pydantic_config__ = EXTRA
 
-    of: tuple[str, ...] | str
+    of: Annotated[tuple[str, ...], SOME] | str
     target: str
-    widths: tuple[float, ...] = FOUR_WIDTHS
-    seeds: tuple[int, ...] = (0,)
-    inits: tuple[str, ...] = ("pretrained",)
-    frameworks: tuple[str, ...] = ()
+    widths: Annotated[tuple[Width, ...], SOME] = FOUR_WIDTHS
+    seeds: Annotated[tuple[NonNegativeInt, ...], SOME] = (0,)
+    inits: Annotated[tuple[Literal["pretrained", "random"], ...], SOME] = ("pretrained",)
+    frameworks: tuple[Literal["detectron2", "mmdet"], ...] = ()
     arguments: tuple[str, ...] = ()
     convert: bool | None = None
-    gpus: int | None = None
-    hours: float | None = None
+    gpus: NonNegativeInt | None = None
+    hours: PositiveFloat | None = None
 
 
 @dataclass(frozen=True)
-class Table:
+class TableRow:
     """``tools/tables.py`` over every transfer of the grid. formats: of its --format."""
 
     __pydantic_config__ = EXTRA
 
     table: str
-    formats: tuple[str, ...] = ("markdown",)
+    formats: Annotated[tuple[str, ...], SOME] = ("markdown",)
     paper: bool = True
     plot: bool = False
 
@@ -71,9 +76,9 @@ class Grid:
 
     __pydantic_config__ = EXTRA
 
-    pretrain: dict[str, Pretraining] = field(default_factory=dict)
-    transfer: tuple[Transfer, ...] = ()
-    tables: tuple[Table, ...] = ()
+    pretrain: dict[str, PretrainingRow] = field(default_factory=dict)
+    transfer: tuple[TransferRow, ...] = ()
+    tables: tuple[TableRow, ...] = ()
     include: tuple[str, ...] = ()
 
 

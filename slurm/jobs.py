@@ -2,6 +2,7 @@
 
 import os
 import random
+import shlex
 import shutil
 import socket
 import subprocess
@@ -15,8 +16,8 @@ from pathlib import Path
 from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.common.files import write_json
 from slurm.attempts import FAILED, fail, note
+from slurm.graph import Command
 
-ROOT = Path(__file__).resolve().parents[1]
 DONE = "done.json"
 PORTS = (20_000, 32_000)  # below the range from which connections get theirs
 
@@ -26,15 +27,14 @@ class CommandFailed(RuntimeError):
 
 
 @dataclass
-class Job:
-    """One node of a grid. command: a tool and its arguments, resolved. folder: of the node's result.
+class NodeJob:
+    """One node of a grid. command: resolved. folder: of the node's result. hash: of the node.
 
-    collect: folders whose result.json files are copied to ``folder/results`` first. hash: of the node.
+    collect: folders whose result.json files are copied to ``folder/results`` first.
     ``folder/done.json`` says that it succeeded, ``folder/failed.json`` why it failed for good.
     """
 
-    kind: str
-    command: list[str]
+    command: Command
     folder: Path
     hash: str
     collect: tuple[Path, ...] = ()
@@ -46,7 +46,7 @@ class Job:
         if rank == 0:
             (self.folder / DONE).unlink(missing_ok=True)
         try:
-            if self.kind == "pretrain":
+            if self.command.tool == "tools/pretrain.py":
                 self.pretrain()
             else:
                 self.run()
@@ -73,8 +73,7 @@ class Job:
         from pretrain.train import pretrain
 
         join()
-        end = self.command.index("--work-dir")
-        config = load_config(self.command[1], self.command[2:end])
+        config = load_config(self.command.subject, list(self.command.overrides))
         path = pretrain(config, self.folder, resume=True, device=self.device)
         print(f"universal checkpoint: {path}", flush=True)
 
@@ -83,9 +82,8 @@ class Job:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.collect:
             collect(self.collect, self.folder / "results")
-        tool, *arguments = self.command
-        command = [sys.executable, str(ROOT / tool), *arguments]
-        print("$", *command, flush=True)
+        command = self.command.argv()
+        print("$", shlex.join(command), flush=True)
         lines: deque[str] = deque(maxlen=5)
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
             try:
@@ -99,7 +97,9 @@ class Job:
             sys.exit(128 - process.returncode if process.returncode < 0 else process.returncode)  # killed: may go again
         if process.returncode:
             said = next((line for line in reversed(lines) if line), "no word")
-            raise CommandFailed(f"{tool} ended with code {process.returncode}: {said.removeprefix('error: ')}")
+            raise CommandFailed(
+                f"{self.command.tool} ended with code {process.returncode}: {said.removeprefix('error: ')}"
+            )
 
     def explain(self, error: Exception) -> None:
         text = str(error) if isinstance(error, (UserError, NonFiniteLossError, CommandFailed)) else repr(error)
@@ -152,4 +152,4 @@ def collect(folders: tuple[Path, ...], target: Path) -> None:
             shutil.copy2(path, copy)
 
 
-__all__ = ["DONE", "FAILED", "CommandFailed", "Job"]
+__all__ = ["DONE", "FAILED", "CommandFailed", "NodeJob"]

@@ -1,5 +1,6 @@
 """One launch: place a graph, say what it costs, check the cluster, submit what is missing."""
 
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from slurm.graph import Graph
 from slurm.local import run_here
 from slurm.plan import changed, show_plan
 from slurm.presets import Preset
-from slurm.submit import groups, only_one, script_text, submit, to_submit
+from slurm.submit import groups, on_machine, only_one, script_text, submit, to_submit
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def launch(order: Launch, dry_run: bool) -> None:
 def carry_out(entries: list[Entry], chosen: list[Entry], preset: Preset, folder: Path, relaunch: str) -> None:
     """Write the grid's folder and submit ``chosen``; on this machine, run them."""
     if chosen and preset.executor == "slurm":
-        most = max(entry.nodes for entry in chosen)
+        most = max(entry.node.nodes for entry in chosen)
         check_cluster(preset.partition, folder, most, preset.shared)
     found = standings(entries)  # under the lock: another launch may have submitted some meanwhile
     chosen = to_submit(entries, found, {entry.name for entry in chosen})
@@ -87,7 +88,7 @@ def show_scripts(chosen: list[Entry], found: dict[str, Standing], preset: Preset
             console.print(f"\n# sbatch {group[0].name}" + (f" and {len(group) - 1} like it" if len(group) > 1 else ""))
             console.print(script_text(group, preset, folder / "jobs" / f"us3l-{number}", needs))
         for entry in group:
-            console.print(f"# {entry.name}: {' '.join(entry.command)}")
+            console.print(f"# {entry.name}: {shlex.join(on_machine(entry.node, preset).argv())}")
     console.print("dry run: nothing was submitted")
 
 
@@ -97,4 +98,4 @@ def check_folders(entries: list[Entry]) -> None:
         for name in (JOB, "done.json"):
             other = read_json(entry.path / name).get("hash", entry.hash)
             if other != entry.hash:
-                raise UserError(f"{entry.folder} holds another run (its settings differ); use another --work-dir")
+                raise UserError(f"{entry.path} holds another run (its settings differ); use another --work-dir")

@@ -9,9 +9,10 @@ from pretrain.run.allocator import lacking_variables
 from pretrain.run.ownership import process_start
 from slurm.attempts import FAILED, crashes, fail, note
 from slurm.folder import Entry, Standing, read_json
+from slurm.graph import ROOT
 from slurm.jobs import DONE
 from slurm.presets import Preset
-from slurm.submit import ROOT, job_for, new_submission, prepare, record
+from slurm.submit import job_for, new_submission, prepare, record
 
 
 def run_here(
@@ -68,11 +69,11 @@ def start(entry: Entry, preset: Preset, folder: Path, relaunch: str):
     submission = new_submission(folder)
     executor = submitit.LocalExecutor(submission, max_num_timeout=preset.max_timeouts)
     executor.update_parameters(
-        timeout_min=preset.time, tasks_per_node=entry.nodes * entry.tasks, gpus_per_node=entry.gpus,
+        timeout_min=preset.time, tasks_per_node=entry.node.nodes * entry.node.tasks, gpus_per_node=entry.node.gpus,
         signal_delay_s=preset.signal_delay,
     )  # fmt: skip
     variables = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-    if not entry.gpus:
+    if not entry.node.gpus:
         variables |= lacking_variables(os.environ)
     if preset.cpus_per_task:
         variables["OMP_NUM_THREADS"] = str(preset.cpus_per_task)

@@ -13,26 +13,27 @@ LONG = 40  # lines of a plan that a person may want to read
 
 def gpu_hours(entry: Entry, preset: Preset) -> float:
     """Estimated hours of one GPU, or of one core without GPUs."""
-    if entry.hours is not None:
-        return entry.hours * entry.nodes * max(entry.gpus, entry.tasks)
-    return entry.flops / ((preset.tflops if entry.gpus else CPU_TFLOPS) * 1e12) / 3600
+    node = entry.node
+    if node.hours is not None:
+        return node.hours * node.nodes * max(node.gpus, node.tasks)
+    return node.flops / ((preset.tflops if node.gpus else CPU_TFLOPS) * 1e12) / 3600
 
 
 def show_plan(entries: list[Entry], chosen: list[Entry], standings: dict[str, Standing], preset: Preset) -> None:
     """Print what is there, what will be submitted, in which arrays, and what it costs."""
     console = Console()
     console.width = console.width if console.is_terminal else 10_000  # a file or a pipe wraps nothing
-    unit = "GPU hours" if any(entry.gpus for entry in entries) else "CPU hours"
+    unit = "GPU hours" if any(entry.node.gpus for entry in entries) else "CPU hours"
     table = Table("to submit", "jobs", "nodes", "tasks", "GPUs", f"{unit} (est.)", "disk (est.)", "waits for", box=None)
     names = {entry.name for entry in chosen} | {name for name, found in standings.items() if found.active}
     found = groups(chosen, names)
     for group in found if len(found) <= LONG else by_table(chosen):
-        first, waits = group[0], sorted({name for entry in group for name in entry.needs if name in names})
+        first, waits = group[0].node, sorted({name for entry in group for name in entry.needs if name in names})
         hours = sum(gpu_hours(entry, preset) for entry in group)
         table.add_row(
             first.name + (f" and {len(group) - 1} like it" if len(group) > 1 else ""),
             str(len(group)), str(first.nodes), str(first.tasks), str(first.gpus), hours_text(hours),
-            bytes_text(sum(entry.disk for entry in group)),
+            bytes_text(sum(entry.node.disk for entry in group)),
             (waits[0] + (f" and {len(waits) - 1} more" if len(waits) > 1 else "")) if waits else "",
         )  # fmt: skip
     if chosen:
@@ -44,7 +45,8 @@ def by_table(entries: list[Entry]) -> list[list[Entry]]:
     """Entries by the grid that names them, their kind and their size: the plan of many grids at once."""
     found: dict[tuple, list[Entry]] = {}
     for entry in entries:
-        found.setdefault((entry.name.split("/")[0], entry.kind, entry.nodes, entry.gpus), []).append(entry)
+        node = entry.node
+        found.setdefault((node.name.split("/")[0], node.kind, node.nodes, node.gpus), []).append(entry)
     return list(found.values())
 
 
@@ -56,8 +58,8 @@ def summary(entries: list[Entry], chosen: list[Entry], standings: dict[str, Stan
     done = sum(found.name == "done" for found in standings.values())
     live = sum(found.active for found in standings.values())
     why = ", ".join(f"{number} {name}" for name, number in reasons.items())
-    unit = "GPU hours" if any(entry.gpus for entry in entries) else "CPU hours"
-    hours, disk = sum(gpu_hours(e, preset) for e in chosen), sum(entry.disk for entry in chosen)
+    unit = "GPU hours" if any(entry.node.gpus for entry in entries) else "CPU hours"
+    hours, disk = sum(gpu_hours(e, preset) for e in chosen), sum(entry.node.disk for entry in chosen)
     cost = f": about {hours_text(hours)} {unit} and {bytes_text(disk)} of disk"
     return (
         f"{len(entries)} job{'s' * (len(entries) != 1)}: {done} done, {live} in the queue, {len(chosen)} to submit"

@@ -1,6 +1,7 @@
 """Dataclasses from what a person wrote: an unknown key or a wrong type is one line that names the nearest."""
 
 import dataclasses
+import re
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from pretrain.common.errors import UserError, nearest
@@ -25,6 +26,9 @@ def read(kind: type[T], values: Any, where: str) -> T:
         raise UserError(f"{where}: unknown key '{key}'{nearest(str(first['loc'][-1]), fields) if fields else ''}")
     if first["type"] == "missing":
         raise UserError(f"{where}: the key '{key}' is missing")
+    if first["type"] == "literal_error":
+        valid = re.findall(r"'([^']+)'", first["ctx"]["expected"])
+        raise UserError(f"{where}: {key}: unknown '{str(first['input'])[:60]}'{nearest(str(first['input']), valid)}")
     raise UserError(f"{where}: {key}: {first['msg']}, got {str(first['input'])[:60]!r}")
 
 

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pretrain.common.files import read_lines
-from slurm.attempts import FAILED, LOG
+from slurm.attempts import FAILED
 from slurm.folder import Entry, Standing, job_of, read_json, standings
 
 STYLES = {"done": "green", "running": "cyan", "failed": "red", "dead": "red", "missing": "dim", "pending": "yellow"}
@@ -22,7 +22,7 @@ def status_table(entries: list[Entry]) -> Table:
         done, eta, metric = progress(entry, found)
         state = f"[{STYLES.get(found.name, 'red')}]{found.name}[/]"
         why = "" if found.name in ("done", "running") else why_failed(entry, found)
-        row = (entry.name, entry.kind, state, found.job, found.nodes, done, eta, metric, escape(why))
+        row = (entry.name, entry.node.kind, state, found.job, found.nodes, done, eta, metric, escape(why))
         table.add_row(*row)
     return table
 
@@ -35,7 +35,7 @@ def counts(found: dict[str, Standing]) -> str:
 
 def progress(entry: Entry, found: Standing) -> tuple[str, str, str]:
     """(iteration of total, time left, last metric) of an entry, empty where nothing is known."""
-    if entry.kind == "pretrain":
+    if entry.node.kind == "pretrain":
         lines, total = read_lines(entry.path / "metrics.jsonl", TAIL), total_iterations(entry.path)
     else:
         logs = sorted(entry.path.rglob("metrics.json"), key=lambda path: path.stat().st_mtime)
@@ -120,14 +120,6 @@ def clock(seconds: float) -> str:
     """``1:02:03``."""
     seconds = int(max(0, seconds))
     return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-
-
-def attempts(entry: Entry) -> int:
-    """Starts of the entry so far."""
-    try:
-        return (entry.path / LOG).read_text().count('"started"')
-    except OSError:
-        return 0
 
 
 def watch_header(found: dict[str, Standing]) -> str:

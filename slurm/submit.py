@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -15,10 +16,9 @@ from pretrain.common.files import write_json, write_text
 from pretrain.run.allocator import lacking_variables
 from slurm.attempts import FAILED, note
 from slurm.folder import JOB, Entry, Standing
-from slurm.jobs import Job
+from slurm.graph import ROOT, Command, Node
+from slurm.jobs import NodeJob
 from slurm.presets import Preset
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def to_submit(entries: list[Entry], standings: dict[str, Standing], only: set[str] | None = None) -> list[Entry]:
@@ -35,36 +35,37 @@ def groups(entries: list[Entry], waiting: set[str]) -> list[list[Entry]]:
     found: dict[tuple, list[Entry]] = {}
     for entry in entries:
         needs = tuple(sorted(set(entry.needs) & waiting))
-        framework = entry.facts.get("framework", "")
-        found.setdefault((entry.kind, entry.nodes, entry.gpus, entry.tasks, framework, needs), []).append(entry)
+        node = entry.node
+        alike = (node.kind, node.nodes, node.gpus, node.tasks, node.framework, needs)
+        found.setdefault(alike, []).append(entry)
     return list(found.values())
 
 
-def machine_arguments(entry: Entry, preset: Preset) -> list[str]:
-    """The entry's command with what only this cluster knows: where data lies, and the devices."""
-    command, data = list(entry.command), preset.data.get(entry.facts.get("data", ""))
-    if entry.kind == "pretrain":
-        root = [] if data is None or any(part.startswith("data.root=") for part in command) else [f"data.root={data}"]
-        return [*command[:2], *root, *command[2:]]
-    if entry.kind == "transfer":
-        command += ["--data", data] if data is not None and "--data" not in command else []
-        command += ["--num-gpus", str(entry.gpus)] if entry.facts.get("framework") and entry.gpus > 1 else []
-        command += ["--device", "cpu"] if entry.gpus == 0 and "--device" not in command else []
-        command += ["--resume"] if entry.facts.get("framework") and "--resume" not in command else []
-    return command
+def on_machine(node: Node, preset: Preset) -> Command:
+    """The node's command with what only this cluster knows: where data lies, and the devices."""
+    command, data = node.command, preset.data.get(node.data)
+    if node.kind == "pretrain" and data is not None and not command.sets("data.root"):
+        return replace(command, overrides=(*command.overrides, f"data.root={data}"))
+    if node.kind != "transfer":
+        return command
+    options: dict[str, tuple[str, ...]] = {} if data is None else {"--data": (data,)}
+    if node.framework:
+        options |= {"--num-gpus": (str(node.gpus),)} if node.gpus > 1 else {}
+        options["--resume"] = ()
+    return command.with_options(options if node.gpus else {**options, "--device": ("cpu",)})
 
 
-def job_for(entry: Entry, preset: Preset) -> Job:
+def job_for(entry: Entry, preset: Preset) -> NodeJob:
     """What submitit runs for the entry."""
-    return Job(
-        kind=entry.kind, command=machine_arguments(entry, preset), folder=entry.path, hash=entry.hash,
-        collect=tuple(Path(folder) for folder in entry.collect), device="cuda" if entry.gpus else "cpu",
+    return NodeJob(
+        command=on_machine(entry.node, preset), folder=entry.path, hash=entry.hash,
+        collect=tuple(map(Path, entry.node.collect)), device="cuda" if entry.node.gpus else "cpu",
     )  # fmt: skip
 
 
 def parameters(group: list[Entry], preset: Preset, submission: Path, dependencies: list[str]) -> dict:
     """submitit's parameters of the group's sbatch script."""
-    first = group[0]
+    first = group[0].node
     script = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'slurm/attempts.py'))}"
     bounds = f"{shlex.quote(str(submission / 'folders.txt'))} {preset.max_retries}"
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
@@ -110,13 +111,13 @@ def script_text(group: list[Entry], preset: Preset, submission: Path, dependenci
 
 def check_scripts(found: list[list[Entry]], preset: Preset, folder: Path) -> None:
     """Let sbatch judge one script of each size without submitting it. UserError with its objection."""
-    sizes = {(group[0].nodes, group[0].gpus, group[0].tasks): group for group in found}
+    sizes = {(node.nodes, node.gpus, node.tasks): group for group in found for node in [group[0].node]}
     for group in sizes.values():
         text = script_text(group[:1], preset, folder / "check", [])
         done = subprocess.run(["sbatch", "--test-only"], input=text, capture_output=True, text=True)
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason"]
-            first = group[0]
+            first = group[0].node
             size = f"{first.nodes} node(s), {first.tasks} task(s) and {first.gpus} GPU(s) a node"
             raise UserError(f"sbatch refuses '{first.name}' ({size}): {said[-1].removeprefix('allocation failure: ')}")
 
@@ -145,7 +146,7 @@ def submit_group(
     """One sbatch for one job or an array."""
     import submitit
 
-    write_text(submission / "folders.txt", "".join(f"{entry.folder}\n" for entry in group))
+    write_text(submission / "folders.txt", "".join(f"{entry.path}\n" for entry in group))
     for entry in group:
         prepare(entry)
     executor = submitit.SlurmExecutor(submission, max_num_timeout=preset.max_timeouts)

@@ -1,24 +1,15 @@
 """The graph of ``tools/launch.py transfer``: evaluations of one checkpoint that is there."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from pretrain.common.errors import UserError, nearest
+from pretrain.common.errors import UserError
 from pretrain.config import validate
-from slurm.definition import DETECTION, Evaluation, transfer_node
+from slurm.definition import DETECTION, Choice, transfer_node
 from slurm.graph import Graph, Node
-from slurm.gridfile import Transfer
+from slurm.gridfile import TransferRow
 from slurm.presets import Preset
-
-
-def check_target(target: str) -> None:
-    """UserError for a target that ``tools/transfer.py`` does not have."""
-    from transfer.detection import command as detection
-    from transfer.recognition import command as recognition
-
-    targets = {**recognition.TARGETS, **detection.TARGETS}
-    if target not in targets:
-        raise UserError(f"unknown target '{target}'{nearest(target, targets)}")
 
 
 def transfer_graph(arguments: argparse.Namespace, preset: Preset) -> tuple[Graph, Path]:
@@ -34,7 +25,7 @@ def transfer_graph(arguments: argparse.Namespace, preset: Preset) -> tuple[Graph
     source = load_source(checkpoint)
     source.check_widths(arguments.widths)  # said before a job waits a day for it
     metadata = source.net.metadata
-    row = Transfer(of="", target=arguments.target, arguments=tuple(arguments.args))
+    row = TransferRow(of="", target=arguments.target, arguments=tuple(arguments.args))
     framework = (arguments.framework or "detectron2") if detection else ""
     config = validate({
         "backbone": {**metadata["backbone"]}, "width_range": tuple(metadata["width_range"]),
@@ -46,9 +37,7 @@ def transfer_graph(arguments: argparse.Namespace, preset: Preset) -> tuple[Graph
     for init in arguments.init:
         for width in arguments.widths:
             for seed in range(arguments.seeds):
-                what = Evaluation(row, framework, init, width, seed)
-                node = transfer_node(checkpoint.parent.name, None, config, what, preset.gpus_per_node)
-                command = (*node.command[:-2], "--checkpoint", str(checkpoint), *node.command[-2:])
-                settings = {**node.settings, "checkpoint": source.net.hash}
-                nodes.append(Node(**{**vars(node), "command": command, "settings": settings}))
+                what = Choice(row, framework, init, width, seed)
+                node = transfer_node(checkpoint.parent.name, None, config, what, preset.gpus_per_node, checkpoint)
+                nodes.append(replace(node, settings={**node.settings, "checkpoint": source.net.hash}))
     return Graph(nodes), checkpoint

@@ -57,7 +57,7 @@ def test_a_transfer_is_planned_for_each_width_and_seed(launch, tmp_path):
     options = ("--widths", 1.0, 0.5, "--checkpoint", checkpoint, "--dry-run")
     printed = launch("transfer", "digits", "--seeds", 3, *options, "--args", "--epochs", "2")
     assert "6 jobs" in printed and "#SBATCH --array=0-5%6" in printed
-    assert f"digits --width 0.5 --seed 2 --epochs 2 --checkpoint {checkpoint} --output {tmp_path}/transfer" in printed
+    assert f"digits --epochs 2 --width 0.5 --seed 2 --checkpoint {checkpoint} --output {tmp_path}/transfer" in printed
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_transfer_is_planned_for_each_width_and_seed(launch, tmp_path):
         (["pretrain", "training.epoch=3"], "unknown config key 'training.epoch'; did you mean 'epochs'?"),
         (["pretrain", "--time", "soon"], "argument --time: "),
         (["pretrain", "--data", "coco"], "--data coco: expected NAME=VALUE"),
-        (["transfer", "coc"], "unknown target 'coc'; did you mean 'coco'?"),
+        (["transfer", "coc"], "unknown target 'coc'; expected it first; did you mean 'coco'?"),
         (["transfer", "digits", "--checkpoint", "nowhere"], "no universal checkpoint at nowhere"),
         (["transfer", "digits", "--framework", "mmdet", "--checkpoint", "c"], "--framework is for detection"),
         (["transfer", "digits", "--width", "0.3", "--checkpoint", "c"], "width 0.3 is not calibrated"),

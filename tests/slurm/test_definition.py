@@ -47,18 +47,20 @@ def test_a_grid_is_pretrainings_transfers_of_each_width_seed_and_framework_and_t
 def test_commands_name_the_folders_of_what_they_need(write, tmp_path):
     entries = {entry.name: entry for entry in place(load_graph(write(GRID), gpus=0), tmp_path / "nodes")}
     us3l, digits = entries["grid/us3l"], entries["grid/us3l/digits-w0.25-s1"]
-    assert us3l.command == (
-        "tools/pretrain.py", str(ROOT / DIGITS), "--work-dir", us3l.folder, "--resume",
-    )  # fmt: skip
-    assert digits.command == (
-        "tools/transfer.py", "digits", "--width", "0.25", "--seed", "1",
-        "--checkpoint", f"{us3l.folder}/universal.safetensors", "--output", digits.folder,
-    )  # fmt: skip
-    assert entries["grid/table5-latex"].command[1:] == (
-        f"{entries['grid/table5-latex'].folder}/results", "--table", "5", "--format", "latex", "--paper",
-        "--output", entries["grid/table5-latex"].folder,
-    )  # fmt: skip
-    assert digits.folder in entries["grid/table5-latex"].collect
+    table = entries["grid/table5-latex"]
+    argv = {one.name: one.node.command.argv()[1:] for one in (us3l, digits, table)}
+    assert argv["grid/us3l"] == [
+        f"{ROOT}/tools/pretrain.py", str(ROOT / DIGITS), "--work-dir", str(us3l.path), "--resume",
+    ]  # fmt: skip
+    assert argv["grid/us3l/digits-w0.25-s1"] == [
+        f"{ROOT}/tools/transfer.py", "digits", "--width", "0.25", "--seed", "1",
+        "--checkpoint", f"{us3l.path}/universal.safetensors", "--output", str(digits.path),
+    ]  # fmt: skip
+    assert argv["grid/table5-latex"] == [
+        f"{ROOT}/tools/tables.py", f"{table.path}/results", "--table", "5", "--format", "latex", "--paper",
+        "--output", str(table.path),
+    ]  # fmt: skip
+    assert str(digits.path) in table.node.collect
 
 
 def test_a_changed_setting_changes_what_depends_on_it_and_nothing_else(write):
@@ -126,9 +128,24 @@ def test_without_chunks_the_number_of_processes_determines_the_result(write):
             GRID.replace("resnet18_digits", "resnet18_digit"),
             f"no such config: {DIGITS[:-4]}.py; did you mean '{DIGITS}'?",
         ),
-        (GRID.replace('"mmdet"]', '"mmdett"]'), "unknown framework 'mmdett'; did you mean 'mmdet'?"),
-        (GRID.replace("widths=[1.0, 0.25]", "widths=[2.0]"), "no width of (2.0,) is in the range 0.25 to 1 of 'us3l'"),
+        (GRID.replace('"mmdet"]', '"mmdett"]'), "transfer.1.frameworks.1: unknown 'mmdett'; did you mean 'mmdet'?"),
+        (GRID.replace("widths=[1.0, 0.25]", "widths=[2.0]"), "transfer.0.widths.0: Input should be less than or equal"),
+        (GRID.replace("widths=[1.0, 0.25]", "widths=[1.0]"), "no width of (1.0,) is in the range 0.25 to 0.25 of"),
         (GRID.replace("seeds=[0, 1]", "seeds='many'"), "seeds"),
+        (GRID.replace("seeds=[0, 1]", "seeds=[-1]"), "transfer.0.seeds.0: Input should be greater than or equal to 0"),
+        (GRID.replace("seeds=[0, 1]", "seeds=[]"), "transfer.0.seeds: Tuple should have at least 1 item"),
+        (GRID.replace('target="digits"', 'target="digit"'), "unknown target 'digit'; did you mean 'digits'?"),
+        (GRID.replace('"random"]', '"randm"]'), "transfer.1.inits.1: unknown 'randm'; did you mean 'random'?"),
+        (GRID.replace('table="5"', 'table="55"'), "tables: unknown '55'; did you mean '5'?"),
+        (GRID.replace('"latex"]', '"latx"]'), "tables: unknown 'latx'; did you mean 'latex'?"),
+        (GRID.replace("seeds=[0, 1]", "arguments=['--epochs', 'x']"), "argument --epochs: invalid int value: 'x'"),
+        (GRID.replace("seeds=[0, 1]", "arguments=['neighbour=5']"), "did you mean 'neighbours'?"),
+        (GRID.replace("seeds=[0, 1]", "frameworks=['mmdet']"), "frameworks are for coco and voc, not for digits"),
+        (GRID.replace("us3l=dict(", "us3l=dict(nodes=-1, "), "pretrain.us3l.nodes: Input should be greater than 0"),
+        (
+            GRID.replace("us3l=dict(", "us3l=dict(teacher='narow', teacher_key='data.root', "),
+            "did you mean 'grid/narrow'?",
+        ),
         ('tables = [dict(table="5")]', "table 5 has no transfer to show"),
         ('transfer = [dict(target="coco")]', "the key 'transfer.0.of' is missing"),
         ('include = ["grid.py"]', "the grid has a cycle: grid.py includes grid.py"),

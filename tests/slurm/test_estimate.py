@@ -7,6 +7,7 @@ from slurm.plan import bytes_text, gpu_hours, hours_text
 from slurm.presets import Preset
 from tests.pretrain.helpers import tiny_config
 from tests.slurm.helpers import entry
+from transfer.command import parse
 
 CIFAR = tiny_config(
     backbone={"name": "resnet18", "stem": "cifar", "base_channels": 64},
@@ -35,9 +36,12 @@ def test_a_pretraining_is_views_times_passes():
 
 
 def test_narrow_and_short_evaluations_cost_less():
-    assert detection("coco", CIFAR, 0.25, [])[0] < detection("coco", CIFAR, 1.0, [])[0]
-    assert detection("coco", CIFAR, 1.0, ["--iterations", "900"])[0] == detection("coco", CIFAR, 1.0, [])[0] / 100
-    assert recognition("cifar10", CIFAR, 0.5, [])[0] == recognition("cifar10", CIFAR, 1.0, [])[0] / 4
+    coco, short = parse("coco", []), parse("coco", ["--iterations", "900"])
+    assert detection(CIFAR, 0.25, coco)[0] < detection(CIFAR, 1.0, coco)[0]
+    assert detection(CIFAR, 1.0, short)[0] == detection(CIFAR, 1.0, coco)[0] / 100
+    fast, paper = parse("cifar10", []), parse("cifar10", ["--protocol", "paper", "--epochs", "10"])
+    assert recognition(CIFAR, 0.5, fast)[0] == recognition(CIFAR, 1.0, fast)[0] / 4
+    assert recognition(CIFAR, 1.0, paper)[0] == 2 * recognition(CIFAR, 1.0, fast)[0]
 
 
 def test_hours_are_of_a_gpu_of_the_preset_or_of_a_core():

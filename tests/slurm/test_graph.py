@@ -1,6 +1,7 @@
 """A grid as a graph: order, cycles, and hashes that name results."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.common.errors import UserError
-from slurm.graph import Graph, Node, expand, file_hash, resolve
+from slurm.graph import ROOT, Command, Graph, Node, expand, file_hash
 
 
 def node(name: str, parents: tuple = (), after: tuple = (), **settings) -> Node:
-    return Node(name, "transfer", settings, ("tools/x.py",), parents=parents, after=after)
+    return Node(name, "transfer", settings, Command("tools/transfer.py", "x"), parents=parents, after=after)
 
 
 def test_parents_come_first():
@@ -92,9 +93,12 @@ def test_a_result_is_found_by_its_hash_under_another_name(tmp_path):
 
 
 def test_folders_stand_in_commands():
-    command = ["--checkpoint", "{t/a}/universal.safetensors", "--output", "{output}", "views={'x': 1}"]
-    assert resolve(command, Path("/own"), {"t/a": Path("/a")}) == [
-        "--checkpoint", "/a/universal.safetensors", "--output", "/own", "views={'x': 1}",
+    options = {"--checkpoint": ("{t/a}/universal.safetensors",), "--output": ("{output}",)}
+    command = Command("tools/transfer.py", "coco", ("views={'x': 1}",), options, ("--name", "a b"))
+    folders = {"t/a": Path("/a"), "output": Path("/own")}
+    assert command.resolved(folders).argv() == [
+        sys.executable, f"{ROOT}/tools/transfer.py", "coco", "views={'x': 1}", "--name", "a b",
+        "--checkpoint", "/a/universal.safetensors", "--output", "/own",
     ]  # fmt: skip
 
 

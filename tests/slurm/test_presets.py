@@ -35,7 +35,7 @@ def test_every_flag_is_a_key_of_presets():
         ("partitoin: gpu", "unknown key 'partitoin'; did you mean 'partition'?"),
         ("time: tomorrow", "'tomorrow' is no time"),
         ("cpus_per_task: many", "cpus_per_task: Input should be a valid integer"),
-        ("executor: pbs", "executor: Input should be 'slurm' or 'local', got 'pbs'"),
+        ("executor: pbs", "executor: unknown 'pbs'; valid: local, slurm"),
         ("- partition", "expected keys with values"),
         ("partition: [", "is no valid yaml"),
         ("time: 1", "signal_delay is 120 s, which leaves nothing of the 1 minutes"),

@@ -14,7 +14,7 @@ RUNNING = Standing("running", "7", "node1", active=True)
 
 @pytest.fixture
 def one(tmp_path):
-    return entry("a", kind="pretrain", folder=str(tmp_path))
+    return entry("a", kind="pretrain", path=tmp_path)
 
 
 def write_lines(path, lines) -> None:
@@ -37,7 +37,7 @@ def test_nothing_is_known_before_the_first_line(one):
 
 
 def test_a_detectors_progress_is_read_from_detectron2s_files(tmp_path):
-    one = entry("a", folder=str(tmp_path))
+    one = entry("a", path=tmp_path)
     folder = tmp_path / "coco/detection/width_0.5"
     write_lines(folder / "metrics.json", [{"iteration": 19, "total_loss": 1.5, "time": 0.5}])
     (folder / "config.yaml").write_text("train:\n  max_iter: 40\n")
@@ -76,7 +76,7 @@ def test_the_table_has_a_line_for_each_job_and_prints_brackets_as_they_are(one, 
     (tmp_path / "job.json").write_text(json.dumps({"hash": one.hash, "executor": "local", "job": "1", "time": 0}))
     console = Console(width=200)
     with console.capture() as captured:
-        console.print(status_table([one, entry("b", folder=str(tmp_path / "b"))]))
+        console.print(status_table([one, entry("b", path=tmp_path / "b")]))
     lines = captured.get().splitlines()
     assert "failed" in lines[1] and "widths [0.5] are not calibrated" in lines[1] and "missing" in lines[2]
 

@@ -14,10 +14,10 @@ from pretrain.run.ownership import owned
 from slurm.cluster import State
 from slurm.folder import Entry, Standing, place, standing, write_grid
 from slurm.folder import read_grid as read_folder
-from slurm.graph import Graph, Node
-from slurm.jobs import Job, collect
+from slurm.graph import Command, Graph, Node
+from slurm.jobs import NodeJob, collect
 from slurm.presets import Preset, load_preset
-from slurm.submit import groups, machine_arguments, only_one, script_text, to_submit
+from slurm.submit import groups, on_machine, only_one, script_text, to_submit
 from tests.requirements import requires
 from tests.slurm.helpers import entry
 
@@ -99,14 +99,18 @@ class TestScript:
 
 def test_the_machine_adds_where_data_lies_and_the_devices():
     preset = Preset(data={"coco": "/d/coco", "digits": "/d"})
-    assert machine_arguments(entry("a", gpus=8), preset) == [
-        "tools/transfer.py", "coco", "--data", "/d/coco", "--num-gpus", "8", "--resume",
+
+    def arguments(**changes) -> list[str]:
+        return on_machine(entry("a", **changes).node, preset).argv()[2:]
+
+    assert arguments(gpus=8) == ["coco", "--data", "/d/coco", "--num-gpus", "8", "--resume"]
+    assert arguments(data="cifar10", framework="") == ["coco", "--device", "cpu"]
+    given = Command("tools/transfer.py", "coco", words=("--data", "/mine", "--device", "cuda"))
+    assert arguments(framework="", command=given) == ["coco", "--data", "/mine", "--device", "cuda"]
+    digits = Command("tools/pretrain.py", "c.py", ("a=1",), {"--work-dir": ("/x",), "--resume": ()})
+    assert arguments(kind="pretrain", command=digits, data="digits") == [
+        "c.py", "a=1", "data.root=/d", "--work-dir", "/x", "--resume",
     ]  # fmt: skip
-    linear = entry("b", facts={"data": "cifar10", "framework": ""})
-    assert machine_arguments(linear, preset) == ["tools/transfer.py", "coco", "--device", "cpu"]
-    command = ("tools/pretrain.py", "c.py", "a=1", "--work-dir", "/x", "--resume")
-    digits = entry("p", kind="pretrain", command=command, facts={"data": "digits"})
-    assert machine_arguments(digits, preset) == ["tools/pretrain.py", "c.py", "data.root=/d", *command[2:]]
 
 
 def test_only_one_launch_submits_at_a_time(tmp_path):
@@ -117,7 +121,7 @@ def test_only_one_launch_submits_at_a_time(tmp_path):
 class TestStanding:
     @pytest.fixture
     def one(self, tmp_path) -> Entry:
-        return entry("a", folder=str(tmp_path))
+        return entry("a", path=tmp_path)
 
     def job(self, one: Entry, **changes) -> dict:
         return {"job": "7", "title": "x", "executor": "slurm", "time": 100.0, "hash": one.hash, **changes}
@@ -162,7 +166,9 @@ class TestStanding:
 
 
 def test_a_grid_folder_is_read_as_it_was_written(tmp_path):
-    graph = Graph([Node("a", "pretrain", {"x": 1}, ("tools/pretrain.py", "--work-dir", "{output}"))])
+    graph = Graph(
+        [Node("a", "pretrain", {"x": 1}, Command("tools/pretrain.py", "c.py", options={"--work-dir": ("{output}",)}))]
+    )
     entries = place(graph, tmp_path / "nodes")
     write_grid(tmp_path / "grid", entries, {"relaunch": "again"})
     assert read_folder(tmp_path / "grid") == (entries, {"relaunch": "again"})
@@ -191,20 +197,20 @@ class TestJob:
         monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
         monkeypatch.setenv("SUBMITIT_LOCAL_JOB_ID", "7")
 
-    def job(self, tmp_path, *command: str) -> Job:
-        return Job("tables", list(command), tmp_path / "node", "hash")
+    def job(self, tmp_path, runs: str) -> NodeJob:
+        return NodeJob(Command("tools/tables.py", runs), tmp_path / "node", "hash")
 
     def test_a_tool_that_fails_says_why_and_its_failure_is_final(self, tmp_path, repository):
         with pytest.raises(RuntimeError, match="tools/tables.py ended with code 2: /nowhere is no folder"):
-            self.job(tmp_path, "tools/tables.py", "/nowhere")()
+            self.job(tmp_path, "/nowhere")()
         said = json.loads((tmp_path / "node/failed.json").read_text())
         assert "/nowhere is no folder" in said["message"] and not (tmp_path / "node/done.json").exists()
 
     def test_a_tool_that_succeeds_leaves_its_hash(self, tmp_path):
-        self.job(tmp_path, "tools/tables.py", "--help")()
+        self.job(tmp_path, "--help")()
         assert json.loads((tmp_path / "node/done.json").read_text())["hash"] == "hash"
 
     def test_a_checkpoint_is_the_same_job_once_more(self, tmp_path):
-        job = self.job(tmp_path, "tools/tables.py")
+        job = self.job(tmp_path, "runs")
         assert job.checkpoint().function == job
         assert '"requeued"' in (tmp_path / "node/attempts.jsonl").read_text()

@@ -52,19 +52,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("overrides", nargs="*", metavar="key=value", help="any value of the recipe, e.g. optimizer.lr=0.01")
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Train and evaluate one width after the other; prints the metrics and the path of each result."""
-    source, origin = find_source(arguments)
-    settings = Settings(
+def settings(arguments: argparse.Namespace) -> Settings:
+    """What the options say of the training, whatever trains. Errors: UserError for numbers that are not positive."""
+    return Settings(
         target=arguments.target, recipe=arguments.config, data=arguments.data, iterations=arguments.iterations,
         image_size=arguments.image_size, batch=arguments.batch, num_gpus=arguments.num_gpus, device=arguments.device,
         seed=arguments.seed, resume=arguments.resume, eval_only=arguments.eval_only,
         overrides=tuple(arguments.overrides),
     )  # fmt: skip
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Train and evaluate one width after the other; prints the metrics and the path of each result."""
+    source, origin = find_source(arguments)
     framework = import_module(FRAMEWORKS[arguments.framework])
     output = arguments.output or origin.parent / "transfer"
     for width in arguments.widths or source.default_widths:
-        record = framework.detect(source, width, settings, output, arguments.name)
+        record = framework.detect(source, width, arguments.settings, output, arguments.name)
         if is_main_process():
             print(metrics_line(record))
             print(source.folder(output, record["dataset"], framework.TASK, width) / FILE_NAME)

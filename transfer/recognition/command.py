@@ -47,16 +47,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="other settings, e.g. neighbours=50")
 
 
-def main(args: argparse.Namespace) -> None:
-    """args.target: one of ``TARGETS``."""
-    if args.target == "folder" and args.data is None:
-        raise UserError("folder needs --data, a folder that holds train/<class>/ and test/<class>/ of images")
+def settings(args: argparse.Namespace) -> Settings:
+    """What the options say of the evaluation itself. Errors: UserError for options that don't go together."""
     if args.download and SETS[args.target].kind is None:
         raise UserError(f"--download: {args.target} is nothing that torchvision fetches; name its folder with --data")
     if args.cache and args.no_cache:
         raise UserError("--cache and --no-cache contradict each other; expected one of them")
-    settings = Settings(args.protocol, args.image_size, args.batch, args.epochs, args.seed)
-    settings = override(settings, args.overrides)
+    return override(Settings(args.protocol, args.image_size, args.batch, args.epochs, args.seed), args.overrides)
+
+
+def main(args: argparse.Namespace) -> None:
+    """args: with ``target``, one of ``TARGETS``, and its ``settings``."""
+    if args.target == "folder" and args.data is None:
+        raise UserError("folder needs --data, a folder that holds train/<class>/ and test/<class>/ of images")
+    settings: Settings = args.settings
     device, checkpoint = checked_device(args.device), find_checkpoint(args.checkpoint)
     source = load_source(checkpoint, args.init, settings.seed)
     output = args.output or checkpoint.parent / "transfer"

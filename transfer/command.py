@@ -1,0 +1,50 @@
+"""The command line of ``tools/transfer.py``: targets, and the options of what evaluates each."""
+
+import argparse
+import re
+from types import ModuleType
+
+from pretrain.common import cli
+from pretrain.common.errors import UserError, nearest
+from transfer.detection import command as detection
+from transfer.recognition import command as recognition
+
+COMMANDS: dict[str, ModuleType] = {
+    **dict.fromkeys(recognition.TARGETS, recognition), **dict.fromkeys(detection.TARGETS, detection),
+}  # fmt: skip
+OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+
+
+def overview() -> str:
+    """What ``tools/transfer.py --help`` prints."""
+    lines = [f"  {name:10}{command.TARGETS[name]}" for name, command in COMMANDS.items()]
+    examples = [f"  tools/transfer.py {name} {command.EXAMPLE}" for name, command in COMMANDS.items()]
+    usage = "usage: transfer.py TARGET [options], listed by transfer.py TARGET --help"
+    return "\n".join((usage, "", "targets:", *lines, "", "examples:", *examples))
+
+
+def parse(target: str, words: list[str]) -> argparse.Namespace:
+    """The options of ``target``, checked as far as they can be without weights and images.
+
+    Errors: UserError for an unknown target, option or setting.
+    """
+    if target not in COMMANDS:
+        raise UserError(f"unknown target '{target}'; expected it first{nearest(target, COMMANDS)}")
+    command = COMMANDS[target]
+    parser = cli.Parser(f"{target}: {command.TARGETS[target]}", f"tools/transfer.py {target} {command.EXAMPLE}")
+    command.add_arguments(parser)
+    # An option of several values (--width 0.5 0.25) would swallow a key=value behind it.
+    overrides = [word for word in words if OVERRIDE.match(word)]
+    arguments = parser.parse_args([*overrides, *(word for word in words if not OVERRIDE.match(word))])
+    arguments.target = target
+    arguments.settings = command.settings(arguments)
+    return arguments
+
+
+def main(argv: list[str]) -> None:
+    """Evaluate as ``argv`` says. Errors: UserError."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(overview())
+        return
+    arguments = parse(argv[0], argv[1:])
+    COMMANDS[arguments.target].main(arguments)
