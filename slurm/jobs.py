@@ -96,10 +96,8 @@ class NodeJob:
         if process.returncode < 0 or process.returncode >= 128:
             sys.exit(128 - process.returncode if process.returncode < 0 else process.returncode)  # killed: may go again
         if process.returncode:
-            said = next((line for line in reversed(lines) if line), "no word")
-            raise CommandFailed(
-                f"{self.command.tool} ended with code {process.returncode}: {said.removeprefix('error: ')}"
-            )
+            said = next((line for line in reversed(lines) if line), "no word").removeprefix("error: ")
+            raise CommandFailed(f"{self.command.tool} ended with code {process.returncode}: {said}")
 
     def explain(self, error: Exception) -> None:
         text = str(error) if isinstance(error, (UserError, NonFiniteLossError, CommandFailed)) else repr(error)
