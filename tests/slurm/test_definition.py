@@ -89,7 +89,7 @@ def test_a_row_of_a_table_is_named_alike_and_a_pattern_is_one_pretraining_each(w
     text = 'pretrain = dict(one=dict(config="configs/pretrain/table9.py:both"), all=dict(config="{}"))'
     graph = load_graph(write(text.format("configs/pretrain/table7.py:case1[01]")), gpus=4)
     assert list(graph.nodes) == ["grid/one", "grid/case10", "grid/case11"]
-    assert graph.nodes["grid/one"].command[1] == f"{ROOT}/configs/pretrain/table9.py:both"
+    assert graph.nodes["grid/one"].command.subject == f"{ROOT}/configs/pretrain/table9.py:both"
     with pytest.raises(UserError, match="did you mean 'configs/pretrain/table7.py:case12'"):
         load_graph(write('pretrain = dict(x=dict(config="configs/pretrain/table7.py:cas12"))'), gpus=4)
 
