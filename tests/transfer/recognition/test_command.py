@@ -5,18 +5,13 @@ import sys
 
 import pytest
 
-from pretrain.common.cli import Parser
 from pretrain.common.errors import UncalibratedWidthError, UserError
-from transfer.recognition import command
+from transfer import command
 from transfer.results import read_results
 
 
 def run(target: str, *argv: str) -> None:
-    parser = Parser("recognition", command.EXAMPLE)
-    command.add_arguments(parser)
-    args = parser.parse_args(argv)
-    args.target = target
-    command.main(args)
+    command.main([target, *argv])
 
 
 @pytest.fixture
