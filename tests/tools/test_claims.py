@@ -4,9 +4,9 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
-import torch
-from torchvision.io import write_jpeg
+from PIL import Image
 
 TINY = [
     "backbone.base_channels=8", "objective.hidden=16", "objective.outputs=8", "training.iterations=2",
@@ -23,7 +23,8 @@ def photos(tmp_path_factory):
             folder = root / split / name
             folder.mkdir(parents=True)
             for i in range(count):
-                write_jpeg(torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8), str(folder / f"{i}.jpg"))
+                pixels = np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.jpg")
     return root
 
 
@@ -35,27 +36,44 @@ def claims(repository, photos, output, *arguments) -> subprocess.CompletedProces
 def test_a_part_is_run_its_table_written_and_nothing_run_twice(repository, photos, tmp_path):
     done = claims(repository, photos, tmp_path, "--only", "c", "--seeds", "1")
     assert done.returncode == 0, done.stderr
-    assert {p.parent.name for p in tmp_path.glob("*/outcome.json")} == {"us3l_seed0", "simclr_025_seed0"}
+    assert {p.parent.name for p in tmp_path.glob("*/record.json")} == {"us3l_seed0", "simclr_025_seed0"}
     widths = {p.parent.name for p in tmp_path.glob("us3l_seed0/transfer/cifar10/linear*/**/result.json")}
     assert widths == {"width_1", "width_0.75", "width_0.5", "width_0.25"}
-    table = (tmp_path / "claims.md").read_text()
-    (row,) = {line for line in table.splitlines() if line.startswith("| simclr_025 ")}
+    page = (tmp_path / "claims.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith("| simclr_025 "))
     assert row.count("–") == 4 and "| simclr_025 | 1 " in row  # three widths and the rank at width 1 are not there
+    (verdict,) = [line for line in page.splitlines() if line.startswith("| (c) ")]
+    assert "one seed" in verdict
+    lines = [json.loads(line) for line in (tmp_path / "claims.jsonl").read_text().splitlines()]
+    assert [(r["system"], r["iterations"], *r["linear"]) for r in lines] == [
+        ("simclr_025", 2, "0.25"), ("us3l", 2, "1", "0.75", "0.5", "0.25"),
+    ]  # fmt: skip
+    assert "US3L" in (tmp_path / "claims.svg").read_text()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert claims(repository, photos, tmp_path, "--only", "c", "--seeds", "1").returncode == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == before
+    tool = [
+        sys.executable,
+        repository / "tools/claims.py",
+        "--show",
+        tmp_path / "claims.jsonl",
+        "--output",
+        tmp_path / "x",
+    ]
+    again = subprocess.run(tool, capture_output=True, text=True)
+    assert again.returncode == 0 and (tmp_path / "x/claims.md").read_text() == page, again.stderr
 
 
 def test_a_run_that_collapses_is_told_to_stop_and_recorded(repository, photos, tmp_path):
     stop = ["monitor.on_collapse=stop", "monitor.min_rank=1000", "monitor.patience=1"]
     done = claims(repository, photos, tmp_path, "--only", "c", "--seeds", "1", *stop)
     assert done.returncode == 0, done.stderr
-    for outcome in tmp_path.glob("*/outcome.json"):
+    for outcome in tmp_path.glob("*/record.json"):
         assert "has collapsed at iteration 2" in json.loads(outcome.read_text())["ended"]
 
 
 def test_mistakes_are_one_line(repository, photos, tmp_path):
     unknown = claims(repository, photos, tmp_path, "--only", "z")
-    assert (unknown.returncode, unknown.stderr) == (2, "error: unknown claim 'z'; expected some of a b c f g d e\n")
+    assert (unknown.returncode, unknown.stderr) == (2, "error: unknown claim 'z'; valid: a, b, c, d, e, f, g\n")
     missing = claims(repository, tmp_path, tmp_path, "--only", "c")
     assert missing.returncode == 2 and "expected" in missing.stderr and missing.stderr.count("\n") == 1
