@@ -32,3 +32,7 @@ def __getattr__(name: str):
     if name not in HOMES:
         raise AttributeError(f"module 'pretrain' has no attribute '{name}'")
     return getattr(import_module(HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

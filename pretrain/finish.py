@@ -56,7 +56,8 @@ def write_universal(trainer: "Trainer", source: Dataset, work_dir: Path) -> Path
         data.mean, data.std, world.rank, world.size,
     )  # fmt: skip
     net.calibrate(
-        batches, list(config.calibrated_widths), data=data.name, batch_size=batches.batch_size, batches=batches.count
+        batches, config.calibrated_widths, data=data.name, on="pretraining", batch_size=batches.batch_size,
+        batches=batches.count,
     )  # fmt: skip
     path = work_dir / "universal.safetensors"
     if world.is_main:

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pretrain.common.errors import UserError
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -19,9 +21,15 @@ class Cost:
     macs: int
 
 
-def cost(module: nn.Module, image_size: int = 224) -> Cost:
-    """Cost of one [1, 3, image_size, image_size] forward pass of ``module``, which is left as it was."""
+def cost(module: nn.Module, image_size: int | tuple[int, int] = 224) -> Cost:
+    """Cost of one forward pass of ``module``, which is left as it was, on [1, 3, height, width].
+
+    image_size: the side of a square in pixels, or (height, width). Errors: UserError for anything else.
+    """
+    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise UserError(f"expected an image size in pixels, e.g. 224 or (224, 320), got {image_size!r}")
     shadow = copy.deepcopy(module).to("meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        shadow(torch.empty(1, 3, image_size, image_size, device="meta"))
+        shadow(torch.empty(1, 3, *sides, device="meta"))
     return Cost(sum(p.numel() for p in module.parameters()), counter.get_total_flops() // 2)

@@ -117,11 +117,10 @@ class PlainResNet(nn.Module):
     def stages(self, x: Tensor) -> list[Tensor]:
         """The outputs of the four stages, at strides 4, 8, 16, 32 (``imagenet``), half or a quarter of that."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        maps = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
-            maps.append(x)
-        return maps
+        first = self.layer1(x)
+        second = self.layer2(first)
+        third = self.layer3(second)
+        return [first, second, third, self.layer4(third)]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(torch.flatten(self.avgpool(self.stages(x)[-1]), 1))

@@ -71,9 +71,9 @@ def initialise(vit: nn.Module) -> None:
 
 def check_image(x: Tensor, image_size: int) -> None:
     """UserError unless the images [B, 3, H, W] have the size that the position embedding is for."""
-    if x.shape[-2:] != (image_size, image_size):
-        size = " x ".join(map(str, x.shape[-2:]))
-        raise UserError(f"this vision transformer takes images of {image_size} px, got {size}")
+    height, width = x.shape[-2], x.shape[-1]
+    if height != image_size or width != image_size:
+        raise UserError(f"this vision transformer takes images of {image_size} px, got {height} x {width}")
 
 
 class PatchEmbed(nn.Module):
@@ -105,12 +105,12 @@ def attention(qkv: Tensor, heads: int) -> Tensor:
 class Mlp(nn.Module):
     def __init__(self, channels: ViTChannels):
         super().__init__()
-        self.inputs = channels.inputs
+        self.inputs, self.hidden = channels.inputs, MLP_RATIO * channels.inputs
         self.fc1 = nn.Linear(channels.inputs, MLP_RATIO * channels.embed)
         self.fc2 = nn.Linear(MLP_RATIO * channels.inputs, channels.embed)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(first(F.gelu(self.fc1(first(x, self.inputs))), MLP_RATIO * self.inputs))
+        return self.fc2(first(F.gelu(self.fc1(first(x, self.inputs))), self.hidden))
 
 
 class Block(nn.Module):

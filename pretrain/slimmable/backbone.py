@@ -1,10 +1,12 @@
 """What every slimmable backbone offers to training, calibration, extraction and costs."""
 
 from abc import ABC, abstractmethod
+from numbers import Real
 from typing import Any
 
 from torch import Tensor, nn
 
+from pretrain.common.errors import UserError
 from pretrain.slimmable.ops import SlimBatchNorm
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, check_width
 
@@ -45,9 +47,14 @@ class SlimBackbone(nn.Module, ABC):
         norms = [module for module in self.modules() if isinstance(module, SlimBatchNorm)]
         return [parameter for norm in norms for parameter in norm.unused(widths)]
 
-    def planned(self, width: Any) -> Any:
-        """The channels that ``forward`` was asked for; UserError for a number outside [0.25, 1]."""
-        return self.channels(check_width(width)) if isinstance(width, int | float) else width
+    def planned(self, images: Tensor, width: Any) -> Any:
+        """The channels that ``forward`` was asked for; UserError for a number outside [0.25, 1].
+
+        Also for images that are not [B, 3, H, W]: a slimmable layer would compute with the channels that there are.
+        """
+        if images.dim() != 4 or images.shape[1] != 3:
+            raise UserError(f"expected images [B, 3, H, W], got a tensor of shape {list(images.shape)}")
+        return self.channels(check_width(width)) if isinstance(width, Real | str) else width
 
     def cut(self, name: str, tensor: Tensor, channels: Any, shape: tuple[int, ...]) -> Tensor:
         """The part of the full parameter ``name`` that ``channels`` use, of ``shape``: the first of each dimension."""

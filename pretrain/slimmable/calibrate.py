@@ -35,6 +35,8 @@ class PooledStatistics(BatchStatistics):
     def normalise(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
         dims = [0, *range(2, x.dim())]
         exact = x.double()
+        if exact.numel() == exact.shape[1]:
+            raise UserError("a batch of one image has maps of one pixel, without a variance; expected drop_last=True")
         count = torch.full_like(exact.sum(dims), exact.numel() // exact.shape[1])
         seen = torch.stack([count, exact.sum(dims), exact.square().sum(dims)])
         self.sums[norm] = self.sums[norm] + seen if norm in self.sums else seen

@@ -102,7 +102,7 @@ class SlimMobileNetV2(SlimBackbone):
     def forward(self, x: Tensor, width: float | MobileNetV2Channels, statistics: Statistics | None = None) -> Tensor:
         if statistics is None:
             statistics = batch_statistics(self, width)
-        channels = self.planned(width)
+        channels = self.planned(x, width)
         first, *blocks, last = self.features
         x = first(x, channels.stem, statistics)
         for block, plan in zip(blocks, block_plans(channels, self.stem), strict=True):

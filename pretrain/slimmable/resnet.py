@@ -125,7 +125,7 @@ class SlimResNet(SlimBackbone):
     def forward(self, x: Tensor, width: float | ResNetChannels, statistics: Statistics | None = None) -> Tensor:
         if statistics is None:
             statistics = batch_statistics(self, width)
-        channels = self.planned(width)
+        channels = self.planned(x, width)
         x = self.maxpool(torch.relu_(self.bn1(self.conv1(x, channels.stem), statistics)))
         for i, stage in enumerate((self.layer1, self.layer2, self.layer3, self.layer4)):
             x = in_format_of(stage[0].conv2.weight, x)

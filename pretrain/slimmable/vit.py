@@ -139,8 +139,8 @@ class SlimViT(SlimBackbone):
 
     def forward(self, x: Tensor, width: float | ViTChannels, statistics: Statistics | None = None) -> Tensor:
         """statistics: taken as by every backbone and not needed."""
+        channels = self.planned(x, width)
         check_image(x, self.image_size)
-        channels = self.planned(width)
         c, patches = channels.embed, self.patch_embed.proj
         x = F.conv2d(x, patches.weight[:c], patches.bias[:c], patches.stride).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls_token[..., :c].expand(len(x), -1, -1), x], dim=1) + self.pos_embed[..., :c]

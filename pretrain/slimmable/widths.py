@@ -6,6 +6,7 @@ US3L (CVPR 2023), section 3.1: at width w a layer of C channels uses its first c
 from bisect import bisect_right
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from numbers import Real
 
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import generator
@@ -29,7 +30,9 @@ def round_channels(channels: int, width: float, divisor: int = 8) -> int:
 
 
 def check_width(width: float, low: float = WIDTH_MIN, high: float = WIDTH_MAX) -> float:
-    """``width`` itself if it lies in [low, high], else a UserError."""
+    """``width`` itself if it is a number in [low, high], else a UserError."""
+    if not isinstance(width, Real):
+        raise UserError(f"expected a width from {low:g} to {high:g}, got {width!r}")
     if not low <= width <= high:
         raise UserError(f"width {width:g} is outside the range {low:g} to {high:g}")
     return width

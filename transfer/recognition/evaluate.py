@@ -18,6 +18,8 @@ from transfer.recognition.targets import headline, load_splits
 from transfer.results import Result, result_folder, settings_hash
 from transfer.source import Source
 
+OF = {"target": "the target's training images", "pretraining": "pretraining's images", "other": "images given by hand"}
+
 
 def evaluate(
     source: Source,
@@ -64,8 +66,8 @@ def evaluate(
             train.decode(lambda indices: bar.track(indices, description="images"))
         if calibrate:
             loader = calibration_images(train, views, settings, meta)
-            source.net.calibrate(bar.track(loader, description="calibration"), widths, data=name)
-        print(calibration_line(source, widths, calibrate), flush=True)
+            source.net.calibrate(bar.track(loader, description="calibration"), widths, data=name, on="target")
+        print(calibration_line(source, widths), flush=True)
         shared = prepare(source, widths, train, test, views, settings, recipe, kept, device, bar)
         for outcome in PROTOCOL[settings.protocol](shared):
             result = make_result(source, dataset, name, outcome, settings, calibrate)
@@ -98,14 +100,14 @@ def calibration_images(train: Images, views: Augmentation, settings: Settings, m
     )  # fmt: skip
 
 
-def calibration_line(source: Source, widths: list[float], calibrate: bool) -> str:
+def calibration_line(source: Source, widths: list[float]) -> str:
     """Says whose images the batch-norm statistics are of."""
     if not source.net.needs_calibration:
         return f"batch-norm statistics: none, {source.backbone} has no batch norms"
-    of = "the target's training images" if calibrate else "pretraining's images"
-    found = {(c.get("data"), c.get("batches"), c.get("batch_size")) for c in map(source.net.calibration_of, widths)}
-    told = ", ".join(f"{data}, {batches} batches of {size}" for data, batches, size in sorted(found, key=str))
-    return f"batch-norm statistics: of {of} ({told})"
+    records = [source.net.calibration_of(width) for width in widths]
+    found = {(OF[c["on"]], c["data"], c.get("batches"), c.get("batch_size")) for c in records}
+    told = (f"{of} ({data or 'unnamed'}, {batches} batches of {size})" for of, data, batches, size in found)
+    return f"batch-norm statistics: of {', '.join(sorted(told))}"
 
 
 def make_result(
@@ -121,8 +123,7 @@ def make_result(
         **recorded,
         **{k: details[k] for k in ("recipe", "views") if k in details},
     }
-    on = "target" if calibrate else "pretraining"
-    calibration = {"on": on, **source.net.calibration_of(width)} if source.net.needs_calibration else None
+    calibration = source.net.calibration_of(width) or None
     return Result(
         task=task, dataset=name, method=source.method, backbone=source.backbone, width=width, seed=settings.seed,
         metrics=metrics, params=cost.params, macs=cost.macs, checkpoint=source.checkpoint_hash,

@@ -120,6 +120,13 @@ def test_the_universal_checkpoint_holds_the_backbone(name, options, tmp_path):
 
 
 @every_network
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_an_extraction_can_be_scripted(name, options):
+    plain = universal(name, widths=(0.5,), **options).extract(0.5)
+    assert torch.equal(torch.jit.script(plain)(images()), plain(images()))
+
+
+@every_network
 def test_arguments_build_the_same_backbone_again(name, options):
     backbone = create_backbone(name, **options)
     again = create_backbone(**backbone.arguments)

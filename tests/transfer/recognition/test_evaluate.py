@@ -223,14 +223,15 @@ def test_fast_and_paper_keep_each_others_results(source, image_folder, tmp_path)
 
 def test_the_calibration_is_recorded_and_said(source, image_folder, tmp_path, capsys):
     [own] = evaluate(source, "folder", image_folder, [0.5], tmp_path, Settings("knn"), progress=False)
-    assert own.details["calibration"] == {"on": "pretraining", "batch_size": 16, "batches": 1}
-    assert "batch-norm statistics: of pretraining's images" in capsys.readouterr().out
+    other = {"on": "other", "data": None, "batch_size": 16, "batches": 1}
+    assert own.details["calibration"] == other, "the fixture's network was calibrated by hand"
+    assert "batch-norm statistics: of images given by hand (unnamed, 1 batches of 16)" in capsys.readouterr().out
     settings = Settings("knn", calibration_batch=8, calibration_batches=3)
     [new] = evaluate(source, "folder", image_folder, [0.5], tmp_path, settings, calibrate=True, progress=False)
     assert new.details["calibration"] == {"on": "target", "data": "photos", "batch_size": 8, "batches": 3}
     expected = "of the target's training images (photos, 3 batches of 8)"
     assert expected in capsys.readouterr().out and own.config != new.config
-    assert source.net.calibration_of(1.0) == {"batch_size": 16, "batches": 1}, "that of the other width stands"
+    assert source.net.calibration_of(1.0) == other, "that of the other width stands"
 
 
 def test_pets_are_headed_by_the_mean_of_their_classes(source, image_folder, tmp_path, monkeypatch):
