@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -26,7 +27,11 @@ from pretrain.slimmable.widths import TEN_WIDTHS, WIDTH_MAX, WIDTH_MIN
 
 LINEAR_EVALUATION = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
 OBJECTIVES = {kind.__dataclass_fields__["name"].default: kind for kind in get_args(AnySettings)}
-MACHINE_KEYS = ("data.root", "data.workers", "training.log_interval", "training.threads", "training.deterministic")
+MACHINE_KEYS = (
+    "data.root", "data.workers", "training.log_interval", "training.threads", "training.deterministic",
+    "training.checkpoint_minutes",
+)  # fmt: skip
+LENGTH_KEYS = ("training.epochs", "training.iterations")  # in which a finished run that goes on for longer may differ
 POSITIVE_KEYS = (
     "training.epochs", "training.iterations", "training.batch_size", "training.log_interval",
     "training.checkpoint_interval", "sampling.networks", "optimizer.lr_batch",
@@ -106,7 +111,8 @@ class Training:
     compile: the backbone by torch.compile, a graph for each sub-network (pretrain/run/device.py). deterministic: on
     GPUs, only kernels whose bits repeat; False is faster for vision transformers.
     keep_projector: in the universal checkpoint, which SEED's teachers need. threads: of torch, per process; by
-    default torch's own choice at the start. Intervals are in iterations.
+    default torch's own choice at the start. Intervals are in iterations. checkpoint_minutes: also save when so many
+    minutes have passed; it does not change what is computed.
     """
 
     epochs: int = 400
@@ -123,6 +129,7 @@ class Training:
     seed: int = 0
     log_interval: int = 10
     checkpoint_interval: int = 500
+    checkpoint_minutes: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -278,6 +285,12 @@ def _check_values(config: PretrainConfig) -> None:
             raise UserError(f"{key} is {value}; expected a number from 1")
     if config.sampling.grid is not None and not config.sampling.grid > 0:
         raise UserError(f"sampling.grid is {config.sampling.grid:g}; expected a number above 0")
+    if not 0 < config.training.checkpoint_minutes < inf:
+        raise UserError(
+            f"training.checkpoint_minutes is {config.training.checkpoint_minutes:g}; expected minutes above 0"
+        )
+    if config.method == "random":
+        raise UserError("method 'random' stands for networks that were not pretrained; expected another name")
     if min(config.data.std) <= 0:
         raise UserError(f"data.std is {config.data.std}; expected three numbers above 0")
     config.objective.check()

@@ -9,9 +9,12 @@ import torch.distributed as dist
 import torchvision
 from torch.utils.data import Dataset
 
+from pretrain.common.errors import UserError
 from pretrain.common.version import __version__
 from pretrain.data.calibration import CalibrationBatches
-from pretrain.universal import UniversalNetwork
+from pretrain.run.distributed import main_says
+from pretrain.run.ownership import check_owner
+from pretrain.universal import FILE_NAME, UniversalNetwork, load_universal, network_state, weights_hash
 
 if TYPE_CHECKING:
     from pretrain.train import Trainer
@@ -29,6 +32,7 @@ def metadata(trainer: "Trainer", images: int) -> dict:
         "seed": training.seed,
         "epochs": round(trainer.iterations / max(1, images // training.batch_size), 3),
         "iterations": trainer.iterations,
+        **({"continued": trainer.continued} if trainer.continued else {}),
         "batch_size": training.batch_size,
         "precision": trainer.precision,
         "data": {"name": data.name, "images": images, "image_size": data.image_size},
@@ -45,9 +49,24 @@ def metadata(trainer: "Trainer", images: int) -> dict:
     }  # fmt: skip
 
 
+def is_finished(trainer: "Trainer", path: Path) -> bool:
+    """Whether ``path`` holds what this run would write, perhaps with more widths that were calibrated since."""
+    projector = trainer.model.projector if trainer.config.training.keep_projector else None
+    try:
+        net = load_universal(path)
+    except UserError:
+        return False
+    same = net.hash == weights_hash(network_state(trainer.model.backbone, projector))
+    return same and all(net.is_calibrated(width) for width in trainer.config.calibrated_widths)
+
+
 def write_universal(trainer: "Trainer", source: Dataset, work_dir: Path) -> Path:
     """Calibrate on linear evaluation's training views of the pretraining images and write ``universal.safetensors``."""
-    config, world = trainer.config, trainer.world
+    config, world, path = trainer.config, trainer.world, work_dir / FILE_NAME
+    if main_says(world.is_main and is_finished(trainer, path), world):
+        if world.is_main:
+            print("finished already: nothing is left to do", flush=True)
+        return path
     projector = trainer.model.projector if config.training.keep_projector else None
     net = UniversalNetwork(trainer.model.backbone, metadata(trainer, len(source)), projector=projector)
     settings, data = config.calibration, config.data
@@ -59,8 +78,8 @@ def write_universal(trainer: "Trainer", source: Dataset, work_dir: Path) -> Path
         batches, config.calibrated_widths, data=data.name, on="pretraining", batch_size=batches.batch_size,
         batches=batches.count,
     )  # fmt: skip
-    path = work_dir / "universal.safetensors"
     if world.is_main:
+        check_owner(work_dir)
         net.save(path)
         widths = ", ".join(f"{w:g}" for w in net.calibrated_widths)
         done = f"calibrated {widths} on {batches.count} batches"

@@ -12,6 +12,7 @@ A width has collapsed where its embeddings say nothing of the image. Two symptom
 import warnings
 from collections import Counter
 from dataclasses import dataclass
+from math import nan
 from typing import Literal
 
 import torch
@@ -74,11 +75,16 @@ class CollapseWatch:
 
     @torch.no_grad()
     def look(self, model: Objective, images: Tensor) -> dict[str, float]:
-        """Metrics ``<width>/spread`` and ``<width>/rank`` on normalised images [B, 3, H, W], means over processes."""
+        """Metrics ``<width>/spread`` and ``<width>/rank`` on normalised images [B, 3, H, W], means over processes.
+
+        NaN in all processes where the embeddings of one are not finite.
+        """
         metrics = {}
         for width in self.widths:
             embeddings = model.embed(images, width)
-            values = torch.tensor([spread(embeddings), effective_rank(embeddings)], device=images.device)
+            finite = bool(embeddings.isfinite().all())  # else there are no singular values to be had
+            seen = [spread(embeddings), effective_rank(embeddings)] if finite else [nan, nan]
+            values = torch.tensor(seen, device=images.device)
             metrics[f"{width:g}/spread"], metrics[f"{width:g}/rank"] = mean_over_processes(values, self.world).tolist()
         return metrics
 

@@ -65,6 +65,29 @@ class WidthSampler:
             return 1
         return self.networks or (3 if self.dynamic else 4)
 
+    def work(self, start: int, stop: int) -> float:
+        """What iterations ``start`` to ``stop`` are expected to cost, in forward and backward passes at width 1.
+
+        A pass at width w costs about w^2; the momentum encoder's forward pass, or what else each iteration does once,
+        a third of one at w_max.
+        """
+        total = 0.0
+        for p in range(STAGES):
+            first, last = (-(-self.iterations * q // STAGES) for q in (p, p + 1))
+            total += max(0, min(stop, last) - max(start, first)) * self._work_of_one(first)
+        return total
+
+    def _work_of_one(self, iteration: int) -> float:
+        low, high, count = self.smallest(iteration), self.space.high, self.count(iteration)
+        once, drawn = high**2 / 3, (low**2 + low * high + high**2) / 3  # the mean of w^2 over [low, high]
+        if self.fixed:
+            return once + sum(width**2 for width in self.fixed)
+        if low == high:
+            return once + high**2
+        if not self.sandwich:
+            return once + count * drawn
+        return once + sum([high**2, low**2, *[drawn] * max(0, count - 2)][:count])
+
     def widths(self, iteration: int) -> list[float]:
         """The widths of ``iteration``, largest first: the base network's, then the sub-networks'.
 

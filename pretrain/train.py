@@ -3,13 +3,14 @@
 Left out on purpose: gradient accumulation over batches and early stopping.
 """
 
+import sys
 import time
+from math import isfinite
 from pathlib import Path
 
 import torch
 
-from pretrain.common.errors import NonFiniteLossError, UserError
-from pretrain.common.files import write_json
+from pretrain.common.errors import NonFiniteLossError
 from pretrain.config import PretrainConfig
 from pretrain.data.images.datasets import image_dataset
 from pretrain.data.images.memory import in_memory
@@ -17,13 +18,15 @@ from pretrain.data.loader import CutViews, LoadedBatch, view_loader
 from pretrain.data.order import IterationBatches
 from pretrain.finish import write_universal
 from pretrain.monitor import CollapseWatch, NearestNeighbours
-from pretrain.run.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from pretrain.run.checkpoint import save_checkpoint
 from pretrain.run.device import choose_kernels
-from pretrain.run.distributed import World, join_world, same_in_all
+from pretrain.run.distributed import World, join_world
 from pretrain.run.metrics import MetricsLog
-from pretrain.run.ownership import owning
-from pretrain.run.reporting import Interval, progress, report, timed
-from pretrain.trainer import Trainer
+from pretrain.run.ownership import check_owner, owning
+from pretrain.run.reporting import Interval, TimeLeft, progress, report, timed
+from pretrain.run.requests import Requests
+from pretrain.start import begin, find, last_good
+from pretrain.trainer import Trainer, recorded_chunks
 
 
 @owning("work_dir")  # a second writer refuses to start
@@ -37,62 +40,41 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
         torch.set_num_threads(config.training.threads)
     choose_kernels(world.device, config.training.deterministic)
     data, training = config.data, config.training
+    found = find(work_dir, resume, world)
     source = in_memory(image_dataset(data.name, data.root, "train", data.image_size, data.images_per_class))
     epoch = max(1, len(source) // training.batch_size)
     iterations = training.iterations or training.epochs * epoch
-    trainer = Trainer(config, world, iterations, epoch, len(source.classes))
-    start = begin(trainer, work_dir, resume)
+    chunks = recorded_chunks(found.state) if found else None
+    trainer = Trainer(config, world, iterations, epoch, len(source.classes), chunks)
+    start, interval = begin(trainer, work_dir, found), Interval(found.state.get("interval") if found else None)
+    del found  # the state has been copied
     batches = IterationBatches(
         len(source), training.batch_size, training.seed, start, iterations, world.rank, world.size
     )
     views = CutViews(source, trainer.views, data.image_size, training.seed, data.decode)
     loader = view_loader(views, batches, data.workers)
-    run(trainer, loader, start, epoch, work_dir, Watch(trainer))
+    run(trainer, loader, start, epoch, work_dir, Watch(trainer, work_dir), interval)
     return write_universal(trainer, source, work_dir)
 
 
-def begin(trainer: Trainer, work_dir: Path, resume: bool) -> int:
-    """Where to start: 0, or after the newest valid checkpoint with ``resume``."""
-    folder = work_dir / "checkpoints"
-    if not resume and any(folder.glob("*.pt")):
-        raise UserError(f"{work_dir} holds a run already; expected --resume to continue it, or another --work-dir")
-    start, newest = 0, newest_checkpoint(folder) if resume else None
-    if newest is not None:
-        state = load_checkpoint(newest, trainer.world.device)
-        trainer.load(state)
-        start = state["iteration"]
-    if not same_in_all(start, trainer.world):
-        raise UserError(f"processes found different checkpoints in {folder}; expected one folder that all of them see")
-    if trainer.world.is_main:
-        write_json(work_dir / "config.json", trainer.resolved())
-        where = f"continuing at iteration {start} from {newest}" if newest else "starting"
-        training, data = trainer.config.training, trainer.config.data
-        kernels = (
-            "" if trainer.world.device.type == "cpu" else "non-" * (not training.deterministic) + "deterministic, "
-        )
-        print(
-            f"{where}: {trainer.config.method} {trainer.config.backbone} "
-            f"on {data.name} at {data.image_size} px, {trainer.iterations} iterations of {training.batch_size} images, "
-            f"{trainer.precision}, {trainer.world.size} process(es) on {trainer.world.device}, "
-            f"{torch.get_num_threads()} threads, {kernels}in {work_dir}",
-            flush=True,
-        )
-    return start
+def run(trainer: Trainer, loader, start: int, epoch: int, work_dir: Path, watch: "Watch", interval: Interval) -> None:
+    """Iterations ``start`` to the end, with metrics and checkpoints at their intervals. epoch: iterations of one.
 
-
-def run(trainer: Trainer, loader, start: int, epoch: int, work_dir: Path, watch: "Watch") -> None:
-    """Iterations ``start`` to the end, with metrics and checkpoints at their intervals. epoch: iterations of one."""
+    interval: what was seen since the last line of the log. Exits with 130 or 143 where a signal asked it to stop.
+    """
     training, world = trainer.config.training, trainer.world
     log = MetricsLog(work_dir, start) if world.is_main else None
-    interval, begun = Interval(), time.perf_counter() - (log.seconds if log else 0.0)
-    with progress(world) as bar:
-        task = bar.add_task("pretrain", total=trainer.iterations, completed=start)
+    left, begun = TimeLeft(trainer.sampler.work, start, trainer.iterations), time.perf_counter()
+    begun -= log.seconds if log else 0.0
+    with progress(world) as bar, Requests(world, training.checkpoint_minutes) as requests:
+        task = bar.add_task("pretrain", total=trainer.iterations, completed=start, left="")
         for iteration, (batch, waited) in enumerate(timed(loader), start):
             interval.waited += waited
             interval.add(iteration, trainer.step(batch, iteration))
             done = iteration + 1
-            saves = done % training.checkpoint_interval == 0 or done == trainer.iterations
-            if saves or done % training.log_interval == 0 or watch.due(done):
+            planned = done % training.checkpoint_interval == 0 or done == trainer.iterations
+            logs = planned or done % training.log_interval == 0 or watch.due(done)
+            if logs:
                 means = finite_means(interval, trainer, work_dir) | watch.look(batch, done)
                 line = {
                     "iteration": done, "epoch": done / epoch, "lr": trainer.optimizer.param_groups[0]["lr"], **means,
@@ -100,24 +82,37 @@ def run(trainer: Trainer, loader, start: int, epoch: int, work_dir: Path, watch:
                 }  # fmt: skip
                 interval = Interval()
                 if log:
+                    check_owner(work_dir)
                     log.write(line)
-                    report(bar, line, trainer.iterations)
+                    report(bar, line, trainer.iterations, left.text(done))
                 watch.collapse.judge(line, done)
-            bar.update(task, completed=done)
-            if saves:
-                if not trainer.all_finite():
-                    raise diverged(trainer, work_dir, f"weights became non-finite by iteration {done}")
+            bar.update(task, completed=done, **({"left": f"{left.text(done)} left"} if logs else {}))
+            asked = requests.asked(met=logs)
+            if planned or asked.save or asked.stop:
+                save(trainer, work_dir, done, interval)
+                requests.done_saving()
+            if asked.stop and done < trainer.iterations:
                 if world.is_main:
-                    save_checkpoint(work_dir / "checkpoints", done, trainer.state())
+                    print(f"stopped at iteration {done} of {trainer.iterations}, saved; --resume continues", flush=True)
+                sys.exit(128 + asked.stop)
     if log:
         log.close()
+
+
+def save(trainer: Trainer, work_dir: Path, done: int, interval: Interval) -> None:
+    """A checkpoint after ``done`` iterations, within an ``interval``; NonFiniteLossError for weights that are none."""
+    if not trainer.all_finite():
+        raise diverged(work_dir, f"weights became non-finite by iteration {done}")
+    if trainer.world.is_main:
+        check_owner(work_dir)
+        save_checkpoint(work_dir / "checkpoints", done, {**trainer.state(), "interval": interval.state()})
 
 
 class Watch:
     """What a run says of its widths besides their losses: signs of collapse and, at intervals, kNN accuracy."""
 
-    def __init__(self, trainer: Trainer):
-        config = trainer.config
+    def __init__(self, trainer: Trainer, work_dir: Path):
+        config, self.work_dir = trainer.config, work_dir
         settings, fixed = config.monitor, config.sampling.widths
         low, high = (min(fixed), max(fixed)) if fixed else config.width_range
         self.trainer, self.widths = trainer, list(settings.widths or dict.fromkeys((high, low)))
@@ -132,6 +127,9 @@ class Watch:
         """Metrics by width after ``done`` iterations, on the first views of the last one's ``batch``."""
         model = self.trainer.model
         seen = self.collapse.look(model, self.trainer.prepare(batch).views[0])
+        if bad := [name for name, value in seen.items() if not isfinite(value)]:
+            width = bad[0].partition("/")[0]
+            raise diverged(self.work_dir, f"the embeddings of width {width} became non-finite by iteration {done}")
         if self.due(done):
             found = self.neighbours.accuracies(model.backbone, self.widths)
             seen |= {f"{width:g}/knn": accuracy for width, accuracy in found.items()}
@@ -152,10 +150,9 @@ def finite_means(interval: Interval, trainer: Trainer, work_dir: Path) -> dict[s
     if bad is not None:
         iteration, term = bad
         what = f"the {term.name} loss of width {term.width:g} became non-finite at iteration {iteration}"
-        raise diverged(trainer, work_dir, what)
+        raise diverged(work_dir, what)
     return means
 
 
-def diverged(trainer: Trainer, work_dir: Path, what: str) -> NonFiniteLossError:
-    good = newest_checkpoint(work_dir / "checkpoints")
-    return NonFiniteLossError(f"{what}; last good checkpoint: {good or 'none'}; a smaller optimizer.lr may help")
+def diverged(work_dir: Path, what: str) -> NonFiniteLossError:
+    return NonFiniteLossError(f"{what}; last good checkpoint: {last_good(work_dir)}; a smaller optimizer.lr may help")

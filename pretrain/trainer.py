@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import torch_seed
-from pretrain.config import PretrainConfig, differences
+from pretrain.config import LENGTH_KEYS, PretrainConfig, differences
 from pretrain.data.loader import LoadedBatch, coloured_views
 from pretrain.objectives.step import Batch, Step, Term
 from pretrain.optim import GroupRegularisation, create_optimizer
@@ -27,18 +27,24 @@ from pretrain.schedules import ramp, warmup_cosine
 class Trainer:
     """Model, optimizer and schedule of one run; ``step(batch, t)`` is one iteration.
 
-    epoch: iterations of one. classes: of the data set, for objectives that look at labels.
+    epoch: iterations of one. classes: of the data set, for objectives that look at labels. chunks: those of a run that
+    is continued; by default the config's, or one per process.
     """
 
-    def __init__(self, config: PretrainConfig, world: World, iterations: int, epoch: int = 1, classes: int = 0):
+    def __init__(
+        self, config: PretrainConfig, world: World, iterations: int, epoch: int = 1, classes: int = 0,
+        chunks: int | None = None,
+    ):  # fmt: skip
         training, optimizer = config.training, config.optimizer
         self.config, self.world, self.iterations = config, world, iterations
+        self.chunks = chunks or config.training.chunks or world.size
+        self.continued: list[int] = []  # iterations at which it was finished, and told to go on for longer
         self.precision = resolve_precision(training.precision, world.device)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(torch_seed("weights", training.seed))
             backbone = create_backbone(**config.backbone.arguments)
-            chunks = local_chunks(config, world)
-            self.model = config.objective.build(backbone, chunks, config.width_range[1], classes)
+            parts = local_chunks(config, world, chunks)
+            self.model = config.objective.build(backbone, parts, config.width_range[1], classes)
         self.model = lay_out(self.model, world.device, self.precision)
         self.views = [config.data.views, config.data.second_views or config.data.views][: self.model.views]
         self.ddp: nn.Module = self.model
@@ -68,9 +74,13 @@ class Trainer:
     def schedule(self, iteration: int) -> None:
         """Set the learning rate and alpha of ``iteration``."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * warmup_cosine(iteration, self.iterations, self.warmup)
+            group["lr"] = self.lr_at(iteration, self.iterations)
         if self.regularisation is not None:
             self.regularisation.set_alpha(ramp(iteration / self.iterations, self.config.optimizer.alpha_ramp))
+
+    def lr_at(self, iteration: int, iterations: int) -> float:
+        """The learning rate at ``iteration`` of a run of ``iterations``."""
+        return self.lr * warmup_cosine(iteration, iterations, self.warmup)
 
     def prepare(self, loaded: LoadedBatch) -> Batch:
         """Colours and normalisation, on the device, in the format of the first convolution."""
@@ -125,10 +135,10 @@ class Trainer:
 
     def resolved(self) -> dict:
         """The config with what was left open filled in, for ``config.json``."""
-        values, world = self.config.as_dict(), self.world.size
+        values = self.config.as_dict()
         values["training"] |= {
             "iterations": self.iterations, "precision": self.precision, "threads": torch.get_num_threads(),
-            "chunks": self.config.training.chunks or world,
+            "chunks": self.chunks,
         }  # fmt: skip
         return values
 
@@ -141,21 +151,37 @@ class Trainer:
             "iterations": self.iterations,
             "threads": torch.get_num_threads(),
             "world_size": self.world.size,
+            "chunks": self.chunks,
             "precision": self.precision,
             "deterministic": self.config.training.deterministic,
+            "continued": self.continued,
         }
 
     def load(self, state: dict) -> None:
-        """Continue from ``state``. UserError if it belongs to another run; a warning if the bytes will differ."""
+        """Continue from ``state``, or for longer than it was to be if it is finished.
+
+        Errors: UserError if it belongs to another run. Warns if the bytes will differ.
+        """
         other = differences(state["config"], self.config.as_dict())
-        if other or state["iterations"] != self.iterations:
+        if self.chunks == recorded_chunks(state):
+            other = [key for key in other if key != "training.chunks"]
+        longer = self.iterations > state["iterations"] and bool(set(other) & set(LENGTH_KEYS))
+        if longer:
+            other = [key for key in other if key not in LENGTH_KEYS]
+        if other or (state["iterations"] != self.iterations and not longer):
             what = other[0] if other else "the number of iterations"
             raise UserError(f"the checkpoint belongs to another run: {what} differs; use another --work-dir")
+        if longer and state["iteration"] < state["iterations"]:
+            raise UserError(
+                f"the run is at iteration {state['iteration']} of {state['iterations']}; expected it to be finished "
+                "before it goes on for longer: resume it with the length that it was started with"
+            )
+        self.continued = [*state.get("continued", []), *([state["iterations"]] if longer else [])]
         arithmetic = {"threads": torch.get_num_threads(), "world_size": self.world.size, "precision": self.precision}
         if self.world.device.type == "cuda":
             arithmetic["deterministic"] = self.config.training.deterministic
         for name, now in arithmetic.items():
-            if state[name] != now:
+            if state.get(name, now) != now:
                 warnings.warn(f"resumed with {name} {now} instead of {state[name]}: other bytes", stacklevel=2)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -164,11 +190,30 @@ class Trainer:
     def all_finite(self) -> bool:
         return bool(torch.stack([p.detach().float().sum() for p in self.model.parameters()]).isfinite().all())
 
+    def state_bytes(self) -> int:
+        """About how large a checkpoint is: the model, and for SGD one buffer a parameter, for AdamW two."""
+        model = sum(t.numel() * t.element_size() for t in self.model.state_dict().values())
+        trained = sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
+        return model + trained * (1 if self.config.optimizer.name == "sgd" else 2)
 
-def local_chunks(config: PretrainConfig, world: World) -> int:
-    """Chunks of this process; ``training.chunks`` counts over all. UserError where they can't be dealt out equally."""
-    chunks, batch = config.training.chunks or world.size, config.training.batch_size
+
+def recorded_chunks(state: dict) -> int:
+    """Chunks that a checkpoint's run was begun with; the number of processes may be another when it is continued."""
+    return state.get("chunks") or state["config"]["training"]["chunks"] or state["world_size"]
+
+
+def local_chunks(config: PretrainConfig, world: World, recorded: int | None = None) -> int:
+    """Chunks of this process; ``training.chunks``, or those ``recorded`` by the run that is continued, count over all.
+
+    Errors: UserError where they can't be dealt out equally.
+    """
+    chunks, batch = recorded or config.training.chunks or world.size, config.training.batch_size
     if chunks % world.size:
+        if recorded:
+            raise UserError(
+                f"the run was begun with batches in {chunks} chunks, which {world.size} processes cannot share; "
+                f"expected a number of processes that divides {chunks}"
+            )
         raise UserError(f"training.chunks is {chunks} for {world.size} processes; expected a multiple of {world.size}")
     if batch % chunks or batch // chunks < 2:
         raise UserError(f"a batch of {batch} in {chunks} chunks; expected equal chunks of at least 2 images")

@@ -135,7 +135,7 @@ def local_lives(job: dict) -> bool:
     """Whether a job's process is alive on this machine."""
     import socket
 
-    from pretrain.run.ownership import process_start
+    from pretrain.run.liveness import process_start
 
     started = process_start(int(job["job"]))
     return job.get("host") == socket.gethostname() and started is not None and started == job.get("started")

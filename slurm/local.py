@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pretrain.run.allocator import lacking_variables
-from pretrain.run.ownership import process_start
+from pretrain.run.liveness import process_start
 from slurm.attempts import FAILED, crashes, fail, note
 from slurm.folder import Entry, Standing, read_json
 from slurm.graph import ROOT

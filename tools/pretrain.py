@@ -34,11 +34,13 @@ def main(argv: list[str]) -> None:
         print(as_python(config.as_dict()), end="")
         return
 
+    from pretrain.run.distributed import process_rank
     from pretrain.train import pretrain
 
     work_dir = args.work_dir or Path("runs") / args.config.run
     path = pretrain(config, work_dir, args.resume, cli.checked_device(args.device))
-    print(f"universal checkpoint: {path}")
+    if process_rank() == 0:
+        print(f"universal checkpoint: {path}")
 
 
 if __name__ == "__main__":

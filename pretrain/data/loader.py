@@ -1,5 +1,6 @@
 """Batches of views by (seed, epoch, index) alone: loader workers do the geometry, the training device the colours."""
 
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -115,7 +116,7 @@ def view_loader(views: CutViews, batches: IterationBatches, workers: int) -> Dat
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=False,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin_worker,
     )
 
 
@@ -123,5 +124,8 @@ def _as_it_is(batch: LoadedBatch) -> LoadedBatch:
     return batch
 
 
-def _one_thread(_: int) -> None:
+def _begin_worker(_: int) -> None:
+    """One thread; Ctrl-C is for the main process, which ends its workers, and may have handlers that are not theirs."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,42 +1,91 @@
-"""The training state that a run resumes from. What is shared with others is the universal checkpoint (universal.py).
+"""The training state that a run resumes from. What is shared with others is the universal checkpoint (universal/).
 
-``checkpoints/iteration_00000500.pt`` and its ``.sha256``; the last two are kept. A file counts once its checksum lies
-beside it, so a crash while writing leaves the one before as the newest; a damaged file is passed over the same way.
+``checkpoints/iteration_00000500.pt`` and its ``.sha256``, which is there first; the two newest whole ones are kept. A
+file counts if its checksum holds, so a damaged one is passed over, and never takes the place of one that is whole.
 Written by ``torch.save``, loaded with ``weights_only=True``: tensors and plain values only.
 """
 
+import re
 import warnings
 from pathlib import Path
 
 import torch
 
+from pretrain.common.errors import UserError
 from pretrain.common.files import file_hash, replacing, write_text
 
 KEEP = 2
+NAME = re.compile(r"iteration_\d{8,}\.pt")
 
 
 def save_checkpoint(folder: Path, iteration: int, state: dict) -> Path:
-    """Write the state of ``iteration`` iterations done, atomically, then drop all but the last two."""
+    """Write the state of ``iteration`` iterations done, atomically, then drop all but the two newest whole ones.
+
+    Errors: UserError where the folder cannot be written, e.g. a full disk; nothing partial is left.
+    """
     path = folder / f"iteration_{iteration:08d}.pt"
-    with replacing(path) as partial, open(partial, "wb") as file:  # torch would write a file's name into it
-        torch.save({**state, "iteration": iteration}, file)
-    write_text(path.with_suffix(".sha256"), f"{file_hash(path)}  {path.name}\n")
-    for old in sorted(folder.glob("iteration_*.pt"))[:-KEEP]:
-        old.with_suffix(".sha256").unlink(missing_ok=True)
-        old.unlink()
+    with replacing(path) as partial:
+        with open(partial, "wb") as file:  # torch would write a file's name into it
+            torch.save({**state, "iteration": iteration}, file)
+        write_text(_checksum(path), f"{file_hash(partial)}  {path.name}\n")
+    _keep_newest(folder, path)
     return path
 
 
+def _keep_newest(folder: Path, written: Path) -> None:
+    """Drop what is older than the newest ``KEEP`` whole files, and damaged or later ones: a run that writes
+    ``written`` has found nothing later that is whole."""
+    kept = 1
+    for path in _checkpoints(folder):
+        if path == written:
+            continue
+        if path.name < written.name and kept < KEEP and is_whole(path):
+            kept += 1
+            continue
+        path.unlink()
+    names = {path.stem for path in _checkpoints(folder)}
+    for checksum in folder.glob("iteration_*.sha256"):
+        if checksum.stem not in names:
+            checksum.unlink()
+
+
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest file whose checksum holds; a warning for each newer one that is damaged or unfinished."""
-    for path in sorted(folder.glob("iteration_*.pt"), reverse=True):
-        checksum = path.with_suffix(".sha256")
-        if checksum.is_file() and checksum.read_text().split()[:1] == [file_hash(path)]:
+    """The newest whole file, None without one; a warning for each newer one that is damaged."""
+    for path in _checkpoints(folder):
+        if is_whole(path):
             return path
         warnings.warn(f"{path} is damaged or unfinished; trying the one before", stacklevel=2)
     return None
 
 
+def resumable_checkpoint(folder: Path) -> Path | None:
+    """``newest_checkpoint``, but UserError if there are only damaged ones: starting anew would lose what they tell."""
+    found = newest_checkpoint(folder)
+    if found is None and (damaged := _checkpoints(folder)):
+        raise UserError(
+            f"all {len(damaged)} checkpoints in {folder} are damaged; expected one whose .sha256 holds. "
+            "Bring one back, or move the folder away to start anew"
+        )
+    return found
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file's checksum is there and holds."""
+    try:
+        return _checksum(path).read_bytes().split()[:1] == [file_hash(path).encode()]
+    except OSError:
+        return False
+
+
 def load_checkpoint(path: Path, device: torch.device) -> dict:
     """The state that ``save_checkpoint`` wrote, tensors on ``device``."""
     return torch.load(path, map_location=device, weights_only=True)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Newest first."""
+    return sorted((path for path in folder.glob("iteration_*.pt") if NAME.fullmatch(path.name)), reverse=True)
+
+
+def _checksum(path: Path) -> Path:
+    return path.with_suffix(".sha256")

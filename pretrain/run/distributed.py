@@ -103,6 +103,15 @@ def mean_over_processes(values: Tensor, world: World) -> Tensor:
     return total / world.size
 
 
+def main_says(value: bool, world: World) -> bool:
+    """``value`` of the main process, in all."""
+    if world.size == 1:
+        return value
+    said = torch.tensor(int(value and world.is_main), device=world.device)
+    dist.all_reduce(said, dist.ReduceOp.MAX)
+    return bool(said)
+
+
 def same_in_all(value: int, world: World) -> bool:
     """Whether all processes hold the same ``value``."""
     if world.size == 1:

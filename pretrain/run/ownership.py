@@ -1,14 +1,10 @@
 """One live job owns a run folder; a second writer refuses to start.
 
-The owner writes ``.owner.json`` (host, process, SLURM job, start) and touches it every ``BEAT`` seconds. Whether the
-owner of a file that is found still lives is decided by what is known best:
+The owner writes ``.owner.json`` (host, process, SLURM job, start), whole from its first moment, and touches it every
+``BEAT`` seconds. Whether the owner of a file that is found still lives: see ``pretrain/run/liveness.py``.
 
-1. it is a former incarnation of this very SLURM job (restarted less often): the job was requeued, and takes over;
-2. it ran on this host: its process is there or not (process numbers are reused, start times of processes are not);
-3. it belongs to another SLURM job: squeue knows that job or not;
-4. otherwise, by the age of the last beat.
-
-An owner that finds itself replaced (its node was given up for lost, and came back) stops at its next beat.
+An owner that finds itself replaced (its node was given up for lost, and came back) or its file gone stops at its next
+beat, and before its next write (``check_owner``).
 """
 
 import functools
@@ -16,40 +12,41 @@ import inspect
 import json
 import operator
 import os
-import shutil
-import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pretrain.common.errors import UserError
+from pretrain.common.files import one_line
+from pretrain.run import liveness
+from pretrain.run.liveness import alive, describe, heartbeat_age, identity, is_identity, is_me
 
 FILE_NAME = ".owner.json"
-BEAT = 10.0  # seconds
-STALE = 180.0  # seconds without a beat after which an owner that nothing else is known of counts as dead
-FORMER = 30.0  # seconds that a former incarnation of the same job is given to end
+BEING_WRITTEN = 2.0  # seconds in which a file that names no owner may yet be completed
 
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Own ``folder`` (made if need be) for the duration. UserError if a live job owns it.
+    """Own ``folder`` (made if need be) for the duration. UserError if a live job owns it, or it can't be written.
 
     Of the processes of a group only the main one (RANK, under srun SLURM_PROCID, is 0) owns; it may own a folder twice.
     """
-    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) != 0:
+    if not _is_main():
         yield
         return
     made = not folder.exists()
-    token = take(folder)
+    try:
+        token = take(folder)
+    except OSError as error:
+        raise one_line(error, folder) from None
     if token is None:
         yield
         return
+    for left in [*folder.glob(f"{FILE_NAME}.*"), *folder.glob(".clock.*")]:
+        left.unlink(missing_ok=True)  # of those who died while they tried
     ended = threading.Event()
     threading.Thread(target=_beat, args=(folder / FILE_NAME, token, ended), daemon=True).start()
     try:
@@ -80,23 +77,28 @@ def owning(argument: str) -> Callable:
     return decorate
 
 
+def check_owner(folder: Path) -> None:
+    """Before a write: UserError unless this process, if it is the main one, still owns ``folder``."""
+    if not _is_main():
+        return
+    owner = read_owner(folder)
+    if owner is None or not is_me(owner, identity()):
+        by = f"was taken over by {describe(owner)}" if owner else f"has lost its {FILE_NAME}"
+        raise UserError(f"{folder} {by}; expected to be its only writer, so nothing more is written")
+
+
 def take(folder: Path) -> str | None:
     """Become the owner of ``folder`` and return the token that says so; None if this process owns it already."""
     path, me = folder / FILE_NAME, identity()
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        try:
-            with open(path, "x") as file:
-                json.dump(me, file)
+        if _create(path, me):
             return me["token"]
-        except FileExistsError:
-            owner = read_owner(folder)
-        if owner is None:  # gone meanwhile, or its writer died before the first byte
-            if path.exists() and heartbeat_age(path) > STALE:
-                path.unlink(missing_ok=True)
-            time.sleep(0.1)
+        owner = read_owner(folder)
+        if owner is None:
+            _judge_unnamed(path)
             continue
-        if owner["host"] == me["host"] and owner["pid"] == me["pid"] and owner["started"] == me["started"]:
+        if is_me(owner, me):
             return None
         reason = alive(owner, path, me)
         if (read_owner(folder) or {}).get("token") != owner["token"]:
@@ -108,35 +110,13 @@ def take(folder: Path) -> str | None:
         _remove_stale(path, owner["token"])
 
 
-def identity() -> dict:
-    """Who this process is."""
-    return {
-        "host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid()),
-        "job": slurm_job(), "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
-        "time": time.time(), "token": uuid.uuid4().hex,
-    }  # fmt: skip
-
-
-def slurm_job() -> str | None:
-    """The SLURM job that this process belongs to, as squeue names it."""
-    if "SLURM_ARRAY_JOB_ID" in os.environ:
-        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ.get('SLURM_ARRAY_TASK_ID', '0')}"
-    return os.environ.get("SLURM_JOB_ID")
-
-
-def describe(owner: dict) -> str:
-    """An owner in words."""
-    job = f"SLURM job {owner['job']}, " if owner["job"] else ""
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["time"]))
-    return f"{job}process {owner['pid']} on {owner['host']} since {since}"
-
-
 def read_owner(folder: Path) -> dict | None:
     """What the owner of ``folder`` wrote; None without one."""
     try:
-        return json.loads((Path(folder) / FILE_NAME).read_text())
-    except (OSError, ValueError):
+        owner = json.loads((Path(folder) / FILE_NAME).read_bytes())
+    except (OSError, ValueError, RecursionError):
         return None
+    return owner if is_identity(owner) else None
 
 
 def owner_lives(folder: Path) -> bool:
@@ -145,83 +125,48 @@ def owner_lives(folder: Path) -> bool:
     return owner is not None and bool(alive(owner, Path(folder) / FILE_NAME, {**identity(), "job": None}))
 
 
-def alive(owner: dict, path: Path, me: dict) -> str | None:
-    """Why ``owner`` counts as alive to ``me``, None if it is dead."""
-    same_job = owner["job"] is not None and owner["job"] == me["job"]
-    former = same_job and owner["restart"] < me["restart"]
-    if owner["host"] == me["host"]:
-        running = process_start(owner["pid"]) == owner["started"] is not None
-        if running and former:
-            _end_former(owner)
-            return None
-        return "is running" if running else None
-    if former:
-        return None
-    if owner["job"] is not None and not same_job:  # squeue knows of this job no more than that it runs
-        state = squeue_state(owner["job"])
-        if state is not None:
-            return f"is {state}" if state else None
-    age = heartbeat_age(path)
-    return f"gave a sign of life {age:.0f} s ago" if age < STALE else None
+def _is_main() -> bool:
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0
 
 
-def process_start(pid: int) -> str | None:
-    """When a process of this host started, in clock ticks since boot; None if there is none (a zombie counts as none).
-
-    Where there is no /proc, ``unknown`` for every process that can be signalled.
-    """
-    stat = Path("/proc") / str(pid) / "stat"
-    if Path("/proc/self/stat").exists():
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] in "ZX" else fields[19]
+def _create(path: Path, me: dict) -> bool:
+    """Make the file with its content in one step, so that nobody finds it empty; False if there is one."""
+    whole = path.with_name(f"{path.name}.{me['token']}")
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
+        whole.write_text(json.dumps(me))
+        os.link(whole, path)
+        return True
+    except (FileExistsError, FileNotFoundError):  # the new owner removes what others have begun
+        return False
     except PermissionError:
-        pass
-    return "unknown"
-
-
-def squeue_state(job: str) -> str | None:
-    """``running``, ``pending``, … of a job that SLURM has not finished with; empty if it has; None if it can't say."""
-    if shutil.which("squeue") is None:
-        return None
-    command = ["squeue", "--noheader", "--jobs", job, "--format", "%T"]
+        if not whole.exists():
+            raise
+    except OSError as error:
+        if not whole.exists() or whole.stat().st_size == 0:
+            raise
+        del error  # a file system without links
+    finally:
+        whole.unlink(missing_ok=True)
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    except subprocess.TimeoutExpired:
-        return None
-    if answer.returncode != 0:
-        return "" if "Invalid job id" in answer.stderr else None
-    return answer.stdout.strip().lower().split("\n")[0]
+        with open(path, "x") as file:
+            json.dump(me, file)
+        return True
+    except FileExistsError:
+        return False
 
 
-def heartbeat_age(path: Path) -> float:
-    """Seconds since the last beat by the clock of the file system, which may not be this machine's."""
-    probe = path.with_name(f".clock.{uuid.uuid4().hex}")
-    try:
-        probe.touch()
-        now = probe.stat().st_mtime
-        probe.unlink()
-    except OSError:  # a folder that may only be read
-        now = time.time()
-    try:
-        return max(0.0, now - path.stat().st_mtime)
-    except OSError:
-        return float("inf")
-
-
-def _end_former(owner: dict) -> None:
-    """Wait for the former incarnation of this job to end, then end it: SLURM has given it up."""
-    deadline = time.monotonic() + FORMER
-    while process_start(owner["pid"]) == owner["started"]:
-        if time.monotonic() > deadline:
-            os.kill(owner["pid"], signal.SIGKILL)
-        time.sleep(0.2)
+def _judge_unnamed(path: Path) -> None:
+    """Of a file that names no owner: wait while it may yet be written, remove it when it is old, else refuse."""
+    age = heartbeat_age(path)
+    if age >= liveness.STALE:
+        path.unlink(missing_ok=True)
+    elif age > BEING_WRITTEN or age < -liveness.FUTURE:
+        raise UserError(
+            f"{path} names no owner (it is empty or damaged) and was written {age:.0f} s ago; "
+            f"delete it if nothing runs in {path.parent}"
+        )
+    else:
+        time.sleep(0.1)
 
 
 def _remove_stale(path: Path, token: str) -> None:
@@ -240,12 +185,14 @@ def _remove_stale(path: Path, token: str) -> None:
 
 
 def _beat(path: Path, token: str, ended: threading.Event) -> None:
-    while not ended.wait(BEAT):
+    while not ended.wait(liveness.BEAT):
         owner = read_owner(path.parent)
-        if owner is not None and owner["token"] != token and not ended.is_set():
-            print(f"error: {path.parent} was taken over by {describe(owner)}; stopping", file=sys.stderr, flush=True)
+        replaced = owner is not None and owner["token"] != token
+        if (replaced or not path.exists()) and not ended.is_set():
+            how = f"was taken over by {describe(owner)}" if replaced else f"has lost its {FILE_NAME}"
+            print(f"error: {path.parent} {how}; stopping", file=sys.stderr, flush=True)
             os._exit(1)  # from a thread, with no chance to write anything more
         try:
             os.utime(path)
         except OSError:
-            return
+            continue  # a file system that fails for a while

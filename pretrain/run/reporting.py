@@ -2,12 +2,13 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from pretrain.objectives.step import Term
 from pretrain.run.distributed import World, mean_over_processes
@@ -19,17 +20,24 @@ class Interval:
     """Collects the loss terms since the last line of the log, without waiting for the device until ``close``.
 
     waited: seconds that the loop stood still for want of data; a GPU may have had work of earlier iterations meanwhile.
+    state: what ``state()`` gave where a checkpoint was written within an interval, to go on with it.
     """
 
-    def __init__(self):
-        self.terms: list[tuple[int, Term]] = []
-        self.iterations, self.started, self.waited = 0, time.perf_counter(), 0.0
+    def __init__(self, state: dict | None = None):
+        state = state or {"terms": [], "iterations": 0}
+        self.terms = [(iteration, Term(*term)) for iteration, *term in state["terms"]]
+        self.before = self.iterations = state["iterations"]
+        self.started, self.waited = time.perf_counter(), 0.0
+
+    def state(self) -> dict:
+        """Plain values and tensors, as checkpoints hold them."""
+        return {"terms": [(iteration, *term) for iteration, term in self.terms], "iterations": self.iterations}
 
     def pace(self, batch_size: int) -> dict[str, float]:
         """Images a second of all processes, and the share of the time that this one waited for data; after ``close``,
         so that the device has done what it was given."""
         seconds = time.perf_counter() - self.started
-        rate, waiting = self.iterations * batch_size / seconds, self.waited / seconds
+        rate, waiting = (self.iterations - self.before) * batch_size / seconds, self.waited / seconds
         return {"images_per_second": round(rate, 1), "waiting": round(waiting, 4)}
 
     def add(self, iteration: int, terms: list[Term]) -> None:
@@ -62,16 +70,39 @@ def timed(batches: Iterable[T]) -> Iterator[tuple[T, float]]:
         yield batch, time.perf_counter() - asked
 
 
+class TimeLeft:
+    """Seconds to the end, at the pace since ``start``. work: what iterations ``a`` to ``b`` cost, ``work(a, b)``, which
+    differs by stage: the first has one network an iteration, the last ones several."""
+
+    def __init__(self, work: Callable[[int, int], float], start: int, iterations: int):
+        self.work, self.start, self.iterations = work, start, iterations
+        self.begun = time.perf_counter()
+
+    def after(self, done: int) -> float | None:
+        """None before the first iteration is done."""
+        if done <= self.start:
+            return None
+        pace = (time.perf_counter() - self.begun) / self.work(self.start, done)
+        return pace * self.work(done, self.iterations)
+
+    def text(self, done: int) -> str:
+        """``1:23:45``"""
+        left = self.after(done)
+        return "?" if left is None else str(timedelta(seconds=round(left)))
+
+
 def progress(world: World) -> Progress:
     """A bar on terminals; elsewhere only the lines of ``report``."""
     console = Console()
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"),
         console=console, disable=not (world.is_main and console.is_terminal),
     )  # fmt: skip
 
 
-def report(bar: Progress, line: dict, iterations: int) -> None:
+def report(bar: Progress, line: dict, iterations: int, left: str) -> None:
+    """One line for an interval. left: time to the end."""
     losses = "  ".join(f"{name} {line[name]:.4f}" for name in ("loss", "base", "distill") if name in line)
-    rate = f"lr {line['lr']:.4f}  {line['images_per_second']:g} images/s  waiting {100 * line['waiting']:.0f} %"
-    bar.console.print(f"iteration {line['iteration']}/{iterations}  {losses}  {rate}", highlight=False, soft_wrap=True)
+    rate = f"lr {line['lr']:.3g}  {line['images_per_second']:g} images/s  waiting {100 * line['waiting']:.0f} %"
+    text = f"iteration {line['iteration']}/{iterations}  {losses}  {rate}  {left} left"
+    bar.console.print(text, highlight=False, soft_wrap=True)

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pretrain.common.errors import UserError
-from pretrain.run import ownership
-from pretrain.run.ownership import FILE_NAME, STALE, identity, owned, owner_lives, owning, read_owner, take
+from pretrain.run import liveness
+from pretrain.run.liveness import STALE, identity
+from pretrain.run.ownership import FILE_NAME, owned, owner_lives, owning, read_owner, take
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config
 
@@ -60,7 +61,7 @@ def test_a_folder_is_owned_while_the_work_lasts(tmp_path):
 
 
 def test_a_live_process_of_this_host_keeps_its_folder(tmp_path, process):
-    started = ownership.process_start(process.pid)
+    started = liveness.process_start(process.pid)
     write_owner(tmp_path, age=10 * STALE, host=socket.gethostname(), pid=process.pid, started=started)
     with pytest.raises(UserError, match=rf"belongs to process {process.pid} on {socket.gethostname()} .* is running"):
         take(tmp_path)
@@ -71,7 +72,7 @@ def test_a_dead_process_loses_it_and_so_does_one_whose_number_is_reused(tmp_path
     write_owner(tmp_path, host=socket.gethostname(), pid=process.pid, started="1")
     assert read_owner(tmp_path)["token"] != take(tmp_path) is None or read_owner(tmp_path)["pid"] == os.getpid()
     (tmp_path / FILE_NAME).unlink()
-    started = ownership.process_start(process.pid)
+    started = liveness.process_start(process.pid)
     process.kill()
     process.wait()
     write_owner(tmp_path, host=socket.gethostname(), pid=process.pid, started=started)
@@ -122,8 +123,8 @@ def test_a_requeued_job_takes_over_from_its_former_incarnation(tmp_path, monkeyp
 
 
 def test_a_former_incarnation_that_hangs_on_this_host_is_ended(tmp_path, monkeypatch, process):
-    monkeypatch.setattr(ownership, "FORMER", 0.2)
-    started = ownership.process_start(process.pid)
+    monkeypatch.setattr(liveness, "FORMER", 0.2)
+    started = liveness.process_start(process.pid)
     write_owner(tmp_path, host=socket.gethostname(), pid=process.pid, started=started, job="7")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
@@ -138,7 +139,7 @@ def test_another_step_of_the_same_allocation_is_refused_and_leaves_the_first_alo
     """A job that was not restarted has no former incarnation: whoever is there was started beside this one."""
     fake_squeue(tmp_path, monkeypatch, "echo RUNNING")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    write_owner(tmp_path, host=host, pid=process.pid, started=ownership.process_start(process.pid), job="7")
+    write_owner(tmp_path, host=host, pid=process.pid, started=liveness.process_start(process.pid), job="7")
     with pytest.raises(UserError, match="belongs to SLURM job 7, .* which (is running|gave a sign of life)"):
         take(tmp_path)
     assert process.poll() is None
@@ -154,8 +155,8 @@ def test_one_of_many_takers_gets_a_dead_owners_folder(tmp_path):
 
 def test_a_replaced_owner_stops(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from pretrain.run import ownership\n"
-        "ownership.BEAT = 0.1\n"
+        "import sys, time; from pathlib import Path; from pretrain.run import liveness, ownership\n"
+        "liveness.BEAT = 0.1\n"
         "with ownership.owned(Path(sys.argv[1])):\n"
         "    print('owning', flush=True); time.sleep(60)"
     )
@@ -170,13 +171,13 @@ def test_a_replaced_owner_stops(tmp_path):
 
 
 def test_a_beat_shows_that_the_owner_lives(tmp_path, monkeypatch):
-    monkeypatch.setattr(ownership, "BEAT", 0.05)
+    monkeypatch.setattr(liveness, "BEAT", 0.05)
     with owned(tmp_path):
         os.utime(tmp_path / FILE_NAME, (0, 0))
         deadline = time.monotonic() + 10
-        while ownership.heartbeat_age(tmp_path / FILE_NAME) > 5 and time.monotonic() < deadline:
+        while liveness.heartbeat_age(tmp_path / FILE_NAME) > 5 and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert ownership.heartbeat_age(tmp_path / FILE_NAME) < 5
+        assert liveness.heartbeat_age(tmp_path / FILE_NAME) < 5
         assert threading.active_count() >= 2
 
 
@@ -199,7 +200,7 @@ def test_the_decorator_finds_the_folder_however_it_is_given(tmp_path):
 
 
 def test_pretraining_refuses_the_folder_of_a_live_run_and_leaves_it_alone(tmp_path, process):
-    started = ownership.process_start(process.pid)
+    started = liveness.process_start(process.pid)
     write_owner(tmp_path, host=socket.gethostname(), pid=process.pid, started=started)
     with pytest.raises(UserError, match="wait for it, end it, or use another folder"):
         pretrain(tiny_config(), tmp_path, resume=True, device="cpu")

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from pretrain.common.errors import UserError
-from pretrain.run.ownership import FILE_NAME, identity, process_start
+from pretrain.run.liveness import identity, process_start
+from pretrain.run.ownership import FILE_NAME
 from tests.requirements import requires
 
 
