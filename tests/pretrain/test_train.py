@@ -211,7 +211,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_step_width_and_last_good_c
 
     monkeypatch.setattr(Trainer, "step", step)
     with pytest.raises(
-        NonFiniteLossError, match=r"distill loss of width 0.5 became non-finite at iteration 6; .*_00000006.pt"
+        NonFiniteLossError, match=r"distill loss of width 0.8\d* became non-finite at iteration 6; .*_00000006.pt"
     ):
         train(tmp_path)
     assert newest_checkpoint(tmp_path / "checkpoints").name == "iteration_00000006.pt"
