@@ -101,6 +101,7 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "formats": lacks_modules("timm", "onnx", "onnxscript", "onnxruntime"),
     "latex": lacks_commands("pdflatex"),
     "chromium": lacks_commands("chromium"),
+    "images": lacks_modules("pyarrow", "tifffile"),
     "mmdet": lacks_modules("mmdet", "mmcv"),
     "nullcuda": lacks_null_device,
     "timm": lacks_modules("timm"),

@@ -1,7 +1,11 @@
 #!/usr/bin/env python
-"""Pack an image folder into two files a split, which every tool reads in its place."""
+"""Pack images into two files a split, which every tool reads in their place; or check images before a long run."""
 
+import argparse
+import os
 import sys
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -11,45 +15,82 @@ from rich.progress import track
 
 from pretrain.common import cli
 from pretrain.common.errors import UserError
-from pretrain.data.images.datasets import image_folder
-from pretrain.data.images.files import FolderImages
+from pretrain.common.files import write_text
+from pretrain.data.images.check import faults
+from pretrain.data.images.encoded import EncodedImages
+from pretrain.data.images.layout import SPLITS, images_at
 from pretrain.data.images.packed import holds, index_path, pack_path, write_pack
 from pretrain.run.ownership import owned
+
+SHOWN = 20  # faults of a kind that are printed; the list in a file holds all
 
 
 def main(argv: list[str]) -> None:
     parser = cli.Parser(
-        "Pack the images of ROOT/{train,test|val}/<class>/ into OUTPUT/<split>.pack and its index. The bytes of the "
-        "files stay as they are. Name OUTPUT as data.root or --data to use it.",
+        "Pack the images of ROOT (folders, a list, tar shards or parquet files, see docs/data.md) into "
+        "OUTPUT/<split>.pack and its index. The bytes of the files stay as they are. Name OUTPUT as data.root or "
+        "--data to use it.",
         "tools/pack.py datasets/imagenet datasets/imagenet_packed",
     )
-    parser.add_argument("root", type=Path, metavar="ROOT", help="an image folder")
-    parser.add_argument("output", type=Path, metavar="OUTPUT", help="where to write; finished splits there are kept")
+    parser.add_argument("root", type=Path, metavar="ROOT", help="a folder, list, tar or parquet file of images")
+    parser.add_argument(
+        "output", type=Path, nargs="?", metavar="OUTPUT", help="where to write; finished splits there are kept"
+    )
+    parser.add_argument(
+        "--check", action="store_true",
+        help="list images that are unreadable, small, of another mode or there twice, in the file OUTPUT too if given",
+    )  # fmt: skip
+    parser.add_argument("--image-size", type=int, default=32, metavar="S", help="px; smaller is small (default: 32)")
+    workers = len(os.sched_getaffinity(0))
+    parser.add_argument("--workers", type=int, default=workers, metavar="N", help=f"processes (default: {workers})")
     args = parser.parse_args(argv)
-    folders = {split: image_folder(args.root, split) for split in ("train", "test")}
-    if not any(folders.values()):
+    sources = {split: images for split in SPLITS if (images := images_at(args.root, split)) is not None}
+    if not sources:
         raise UserError(f"no 'train', 'test' or 'val' folder in {args.root}; expected {args.root}/train/<class>/*.jpg")
-    sources = {split: FolderImages(folder) for split, folder in folders.items() if folder is not None}
+    if args.check:
+        check(sources, args)
+        return
+    if args.output is None:
+        raise UserError("where to? expected OUTPUT after ROOT, or --check")
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {args.output}: {error.strerror}; expected another OUTPUT") from None
     with owned(args.output):
         for split, source in sources.items():
-            pack(source, args.output, split)
+            pack(source, args.root, args.output, split)
     print(args.output)
 
 
-def pack(source: FolderImages, output: Path, split: str) -> None:
+def pack(source: EncodedImages, root: Path, output: Path, split: str) -> None:
     path = pack_path(output, split)
     if holds(output, split, source):
         print(f"{split}: {path} is there already", flush=True)
         return
     if index_path(output, split).exists():
-        raise UserError(f"{path} holds other images than {source.root}; expected another OUTPUT")
-    print(f"{split}: {len(source)} images of {len(source.classes)} classes from {source.root}", flush=True)
+        raise UserError(f"{path} holds other images than {root}; expected another OUTPUT")
+    print(f"{split}: {source.found} from {root}", flush=True)
     hidden = not Console().is_terminal
     write_pack(source, output, split, lambda indices: track(indices, description=split, disable=hidden))
+
+
+def check(sources: dict[str, EncodedImages], args: argparse.Namespace) -> None:
+    """Print what is wrong with the images, and write all of it to OUTPUT if there is one."""
+    found = []
+    for split, source in sources.items():
+        print(f"{split}: {source.found} in {args.root}", flush=True)
+        watch = partial(track, description=split, disable=not Console().is_terminal)
+        found += faults(source, args.image_size, args.workers, watch)
+    counts, shown = Counter(fault.kind for fault in found), Counter()
+    lines = [f"{fault.kind}\t{fault.name}\t{fault.what}" for fault in found]
+    for fault, line in zip(found, lines):
+        shown[fault.kind] += 1
+        if shown[fault.kind] <= SHOWN:
+            print(line)
+    print(", ".join(f"{count:,} {kind}" for kind, count in counts.items()) or "nothing is wrong with these images")
+    if args.output is not None:
+        write_text(args.output, "".join(f"{line}\n" for line in lines))
+        print(args.output)
 
 
 if __name__ == "__main__":

@@ -229,11 +229,11 @@ def main(argv: list[str]) -> int:
     """Read the options and set up; 2 for what the user can mend without a network, 1 for a failed step."""
     parser = Parser(
         description=__doc__,
-        epilog="example:\n  python3 tools/setup_environment.py --extras detection dev formats",
+        epilog="example:\n  python3 tools/setup_environment.py --extras detection dev formats images",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--extras", nargs="*", default=["detection", "dev", "formats"], help="extras of setup.cfg to install"
+        "--extras", nargs="*", default=["detection", "dev", "formats", "images"], help="extras of setup.cfg to install"
     )
     try:
         check_python(sys.version_info)

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pretrain.common.errors import UserError
-from pretrain.data.images.datasets import TensorImages, has_split, image_dataset
+from pretrain.data.images.datasets import TensorImages, image_dataset
 from pretrain.data.images.files import ImageFiles
+from pretrain.data.images.layout import has_split
 from transfer.recognition.images import Images
 
 OXFORD = "https://www.robots.ox.ac.uk/~vgg/data"

@@ -1,42 +1,32 @@
-"""Labelled image data sets: the embedded digits, image folders, CIFAR. An item is (uint8 tensor [3, H, W], label)."""
+"""Image data sets by name: the embedded digits, images on disk, CIFAR. An item is (uint8 tensor [C, H, W], label)."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
 import torch
 import torchvision
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.transforms.v2 import functional as V
 
 from pretrain.common.errors import UserError, nearest
 from pretrain.data.images.digits import digits
-from pretrain.data.images.encoded import EncodedImage
-from pretrain.data.images.files import FolderImages
-from pretrain.data.images.packed import PackedImages, is_packed
+from pretrain.data.images.encoded import DecodedImage, EncodedImage, EncodedImages
+from pretrain.data.images.files import of_classes
+from pretrain.data.images.index import PackedNames
+from pretrain.data.images.layout import SPLITS, has_split, images_at
 
-SPLITS = {"train": ("train",), "test": ("test", "val")}
 CIFAR = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}
 NAMES = ("digits", "folder", "imagenet", *CIFAR)
 
 
-class DecodedImage(NamedTuple):
-    """An image in memory, where an ``EncodedImage`` is expected."""
-
-    pixels: Tensor
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return tuple(self.pixels.shape[1:])
-
-    def decode(self, reduction: int = 1) -> Tensor:
-        return self.pixels
-
-
 class TensorImages(Dataset):
-    """Images that lie in memory."""
+    """Images that lie in memory, uint8 [N, C, H, W]."""
 
     def __init__(self, images: Tensor, labels: Tensor, classes: list[str]):
         self.images, self.labels, self.classes = images, labels, classes
+        self.found = of_classes(len(images), classes)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -51,81 +41,124 @@ class TensorImages(Dataset):
 class FirstPerClass(Dataset):
     """The first ``count`` images of each class of a data set, in its order."""
 
-    def __init__(self, source: Dataset, count: int):
-        self.source, self.classes = source, source.classes
-        taken = [(source.labels == c).nonzero().flatten()[:count] for c in range(len(source.classes))]
+    def __init__(self, dataset: Dataset, count: int):
+        if not dataset.classes:
+            raise UserError(
+                "images_per_class needs labels, which these images have not; expected a folder for each class"
+            )
+        self.dataset, self.classes, self.found = dataset, dataset.classes, dataset.found
+        taken = [(dataset.labels == c).nonzero().flatten()[:count] for c in range(len(dataset.classes))]
         self.indices = torch.cat(taken).sort().values.tolist()
-        self.labels = source.labels[self.indices]
+        self.labels = dataset.labels[self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.source[self.indices[index]]
+        return self.dataset[self.indices[index]]
 
     def open(self, index: int) -> DecodedImage | EncodedImage:
-        return self.source.open(self.indices[index])
+        return self.dataset.open(self.indices[index])
+
+    def name(self, index: int) -> str:
+        return self.dataset.name(self.indices[index])
+
+
+class JoinedImages(EncodedImages):
+    """The images of several roots, one root after the other; classes of one name are one class."""
+
+    def __init__(self, parts: list[EncodedImages]):
+        labelled = all(part.classes for part in parts)
+        classes = sorted({name for part in parts for name in part.classes}) if labelled else []
+        number = {name: i for i, name in enumerate(classes)}
+        labels = [
+            np.array([number[name] for name in part.classes], np.int64)[part.labels] if labelled else part.labels * 0
+            for part in parts
+        ]
+        names = PackedNames(part.names[i] for part in parts for i in range(len(part)))
+        super().__init__(
+            names, np.concatenate(labels), classes, " and ".join(part.found for part in parts), parts[0].channels
+        )
+        self.parts, self.ends = parts, np.cumsum([len(part) for part in parts])
+
+    def _at(self, index: int) -> tuple[EncodedImages, int]:
+        part = int(np.searchsorted(self.ends, index, side="right"))
+        return self.parts[part], index - (int(self.ends[part - 1]) if part else 0)
+
+    def name(self, index: int) -> str:
+        part, index = self._at(index)
+        return part.name(index)
+
+    def encoded(self, index: int) -> bytes:
+        part, index = self._at(index)
+        return part.encoded(index)
+
+    def identity(self) -> Iterator[bytes]:
+        return (piece for part in self.parts for piece in part.identity())
+
+
+Root = str | Path | Sequence[str | Path]
 
 
 def image_dataset(
     name: str,
-    root: str | Path | None = None,
+    root: Root | None = None,
     split: str = "train",
     image_size: int = 32,
     images_per_class: int | None = None,
+    channels: int = 3,
 ) -> Dataset:
-    """A map-style data set of (uint8 [3, H, W], label) with ``.classes`` (names), ``.labels`` [N] and ``.open(index)``,
-    an image whose ``size`` is known before ``decode()``.
+    """A map-style data set of (uint8 [C, H, W], label) with ``.classes`` (names), ``.labels`` [N] and ``.open(index)``,
+    an image whose ``size`` is known before ``decode()``. Without labels there are no classes, and labels are 0.
 
     name: ``digits`` (embedded; the only one whose images are made at ``image_size``), ``folder`` and ``imagenet``
-    (root/{train,test|val}/<class>/*, or that folder as tools/pack.py packs it), ``cifar10`` and ``cifar100``
-    (torchvision's files, or folders like those, packed or not).
-    split: ``train`` or ``test``. images_per_class: only the first so many of each class.
-    Errors: UserError for an unknown name, a missing root, a folder without images.
+    (whatever layout.py recognises), ``cifar10`` and ``cifar100`` (torchvision's files, or such a layout of a split).
+    root: a folder or file, or several. split: ``train`` or ``test``. images_per_class: only the first so many of each
+    class. channels: 3 are RGB, 1 is gray, others are those of the files.
+    Errors: UserError for an unknown name, a missing root, a root without images.
     """  # fmt: skip
     if name not in NAMES:
         raise UserError(f"unknown data set '{name}'{nearest(name, NAMES)}")
-    dataset = _whole(name, root, split, image_size)
+    dataset = _whole(name, root, split, image_size, channels)
     return dataset if images_per_class is None else FirstPerClass(dataset, images_per_class)
 
 
-def _whole(name: str, root: str | Path | None, split: str, image_size: int) -> Dataset:
+def _whole(name: str, root: Root | None, split: str, image_size: int, channels: int) -> Dataset:
     if name == "digits":
-        return TensorImages(*digits(split, image_size), [str(d) for d in range(10)])
-    if root is None:
+        images, labels = digits(split, image_size)
+        return TensorImages(with_channels(images, channels), labels, [str(d) for d in range(10)])
+    if not root:
         raise UserError(f"the data set '{name}' needs its folder; expected data.root=FOLDER (or --data FOLDER)")
-    root = Path(root)
+    roots = [Path(root)] if isinstance(root, (str, Path)) else [Path(one) for one in root]
+    if name in CIFAR and not has_split(roots[0], split):
+        return _cifar(CIFAR[name], roots[0], split, channels)
+    found = [images for one in roots if (images := images_at(one, split, channels)) is not None]
+    if not found:
+        where = " or ".join(SPLITS[split])
+        raise UserError(
+            f"no '{where}' folder in {', '.join(map(str, roots))}; expected {roots[0]}/{split}/<class>/*.jpg or .png, "
+            f"or a list, .pack, tar or parquet files of the split '{split}'"
+        )
+    return found[0] if len(found) == 1 else JoinedImages(found)
+
+
+def with_channels(images: Tensor, channels: int) -> Tensor:
+    """uint8 [N, 3, H, W] -> [N, channels, H, W], 1 (the luminance) or 3. UserError for others."""
+    if channels == 3:
+        return images
+    if channels == 1:
+        return V.rgb_to_grayscale(images)
+    raise UserError(f"data.channels is {channels}, but these images have 3; expected 3 or 1")
+
+
+def _cifar(kind: type, root: Path, split: str, channels: int) -> TensorImages:
     if not root.is_dir():
-        raise UserError(f"no such folder: {root}; expected the root of the data set '{name}'")
-    if is_packed(root, split):
-        return PackedImages(root, split)
-    folder = image_folder(root, split)
-    if folder is not None:
-        return FolderImages(folder)
-    if name in CIFAR:
-        return _cifar(CIFAR[name], root, split)
-    raise UserError(
-        f"no '{' or '.join(SPLITS[split])}' folder in {root}; expected {root}/{split}/<class>/*.jpg or .png"
-    )
-
-
-def image_folder(root: Path, split: str) -> Path | None:
-    """The folder of a split, None if there is none. UserError for a root that is not there."""
-    if not root.is_dir():
-        raise UserError(f"no such folder: {root}; expected one with {' or '.join(SPLITS[split])} below it")
-    return next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
-
-
-def has_split(root: Path, split: str) -> bool:
-    """Whether ``root`` holds an image folder of the split, packed or not."""
-    return is_packed(root, split) or any((root / name).is_dir() for name in SPLITS[split])
-
-
-def _cifar(kind: type, root: Path, split: str) -> TensorImages:
+        raise UserError(f"no such folder: {root}; expected the root of the data set '{kind.__name__.lower()}'")
     try:
         source = kind(root, train=split == "train", download=False)
     except RuntimeError as error:
         raise UserError(
             f"no {kind.__name__} in {root}: {error}; expected torchvision's layout, or train/ and test/"
         ) from None
-    return TensorImages(torch.from_numpy(source.data).permute(0, 3, 1, 2), torch.tensor(source.targets), source.classes)
+    images = with_channels(torch.from_numpy(source.data).permute(0, 3, 1, 2), channels)
+    return TensorImages(images, torch.tensor(source.targets), source.classes)

@@ -1,55 +1,72 @@
 """Images as the bytes of their files: the header is read first, for the size; pixels are decoded when needed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
-from io import BytesIO
+from typing import NamedTuple
 
-import simplejpeg
+import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms.v2 import functional as V
 
-from pretrain.common.errors import UserError
+from pretrain.data.images.decode import array_pixels, is_array, opened, orientation, pixels, readable
+from pretrain.data.images.index import PackedNames
+
+
+class DecodedImage(NamedTuple):
+    """An image in memory, where an ``EncodedImage`` is expected."""
+
+    pixels: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return tuple(self.pixels.shape[1:])
+
+    def decode(self, reduction: int = 1) -> Tensor:
+        return self.pixels
 
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """An image whose header was read. name: for messages; encoded: its file's bytes; size: (height, width) in px."""
+    """An image whose header was read. name: for messages; encoded: its file's bytes; size: (height, width) in px.
+
+    turn: EXIF's orientation, which ``size`` takes into account.
+    """
 
     name: str
     encoded: bytes
     image: Image.Image
     size: tuple[int, int]
+    channels: int = 3
+    turn: int = 1
 
     def decode(self, reduction: int = 1) -> Tensor:
-        """uint8 [3, H, W]; grayscale, palette and CMYK images become RGB. UserError for damaged bytes. Once only.
+        """uint8 [C, H, W]; see decode.py for what becomes of other kinds. UserError for damaged bytes. Once only.
 
         reduction: 1, 2, 4 or 8; a JPEG is decoded at that part of its size (rounded up), other formats as they are.
         """
+        width, height = self.image.size
+        draft = (max(1, height // reduction), max(1, width // reduction)) if reduction > 1 else None
         with readable(self.name), self.image:
-            if reduction > 1:
-                height, width = (max(1, side // reduction) for side in self.size)
-                self.image.draft(None, (width, height))
-            elif self.image.format == "JPEG" and self.image.mode == "RGB":
-                # Pillow's pixels in two thirds of its time; what is not quite in order is for Pillow to judge
-                with suppress(ValueError):
-                    return torch.from_numpy(simplejpeg.decode_jpeg(self.encoded)).permute(2, 0, 1)
-            return V.pil_to_tensor(self.image.convert("RGB"))
+            return pixels(self.encoded, self.image, self.channels, self.turn, draft)
 
 
 class EncodedImages(Dataset, ABC):
-    """A labelled data set of encoded images; an item is (uint8 [3, H, W] in RGB, label).
+    """A labelled data set of encoded images; an item is (uint8 [C, H, W], label). Three channels are RGB.
 
     A kind of storage says what its images are called (``name(index)``), where their bytes are (``encoded(index)``) and
-    what changes with them (``identity()``).
+    what changes with them (``identity()``). names: of the images, below the root or in their shards. classes: none
+    where images have no labels, which are 0 then. found: in words, what was found and what was ignored.
     """
 
-    def __init__(self, labels: Iterable[int], classes: Iterable[str]):
-        self.labels, self.classes = torch.as_tensor(labels, dtype=torch.int64), list(classes)
+    def __init__(
+        self, names: PackedNames, labels: Iterable[int], classes: Iterable[str], found: str = "", channels: int = 3
+    ):
+        # np.array: the labels of an index that is mapped into memory cannot be written to
+        self.labels, self.classes = torch.from_numpy(np.array(labels, dtype=np.int64)), list(classes)
+        self.names, self.found, self.channels = names, found, channels
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,17 +74,25 @@ class EncodedImages(Dataset, ABC):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self.open(index).decode(), int(self.labels[index])
 
-    def open(self, index: int) -> EncodedImage:
+    def open(self, index: int) -> EncodedImage | DecodedImage:
         """Reads the bytes and the header. UserError names an image that cannot be read."""
         name = self.name(index)
         with readable(name):
             encoded = self.encoded(index)
-            image = Image.open(BytesIO(encoded))
-            return EncodedImage(name, encoded, image, (image.height, image.width))
+            if is_array(encoded, self.channels):
+                return DecodedImage(array_pixels(encoded, self.channels))
+            image = opened(encoded)
+            turn = orientation(image)
+            size = (image.height, image.width) if turn < 5 else (image.width, image.height)
+            return EncodedImage(name, encoded, image, size, self.channels, turn)
 
     @abstractmethod
     def name(self, index: int) -> str:
         """What messages call an image."""
+
+    def length(self, index: int) -> int:
+        """Bytes of its file."""
+        return len(self.encoded(index))
 
     @abstractmethod
     def encoded(self, index: int) -> bytes:
@@ -76,13 +101,3 @@ class EncodedImages(Dataset, ABC):
     @abstractmethod
     def identity(self) -> Iterable[bytes]:
         """Names, sizes and times of change, to be hashed: other images have others."""
-
-
-@contextmanager
-def readable(name: str) -> Iterator[None]:
-    """Turns whatever Pillow raises for bad bytes into one line that names the image."""
-    try:
-        yield
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "not an image in a known format" if isinstance(error, UnidentifiedImageError) else error
-        raise UserError(f"cannot read the image {name}: {reason}") from None

@@ -1,57 +1,43 @@
-"""Labelled image files, their names packed into one array.
+"""Images that are files of their own: below a folder, or named by a list."""
 
-A million paths as Python objects take some 200 MB, and every worker process comes to hold a copy of its own, because
-reading an object changes its reference count. One array of bytes takes a quarter of that and is shared.
-"""
-
-from collections.abc import Iterable, Iterator
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pretrain.common.errors import UserError
-from pretrain.data.images.encoded import EncodedImages, readable
+from pretrain.data.images.decode import is_image_name, readable
+from pretrain.data.images.encoded import EncodedImages
+from pretrain.data.images.index import Index, PackedNames, counting, stamp
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
-
-
-class PackedNames:
-    """A sequence of texts as one array of bytes and their ends: ``names[i]``, ``len(names)``."""
-
-    def __init__(self, names: Iterable[str]):
-        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
-        self.bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-        self.ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-
-    @classmethod
-    def of(cls, encoded: np.ndarray, ends: np.ndarray) -> "PackedNames":
-        """From the two arrays of another one."""
-        names = cls(())
-        names.bytes, names.ends = encoded, ends
-        return names
-
-    def __len__(self) -> int:
-        return len(self.ends) - 1
-
-    def __getitem__(self, index: int) -> str:
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
-        return self.bytes[self.ends[index] : self.ends[index + 1]].tobytes().decode("utf-8", "surrogateescape")
+RUBBISH = ("__MACOSX", "Thumbs.db", "desktop.ini")
+EXPECTED = "expected images (.jpg, .png, .webp, .tif …), tar shards or parquet files"
+LISTS = (".txt", ".csv", ".tsv", ".lst")
+PATH_COLUMNS, LABEL_COLUMNS = ("path", "file", "filename", "file_name", "image"), ("label", "class", "class_name")
 
 
 class ImageFiles(EncodedImages):
-    """Files below ``root`` by their relative ``names`` with labels; an item is (uint8 [3, H, W] in RGB, label)."""
+    """Files below ``root`` by their relative ``names`` with labels; an item is (uint8 [C, H, W], label)."""
 
-    def __init__(self, root: Path, names: Iterable[str], labels: list[int], classes: list[str]):
-        super().__init__(labels, classes)
-        self.root, self.names = Path(root), PackedNames(names)
+    def __init__(
+        self, root: Path, names: Iterable[str] | PackedNames, labels: Sequence[int], classes: list[str],
+        found: str = "", channels: int = 3,
+    ):  # fmt: skip
+        names = names if isinstance(names, PackedNames) else PackedNames(names)
+        super().__init__(names, labels, classes, found, channels)
+        self.root = Path(root)
 
     def name(self, index: int) -> str:
         return str(self.root / self.names[index])
 
     def encoded(self, index: int) -> bytes:
         return (self.root / self.names[index]).read_bytes()
+
+    def length(self, index: int) -> int:
+        return (self.root / self.names[index]).stat().st_size
 
     def identity(self) -> Iterator[bytes]:
         yield self.names.bytes.tobytes()
@@ -62,17 +48,163 @@ class ImageFiles(EncodedImages):
             yield b"%d %d\n" % (found.st_size, found.st_mtime_ns)
 
 
-class FolderImages(ImageFiles):
-    """``folder/<class>/**/*.jpg``; classes are the sorted sub-folders, files are sorted, so every machine agrees."""
+class Walk:
+    """Relative paths of the images below a folder, sorted by their parts, so that every machine agrees.
 
-    def __init__(self, folder: Path):
-        classes = sorted(p.name for p in folder.iterdir() if p.is_dir())
-        found = [
-            (path.relative_to(folder).as_posix(), label)
-            for label, name in enumerate(classes)
-            for path in sorted((folder / name).rglob("*"))
-            if path.suffix.lower() in EXTENSIONS
-        ]
-        if not found:
-            raise UserError(f"no images below {folder}; expected {folder}/<class>/*.jpg or .png")
-        super().__init__(folder, (name for name, _ in found), [label for _, label in found], classes)
+    Links to folders outside are followed once; what is there already by another path is not read twice.
+    ignored: what else lay there, by kind. stamps: of every folder. Errors: UserError names a link that makes a loop.
+    """
+
+    def __init__(self, root: Path):
+        self.root, self.real = root, os.path.realpath(root)
+        self.ignored: Counter[str] = Counter()
+        self.stamps: list[tuple[str, int, int]] = []
+        self.followed: set[str] = set()
+        self.folders: list[str] = []  # of the first level
+
+    def __iter__(self) -> Iterator[str]:
+        return self._below(str(self.root), "", (self.real,))
+
+    def _below(self, folder: str, relative: str, above: tuple[str, ...]) -> Iterator[str]:
+        try:
+            self.stamps.append(stamp(folder))
+            with os.scandir(folder) as entries:
+                found = sorted((e.name, e.is_dir(), e.is_symlink()) for e in entries if not self._hidden(e.name))
+        except OSError as error:
+            raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
+        for name, is_folder, is_link in found:
+            path = f"{folder}/{name}"
+            if is_folder:
+                real = os.path.realpath(path) if is_link else f"{above[-1]}/{name}"
+                if is_link and self._is_known(path, real, above):
+                    continue
+                if not relative:
+                    self.folders.append(name)
+                yield from self._below(path, f"{relative}{name}/", (*above, real))
+            elif not is_image_name(name):
+                self.ignored[Path(name).suffix.lower() or "without a suffix"] += 1
+            elif is_link and not os.path.isfile(path):
+                self.ignored["broken links"] += 1
+            else:
+                yield f"{relative}{name}"
+
+    def _hidden(self, name: str) -> bool:
+        hidden = name.startswith(".") or name in RUBBISH
+        self.ignored["hidden"] += hidden
+        return hidden
+
+    def _is_known(self, path: str, real: str, above: tuple[str, ...]) -> bool:
+        if real in above:
+            raise UserError(f"the link {path} leads back to {real}: a loop; expected folders without one")
+        if real.startswith(f"{self.real}/") or real in self.followed:
+            self.ignored["links to what is there already"] += 1
+            return True
+        self.followed.add(real)
+        return False
+
+
+def index_folder(folder: Path, empty: str = "no images") -> Index:
+    """``folder/<class>/**`` with labels where every image lies in a sub-folder, else images without labels.
+
+    Errors: UserError for a folder without images, which begins with ``empty``.
+    """
+    walk, counts = Walk(folder), {}
+    names = PackedNames(_counted(walk, counts, folder))
+    if not len(names):
+        raise UserError(f"{empty} below {folder}{ignored_text(walk.ignored, ': ')}; {EXPECTED}")
+    if "" in counts:
+        labels, classes = np.zeros(len(names), np.int64), []
+        text = f"{len(names):,} images without labels"
+    else:  # one sub-folder after the other, so that a class is a run of names
+        labels, classes = np.repeat(np.arange(len(counts)), list(counts.values())), list(counts)
+        text = f"{len(names):,} images in {len(classes):,} folder{'s' * (len(classes) > 1)}"
+        if bare := [name for name in walk.folders if name not in counts]:
+            more = " …" if len(bare) > 5 else ""
+            text += f"; {len(bare):,} without images: {', '.join(bare[:5])}{more}"
+    return Index(names, labels, classes, f"{text}{ignored_text(walk.ignored)}", walk.stamps)
+
+
+def _counted(names: Iterable[str], counts: dict[str, int], where: Path) -> Iterator[str]:
+    """The names, while ``counts`` comes to hold how many lie in each sub-folder."""
+    with counting(str(where)) as count:
+        for number, name in enumerate(names, 1):
+            top, slash, _ = name.partition("/")
+            top = top if slash else ""
+            counts[top] = counts.get(top, 0) + 1
+            if number % 10_000 == 0:
+                count(10_000)
+            yield name
+
+
+def ignored_text(ignored: Counter[str], before: str = "; ") -> str:
+    """``; 12 files ignored: 10 .txt, 2 hidden``, nothing where nothing was."""
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in ignored.most_common() if count)
+    return f"{before}{sum(ignored.values()):,} ignored: {kinds}" if kinds else ""
+
+
+def index_list(path: Path) -> Index:
+    """The images that a text file (a path a line, and maybe a label) or a table (.csv, .tsv with a header) names.
+
+    Paths count from the list's folder. Errors: UserError names the first path that is missing or leaves that folder.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = list(_rows(file, path))
+    except (OSError, csv.Error) as error:
+        raise UserError(f"cannot read the list {path}: {error}") from None
+    ignored: Counter[str] = Counter()
+    kept, missing = [], []
+    for name, label in rows:
+        if not os.path.isabs(name) and os.path.normpath(name).split(os.sep)[0] == os.pardir:
+            raise UserError(f"{path} names {name}, which leaves its folder; expected paths below {path.parent}")
+        if not is_image_name(name):
+            ignored[Path(name).suffix.lower() or "without a suffix"] += 1
+        elif not (path.parent / name).is_file():
+            missing.append(name)
+        else:
+            kept.append((name, label))
+    if missing:
+        raise UserError(
+            f"{path} names {len(missing):,} {'file that does' if len(missing) == 1 else 'files that do'} not exist, "
+            f"first {missing[0]}; expected paths relative to {path.parent}"
+        )
+    if not kept:
+        raise UserError(f"no images in the list {path}{ignored_text(ignored, ': ')}; expected a path a line")
+    labels, classes = numbered([label for _, label in kept])
+    text = f"{of_classes(len(kept), classes)} in the list {path.name}{ignored_text(ignored)}"
+    return Index(PackedNames(name for name, _ in kept), labels, classes, text, [stamp(path)])
+
+
+def _rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, str | None]]:
+    if path.suffix.lower() in (".txt", ".lst"):
+        for line in file:
+            if line := line.strip():
+                name, _, label = line.rpartition(" ")
+                yield (name, label) if name and is_image_name(name) and not is_image_name(line) else (line, None)
+        return
+    table = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    columns = {name.strip().lower(): name for name in table.fieldnames or () if name}
+    path_column = next((columns[name] for name in PATH_COLUMNS if name in columns), None)
+    label_column = next((columns[name] for name in LABEL_COLUMNS if name in columns), None)
+    if path_column is None:
+        raise UserError(f"{path} has no column of paths; expected a header with one of {', '.join(PATH_COLUMNS)}")
+    for row in table:
+        yield row[path_column] or "", row[label_column] if label_column else None
+
+
+def numbered(labels: list[str | None]) -> tuple[np.ndarray, list[str]]:
+    """int64 [N] and class names. Whole numbers stay what they are; no classes where a label is missing."""
+    if any(label is None or label == "" for label in labels):
+        return np.zeros(len(labels), np.int64), []
+    if all(label.isascii() and label.isdigit() and int(label) < 1_000_000 for label in labels):
+        numbers = np.array([int(label) for label in labels], np.int64)
+        return numbers, [str(number) for number in range(int(numbers.max()) + 1)]
+    classes = sorted(set(labels))
+    number = {name: i for i, name in enumerate(classes)}
+    return np.array([number[label] for label in labels], np.int64), classes
+
+
+def of_classes(count: int, classes: list[str]) -> str:
+    """``1,281,167 images of 1,000 classes``."""
+    kinds = f"of {len(classes):,} {'class' if len(classes) == 1 else 'classes'}" if classes else "without labels"
+    return f"{count:,} images {kinds}"

@@ -9,17 +9,17 @@ LARGEST_SIDE = 96  # px; at 224 px a photograph costs more to augment than to de
 LIMIT = 4 << 30  # bytes of all images together
 
 
-def in_memory(source: Dataset) -> Dataset:
-    """``source`` as ``TensorImages`` if its images are small, equal in size and fit in memory, else as it is."""
-    if isinstance(source, TensorImages):
-        return source
-    first, _ = source[0]
-    if max(first.shape) > LARGEST_SIDE or first.numel() * len(source) > LIMIT:
-        return source
-    images = torch.empty(len(source), *first.shape, dtype=torch.uint8)
-    for index in range(len(source)):
-        image, _ = source[index]
+def in_memory(dataset: Dataset) -> Dataset:
+    """``dataset`` as ``TensorImages`` if its images are small, equal in size and fit in memory, else as it is."""
+    if isinstance(dataset, TensorImages):
+        return dataset
+    first, _ = dataset[0]
+    if max(first.shape) > LARGEST_SIDE or first.numel() * len(dataset) > LIMIT:
+        return dataset
+    images = torch.empty(len(dataset), *first.shape, dtype=torch.uint8)
+    for index in range(len(dataset)):
+        image, _ = dataset[index]
         if image.shape != first.shape:
-            return source
+            return dataset
         images[index] = image
-    return TensorImages(images, source.labels, source.classes)
+    return TensorImages(images, dataset.labels, dataset.classes)

@@ -6,7 +6,6 @@ into memory better than a million small ones. The index is written last: a split
 """
 
 import json
-import os
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,8 +14,10 @@ import numpy as np
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import replacing
-from pretrain.data.images.encoded import EncodedImages, readable
-from pretrain.data.images.files import ImageFiles, PackedNames
+from pretrain.data.images.decode import readable
+from pretrain.data.images.encoded import EncodedImages
+from pretrain.data.images.files import of_classes
+from pretrain.data.images.index import PackedNames
 
 MAGIC = b"US3L images\n"
 VERSION = 1
@@ -30,18 +31,21 @@ class PackedImages(EncodedImages):
     UserError for files that are cut short, foreign or of a newer format.
     """
 
-    def __init__(self, root: Path, split: str):
+    def __init__(self, root: Path, split: str, channels: int = 3):
         self.path, index = pack_path(root, split), index_path(root, split)
         try:
             with np.load(index, allow_pickle=False) as arrays:
                 header = json.loads(arrays["header"].tobytes())
                 self.ends, labels = arrays["ends"], arrays["labels"]
-                self.names = PackedNames.of(arrays["names"], arrays["name_ends"])
+                names = PackedNames.of(arrays["names"], arrays["name_ends"])
         except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise UserError(f"{index} is no index of packed images ({error}); {WRITER}") from None
         if not isinstance(header, dict) or header.get("version") != VERSION:
             raise UserError(f"{index} has another format than version {VERSION}; {WRITER}")
-        super().__init__(labels, header["classes"])
+        classes = header.get("classes")
+        if not isinstance(classes, list) or not len(labels) == len(names) == len(self.ends) - 1:
+            raise UserError(f"{index} is damaged: it has {len(labels)} labels of {len(names)} images; {WRITER}")
+        super().__init__(names, labels, classes, f"{of_classes(len(labels), classes)}, packed", channels)
         self._check_bytes()
         self._bytes: np.memmap | None = None
 
@@ -65,6 +69,9 @@ class PackedImages(EncodedImages):
             self._bytes = np.memmap(self.path, dtype=np.uint8, mode="r")
         index = range(len(self))[index]
         return self._bytes[self.ends[index] : self.ends[index + 1]].tobytes()
+
+    def length(self, index: int) -> int:
+        return int(self.ends[index + 1] - self.ends[index])
 
     def identity(self) -> Iterable[bytes]:
         found = self.path.stat()
@@ -90,7 +97,7 @@ def is_packed(root: Path, split: str) -> bool:
     return pack_path(root, split).exists() or index_path(root, split).exists()
 
 
-def write_pack(source: ImageFiles, root: Path, split: str, watch: Callable[[range], Iterable[int]] = iter) -> None:
+def write_pack(source: EncodedImages, root: Path, split: str, watch: Callable[[range], Iterable[int]] = iter) -> None:
     """Pack ``source``; either file appears under its name when it is whole. watch: goes along and shows progress.
 
     UserError names a file that cannot be read.
@@ -110,7 +117,7 @@ def write_pack(source: ImageFiles, root: Path, split: str, watch: Callable[[rang
         )  # fmt: skip
 
 
-def holds(root: Path, split: str, source: ImageFiles) -> bool:
+def holds(root: Path, split: str, source: EncodedImages) -> bool:
     """Whether the split is packed completely, from files of these names, labels and sizes."""
     if not index_path(root, split).exists():
         return False
@@ -119,5 +126,5 @@ def holds(root: Path, split: str, source: ImageFiles) -> bool:
         packed.classes == source.classes
         and np.array_equal(packed.labels, source.labels)
         and np.array_equal(packed.names.bytes, source.names.bytes)
-        and np.array_equal(np.diff(packed.ends), [os.path.getsize(source.name(i)) for i in range(len(source))])
+        and np.array_equal(np.diff(packed.ends), [source.length(index) for index in range(len(source))])
     )

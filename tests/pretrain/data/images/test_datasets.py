@@ -8,7 +8,7 @@ from PIL import Image
 
 from pretrain.common.errors import UserError
 from pretrain.data.images.datasets import image_dataset
-from pretrain.data.images.files import PackedNames
+from pretrain.data.images.index import PackedNames
 
 
 def write_folder(root, split="train", sizes=(8, 8)):

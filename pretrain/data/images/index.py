@@ -1,0 +1,169 @@
+"""The index of a data set: names, labels and places of its images, in arrays, found again by what determines it.
+
+A million images as Python objects take hundreds of megabytes, and every worker process comes to hold a copy of its own,
+because reading an object changes its reference count. Arrays take a tenth of that and are shared.
+
+A large index is kept in a cache folder, ``US3L_CACHE`` or ``~/.cache/us3l``, one .npy file for each array, and mapped
+from there into the memory of every process. It holds as long as the folders, lists or shards that it was made from have
+the sizes and times of change that they had (``stamps``).
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from pretrain.common.errors import UserError
+from pretrain.common.files import replacing_folder
+
+VERSION = 1
+WORTHWHILE = 20_000  # images; smaller indices are made as fast as they are found again
+ARRAYS = ("bytes", "ends", "labels", "places")
+SETTLED = 2.0  # seconds after which a folder's time of change tells that it changed again
+
+
+class PackedNames:
+    """A sequence of texts as one array of bytes and their ends: ``names[i]``, ``len(names)``."""
+
+    def __init__(self, names: Iterable[str]):
+        packed = bytearray()
+        ends = np.fromiter(self._ends(names, packed), dtype=np.int64)
+        self.bytes, self.ends = np.frombuffer(bytes(packed), dtype=np.uint8), ends
+
+    @staticmethod
+    def _ends(names: Iterable[str], packed: bytearray) -> Iterator[int]:
+        yield 0
+        for name in names:
+            packed += name.encode("utf-8", "surrogateescape")
+            yield len(packed)
+
+    @classmethod
+    def of(cls, encoded: np.ndarray, ends: np.ndarray) -> "PackedNames":
+        """From the two arrays of another one."""
+        names = cls(())
+        names.bytes, names.ends = encoded, ends
+        return names
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, index: int) -> str:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        return self.bytes[self.ends[index] : self.ends[index + 1]].tobytes().decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True)
+class Index:
+    """names: of the N images. labels: int64 [N], 0 without classes. found: in words.
+
+    shards: files that hold many images, and places: int64 [N, 3], where in them (shard and two numbers that the kind
+    of storage understands); none where every image is a file. stamps: of everything that the index depends on.
+    """
+
+    names: PackedNames
+    labels: np.ndarray
+    classes: list[str]
+    found: str
+    stamps: list[tuple[str, int, int]]
+    shards: tuple[str, ...] = ()
+    places: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def stamp(path: str | Path) -> tuple[str, int, int]:
+    """(path, size, time of change in ns) of a file or folder."""
+    found = os.stat(path)
+    return str(path), found.st_size, found.st_mtime_ns
+
+
+def cached(kind: str, root: Path, split: str, build: Callable[[], Index]) -> Index:
+    """The index of ``root`` from the cache, or built; a large one is kept. Processes that want it wait for one."""
+    key = json.dumps([VERSION, kind, os.path.realpath(root), split])
+    folder = cache_folder() / "index" / hashlib.sha256(key.encode()).hexdigest()[:32]
+    found = _load(folder)
+    if found is not None:
+        return found
+    with _alone(folder):
+        found = _load(folder)
+        if found is None:
+            found = build()
+            _keep(found, folder)
+    return found
+
+
+def cache_folder() -> Path:
+    """``US3L_CACHE``, else ``~/.cache/us3l``."""
+    return Path(os.environ.get("US3L_CACHE") or Path.home() / ".cache" / "us3l")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While one process is here others wait, where the cache can be written."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        file = open(f"{folder}.lock", "w")  # noqa: SIM115
+    except OSError:
+        yield
+        return
+    with file:
+        with suppress(OSError):  # a file system without locks: everybody builds
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _load(folder: Path) -> Index | None:
+    try:
+        header = json.loads((folder / "header.json").read_text())
+        stamps = [tuple(entry) for entry in header["stamps"]]
+        if any(stamp(entry[0]) != entry for entry in stamps):
+            return None
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+    names = PackedNames.of(arrays["bytes"], arrays["ends"])
+    if not len(names) == len(arrays["labels"]) == header["images"]:
+        return None
+    return Index(
+        names, arrays["labels"], header["classes"], header["found"], stamps, tuple(header["shards"]), arrays["places"]
+    )
+
+
+def _keep(index: Index, folder: Path) -> None:
+    """Write the index beside ``folder`` and give it its name at the end. A cache that cannot be written stays empty."""
+    newest = max((changed for _, _, changed in index.stamps), default=0)
+    if len(index) < WORTHWHILE or time.time() - newest / 1e9 < SETTLED:
+        return
+    header = {
+        "images": len(index), "classes": index.classes, "found": index.found, "stamps": index.stamps,
+        "shards": index.shards,
+    }  # fmt: skip
+    arrays = dict(zip(ARRAYS, (index.names.bytes, index.names.ends, index.labels, index.places)))
+    with suppress(UserError):
+        shutil.rmtree(folder, ignore_errors=True)
+        with replacing_folder(folder) as partial:
+            for name, array in arrays.items():
+                np.save(partial / f"{name}.npy", array)
+            (partial / "header.json").write_text(json.dumps(header))
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """Shows how many images an index has so far; call with the number of new ones."""
+    columns = (TextColumn(f"looking for images in {what}: {{task.completed:,.0f}}"),)
+    with Progress(*columns, transient=True, disable=not Console().is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda count: bar.update(task, advance=count)

@@ -1,0 +1,118 @@
+"""How a data set of images lies on disk, recognised by what is there.
+
+A root is a folder or a file. For a split (``train`` or ``test``) the first of these that is there counts:
+
+    <split>.pack                       what tools/pack.py writes
+    train/, test/, val/, validation/   a folder of the split, which holds one of the arrangements below
+    train.txt, val.csv, …              a list of the split
+    *.tar or *.parquet                 shards, here or in data/; with a split in their names only those of the split
+    images, in sub-folders or not      the training images, if there is no folder of any split
+
+or the root is itself a list, a tar file or a parquet file, of training images.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from pretrain.common.errors import UserError
+from pretrain.data.images.encoded import EncodedImages
+from pretrain.data.images.files import LISTS, ImageFiles, index_folder, index_list
+from pretrain.data.images.index import cached
+from pretrain.data.images.packed import PackedImages, is_packed
+from pretrain.data.images.parquet import ParquetImages, index_parquet
+from pretrain.data.images.tar import TarImages, index_tar
+
+SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
+SHARDS = {".tar": (index_tar, TarImages), ".parquet": (index_parquet, ParquetImages)}
+COMPRESSED = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst", ".zip")
+
+
+def images_at(root: Path, split: str, channels: int = 3) -> EncodedImages | None:
+    """The images of a split, None where ``root`` holds splits, but not this one.
+
+    Errors: UserError for a root that is not there, or that holds no images.
+    """
+    if root.is_file():
+        return _file(root, split, channels)
+    if not root.is_dir():
+        raise UserError(f"no such folder or file: {root}; expected images, a list, tar shards or parquet files")
+    if is_packed(root, split):
+        return PackedImages(root, split, channels)
+    if (folder := _split_folder(root, split)) is not None:
+        return _folder(folder, split, channels)
+    if (listed := _split_list(root, split)) is not None:
+        return _listed(listed, channels)
+    if shards := shards_in(root):
+        chosen = of_split(shards, split)
+        return _sharded(root, chosen, split, channels) if chosen else None
+    if split != "train" or any(_has(root, other) for other in SPLITS):
+        return None
+    return _folder(root, split, channels, f"no '{split}' folder in {root} and no images")
+
+
+def has_split(root: Path, split: str) -> bool:
+    """Whether ``root`` holds images of the split in a place that bears its name, or training images in shards."""
+    return root.is_dir() and (_has(root, split) or bool(of_split(shards_in(root), split)))
+
+
+def _has(root: Path, split: str) -> bool:
+    return is_packed(root, split) or bool(_split_folder(root, split)) or bool(_split_list(root, split))
+
+
+def _split_folder(root: Path, split: str) -> Path | None:
+    return next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
+
+
+def _split_list(root: Path, split: str) -> Path | None:
+    paths = (root / f"{name}{suffix}" for name in SPLITS[split] for suffix in LISTS)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _file(path: Path, split: str, channels: int) -> EncodedImages | None:
+    suffix = path.suffix.lower()
+    if suffix in SHARDS:
+        return _sharded(path, [path], split, channels) if split == "train" else None
+    if suffix in LISTS:
+        return _listed(path, channels) if split == "train" else None
+    hint = "; unpack it" if path.name.lower().endswith(COMPRESSED) else ""
+    raise UserError(f"{path} is no data set; expected a folder, a list ({', '.join(LISTS)}), .tar or .parquet{hint}")
+
+
+def _folder(folder: Path, split: str, channels: int, empty: str = "no images") -> EncodedImages:
+    if shards := shards_in(folder):
+        return _sharded(folder, shards, split, channels)
+    index = cached("folder", folder, split, lambda: index_folder(folder, empty))
+    return ImageFiles(folder, index.names, index.labels, index.classes, index.found, channels)
+
+
+def _listed(path: Path, channels: int) -> EncodedImages:
+    index = cached("list", path, "", lambda: index_list(path))
+    return ImageFiles(path.parent, index.names, index.labels, index.classes, index.found, channels)
+
+
+def _sharded(root: Path, shards: list[Path], split: str, channels: int) -> EncodedImages:
+    build, kind = SHARDS[shards[0].suffix.lower()]
+    index = cached(shards[0].suffix, root, f"{split} {[shard.name for shard in shards]}", lambda: build(shards))
+    return kind(index, channels)
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """The tar or parquet files of a folder, or of its sub-folder ``data``, sorted. UserError where there are both."""
+    for place in (folder, folder / "data"):
+        entries = sorted(place.iterdir()) if place.is_dir() else ()
+        found = [path for path in entries if path.suffix.lower() in SHARDS and not path.name.startswith(".")]
+        if len(kinds := sorted({path.suffix.lower() for path in found})) > 1:
+            raise UserError(f"{place} holds {' and '.join(kinds)} files; expected one kind of shards in a folder")
+        if found:
+            return found
+    return []
+
+
+def of_split(shards: Iterable[Path], split: str) -> list[Path]:
+    """Those of a split, where their names tell it (``train-00000-of-00010.parquet``); else all are of training."""
+    shards = list(shards)
+    parts = {shard: set(re.split(r"[^a-z]+", shard.stem.lower())) for shard in shards}
+    if any(parts[shard] & {*SPLITS["train"], *SPLITS["test"]} for shard in shards):
+        return [shard for shard in shards if parts[shard] & set(SPLITS[split])]
+    return shards if split == "train" else []

@@ -1,0 +1,186 @@
+"""Parquet files of images, as Hugging Face's datasets are kept: a column of (bytes, path), and perhaps one of labels.
+
+A row group is read as a whole, so single images in random order cost what their row groups do; the last few stay in
+memory. tools/pack.py makes the arrangement that is read image by image. The images are in the order of the rows, or,
+where all have paths and labels, of (label, path), as those of a folder.
+"""
+
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretrain.common.errors import UserError
+from pretrain.data.images.encoded import EncodedImages
+from pretrain.data.images.files import of_classes
+from pretrain.data.images.index import Index, PackedNames, counting, stamp
+
+IMAGES, LABELS = ("image", "img", "jpg", "png", "picture", "photo"), ("label", "labels", "cls", "class", "fine_label")
+KEPT = 8  # row groups
+
+
+def parquet_module() -> Any:
+    """pyarrow.parquet, an optional dependency."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise UserError("parquet files need pyarrow; pip install pyarrow") from None
+    return pyarrow.parquet
+
+
+class ParquetImages(EncodedImages):
+    """Rows of parquet files; ``index.places`` holds the file, the row group and the row in it of each."""
+
+    def __init__(self, index: Index, channels: int = 3):
+        super().__init__(index.names, index.labels, index.classes, index.found, channels)
+        self.shards, self.places = index.shards, index.places
+        self._groups: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._process = os.getpid()
+
+    def name(self, index: int) -> str:
+        return f"{self.names[index]} in {self.shards[self.places[index, 0]]}"
+
+    def encoded(self, index: int) -> bytes:
+        shard, group, row = self.places[index].tolist()
+        found = self._group(shard, group)[row].as_py()
+        if not found:
+            raise OSError("the row holds no bytes")
+        return found
+
+    def _group(self, shard: int, group: int) -> Any:
+        if self._process != os.getpid():  # a loader worker: what the parent opened is the parent's
+            self._process, self._groups = os.getpid(), OrderedDict()
+        if (shard, group) not in self._groups:
+            file = open_parquet(Path(self.shards[shard]))
+            try:
+                column = file.read_row_group(group, columns=[bytes_column(file)], use_threads=False).column(0)
+            except Exception as error:  # pyarrow's errors are of many kinds
+                raise OSError(f"the file was cut short or changed ({_line(error)})") from None
+            while hasattr(column.type, "num_fields") and column.type.num_fields:
+                column = column.flatten()[0]
+            self._groups[shard, group] = column
+            while len(self._groups) > KEPT:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end((shard, group))
+        return self._groups[shard, group]
+
+    def identity(self) -> Iterable[bytes]:
+        yield self.names.bytes.tobytes()
+        yield self.places.tobytes()
+        for shard in self.shards:
+            yield repr(stamp(shard)[1:]).encode()
+
+    def __getstate__(self) -> dict:
+        return {**vars(self), "_groups": OrderedDict()}
+
+
+def open_parquet(path: Path) -> Any:
+    """A ``ParquetFile``; UserError names one that is cut short or something else."""
+    try:
+        return parquet_module().ParquetFile(path, memory_map=True)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"cannot read {path}: {_line(error)}; expected a whole parquet file") from None
+
+
+def bytes_column(file: Any) -> str:
+    """Dotted name of the column that holds images as bytes; UserError lists the columns where there is none."""
+    import pyarrow.types as types
+
+    def is_bytes(kind: Any) -> bool:
+        return types.is_binary(kind) or types.is_large_binary(kind)
+
+    schema, found = file.schema_arrow, {}
+    for field in schema:
+        if is_bytes(field.type):
+            found[field.name] = field.name
+        elif types.is_struct(field.type):
+            inner = {field.type.field(i).name: field.type.field(i).type for i in range(field.type.num_fields)}
+            if "bytes" in inner and is_bytes(inner["bytes"]):
+                found[field.name] = f"{field.name}.bytes"
+    chosen = next((name for name in IMAGES if name in found), next(iter(found), None))
+    if chosen is None:
+        raise UserError(f"no column of images (bytes and path) among: {', '.join(schema.names)}")
+    return found[chosen]
+
+
+def index_parquet(shards: list[Path]) -> Index:
+    """The images of parquet files. Errors: UserError names a file without a column of images, or cut short."""
+    names, labels, places, classes = [], [], [], None
+    with counting(f"{len(shards)} parquet files") as count:
+        for number, shard in enumerate(shards):
+            file = open_parquet(shard)
+            try:
+                images = bytes_column(file)
+            except UserError as error:
+                raise UserError(f"{shard}: {error}") from None
+            label = next((name for name in LABELS if name in file.schema_arrow.names), None)
+            path = _path_column(file, images)
+            classes = classes or _class_names(file, label)
+            for group in range(file.metadata.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                names += _column(file, group, path, rows, shard)
+                labels += _column(file, group, label, rows, shard)
+                places += [(number, group, row) for row in range(rows)]
+                count(rows)
+    if not names:
+        raise UserError(f"no rows in {shards[0]}; expected a column of images")
+    numbers, classes = _labelled(labels, classes)
+    order = range(len(names))
+    if classes and all(names) and len(set(names)) == len(names):
+        order = sorted(order, key=lambda i: (numbers[i], names[i].split("/")))
+    where = f"{len(shards):,} parquet {'file' if len(shards) == 1 else 'files'}"
+    texts = (names[i] or f"row {places[i][2]} of group {places[i][1]}" for i in order)
+    return Index(
+        PackedNames(texts), numbers[list(order)], classes, f"{of_classes(len(names), classes)} in {where}",
+        [stamp(shard) for shard in shards], tuple(map(str, shards)), np.array(places, np.int64)[list(order)],
+    )  # fmt: skip
+
+
+def _labelled(labels: list, names: list[str] | None) -> tuple[np.ndarray, list[str]]:
+    whole = all(isinstance(label, int) for label in labels)
+    if names and whole and labels and 0 <= min(labels) <= max(labels) < len(names):
+        return np.array(labels, np.int64), names
+    if not all(isinstance(label, (int, str)) for label in labels) or (whole and min(labels) < 0):
+        return np.zeros(len(labels), np.int64), []
+    if whole:
+        return np.array(labels, np.int64), [str(number) for number in range(max(labels) + 1)]
+    classes = sorted(set(map(str, labels)))
+    number = {name: i for i, name in enumerate(classes)}
+    return np.array([number[str(label)] for label in labels], np.int64), classes
+
+
+def _column(file: Any, group: int, name: str | None, rows: int, shard: Path) -> list:
+    if name is None:
+        return [None] * rows
+    try:
+        column = file.read_row_group(group, columns=[name], use_threads=False).column(0)
+    except Exception as error:
+        raise UserError(f"cannot read {shard}: {_line(error)}; expected a whole parquet file") from None
+    return (column.flatten()[0] if "." in name else column).to_pylist()
+
+
+def _path_column(file: Any, images: str) -> str | None:
+    if not images.endswith(".bytes"):
+        return None
+    field = file.schema_arrow.field(images.removesuffix(".bytes"))
+    inner = {field.type.field(i).name for i in range(field.type.num_fields)}
+    return images.removesuffix("bytes") + "path" if "path" in inner else None
+
+
+def _class_names(file: Any, label: str | None) -> list[str] | None:
+    """The names that Hugging Face's metadata give to the label's numbers."""
+    try:
+        features = json.loads(file.schema_arrow.metadata[b"huggingface"])["info"]["features"]
+        return [str(name) for name in features[label]["names"]] or None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

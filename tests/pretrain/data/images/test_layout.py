@@ -1,0 +1,217 @@
+"""Whatever way images lie, they are recognised, and what is no image is said or refused in one line."""
+
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+from pretrain.common.errors import UserError
+from pretrain.data.images.datasets import image_dataset
+from pretrain.data.images.layout import images_at
+from tests.pretrain.data.images import layouts
+from tests.requirements import requires
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return layouts.photographs(tmp_path / "folder")
+
+
+def same(found, expected) -> bool:
+    pairs = zip((found[i] for i in range(len(found))), (expected[i] for i in range(len(expected))), strict=True)
+    return all(torch.equal(a, b) and label == other for (a, label), (b, other) in pairs)
+
+
+def test_class_folders_are_labels(folder):
+    found = image_dataset("folder", folder)
+    assert found.classes == ["class_0", "class_1", "class_2"] and found.labels.bincount().tolist() == [8] * 3
+    assert found.found == "24 images in 3 folders"
+
+
+@pytest.mark.parametrize("layout", ["packed", "tars", "listed", pytest.param("parquet", marks=requires("images"))])
+def test_every_layout_gives_the_folders_images_labels_and_order(layout, folder, tmp_path):
+    found = image_dataset("folder", layouts.LAYOUTS[layout](folder, tmp_path / "other"))
+    assert len(found.classes) == 3 and same(found, image_dataset("folder", folder))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt"])
+def test_lists_hold_paths_and_labels(suffix, folder, tmp_path):
+    found = image_dataset("folder", layouts.listed(folder, tmp_path / "other", suffix))
+    assert found.classes == ["class_0", "class_1", "class_2"] and same(found, image_dataset("folder", folder))
+
+
+def test_a_list_of_paths_alone_has_no_labels(folder):
+    (folder / "some.txt").write_text("train/class_1/3.png\n\ntrain/class_0/0.png\n")
+    found = images_at(folder / "some.txt", "train")
+    assert found.classes == [] and [found.names[i] for i in (0, 1)] == ["train/class_1/3.png", "train/class_0/0.png"]
+    assert found.found == "2 images without labels in the list some.txt"
+
+
+def test_lists_and_shards_are_found_by_the_name_of_the_split(folder, tmp_path):
+    listed = layouts.listed(folder, tmp_path / "lists")
+    listed.rename(listed.with_name("val.csv"))
+    assert len(images_at(listed.parent, "test")) == 24
+    layouts.tars(folder, tmp_path / "tars")
+    (tmp_path / "tars" / "part-000.tar").rename(tmp_path / "tars" / "train-0.tar")
+    (tmp_path / "tars" / "part-001.tar").rename(tmp_path / "tars" / "validation-0.tar")
+    assert [len(images_at(tmp_path / "tars", split)) for split in ("train", "test")] == [12, 12]
+
+
+def test_json_members_hold_labels_and_folders_do_without_them(folder, tmp_path):
+    assert image_dataset("folder", layouts.tars(folder, tmp_path / "json", label="json")).classes[0] == "class_0"
+    shutil.make_archive(str(tmp_path / "plain"), "tar", folder / "train")
+    assert same(image_dataset("folder", tmp_path / "plain.tar"), image_dataset("folder", folder))
+    assert image_dataset("folder", layouts.tars(folder, tmp_path / "none", label="")).classes == []
+
+
+def test_flat_and_nested_folders_are_images_without_labels(folder, tmp_path):
+    flat = image_dataset("folder", layouts.flat(folder, tmp_path / "flat"))
+    assert (len(flat), flat.classes, flat.found) == (24, [], "24 images without labels")
+    (tmp_path / "flat" / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "flat" / "class_0_0.png").rename(tmp_path / "flat" / "deep" / "er" / "x.PNG")
+    assert len(image_dataset("folder", tmp_path / "flat")) == 24
+    with pytest.raises(UserError, match="needs labels"):
+        image_dataset("folder", tmp_path / "flat", images_per_class=2)
+
+
+def test_several_roots_are_one_data_set(folder, tmp_path):
+    other = layouts.photographs(tmp_path / "more", classes=4, each=2)
+    both = image_dataset("folder", [folder, other])
+    assert len(both) == 32 and both.classes == [f"class_{c}" for c in range(4)]
+    assert both.name(24) == str(other / "train/class_0/0.png") and both[31][1] == 3
+    assert same(image_dataset("folder", (folder,)), image_dataset("folder", folder))
+
+
+def test_rubbish_is_no_image_and_no_class(folder):
+    for name in ("__MACOSX", ".ipynb_checkpoints", ".hidden"):
+        shutil.copytree(folder / "train" / "class_0", folder / "train" / name)
+    for name in ("Thumbs.db", "notes.txt", "more.TXT", ".x.png", "._x.jpg"):
+        (folder / "train" / "class_1" / name).write_bytes(b"x")
+    (folder / "train" / "nothing").mkdir()
+    found = image_dataset("folder", folder)
+    assert found.classes == ["class_0", "class_1", "class_2"]
+    assert found.found == "24 images in 3 folders; 1 without images: nothing; 8 ignored: 6 hidden, 2 .txt"
+
+
+def test_suffixes_are_pillows_in_any_case(folder):
+    image = Image.new("RGB", (8, 8))
+    for name, kind in (("a.JFIF", "JPEG"), ("b.gif", "GIF"), ("c.WebP", "WEBP"), ("d.tif", "TIFF"), ("e.ppm", "PPM")):
+        image.save(folder / "train" / "class_0" / name, kind)
+    assert len(image_dataset("folder", folder)) == 29
+
+
+def test_links_are_followed_once_and_loops_are_refused(folder, tmp_path):
+    outside = layouts.photographs(tmp_path / "outside", classes=1)
+    (folder / "train" / "linked").symlink_to(outside / "train" / "class_0")
+    (folder / "train" / "again").symlink_to(folder / "train" / "class_0")
+    (folder / "train" / "class_0" / "gone.png").symlink_to("nowhere.png")
+    found = image_dataset("folder", folder)
+    assert found.classes == ["class_0", "class_1", "class_2", "linked"] and len(found) == 32
+    assert found.found.endswith("1 links to what is there already, 1 broken links")
+    (folder / "train" / "class_1" / "up").symlink_to(folder / "train")
+    with pytest.raises(UserError, match=r"the link .*class_1/up leads back to .*train: a loop"):
+        image_dataset("folder", folder)
+
+
+def no_images(root):
+    root.mkdir()
+
+
+def videos(root):
+    root.mkdir()
+    for name in ("a.mp4", "b.mp4", "c.avi"):
+        (root / name).write_bytes(b"x")
+
+
+def missing_files(root):
+    root.mkdir()
+    (root / "train.txt").write_text("a.jpg\nb.jpg\n")
+
+
+def leaving(root):
+    root.mkdir()
+    (root / "train.txt").write_text("../a.jpg\n")
+
+
+def table_without_paths(root):
+    root.mkdir()
+    (root / "train.csv").write_text("name,size\na.jpg,3\n")
+
+
+def tar_without_images(root):
+    root.mkdir()
+    (root / "text.md").write_text("x")
+    shutil.make_archive(str(root / "a"), "tar", root, "text.md")
+
+
+def cut_tar(root, share=0.6):
+    folder = layouts.photographs(root.with_name("source"))
+    layouts.tars(folder, root, shards=1)
+    content = (root / "part-000.tar").read_bytes()
+    (root / "part-000.tar").write_bytes(content[: int(len(content) * share)])
+
+
+def tar_without_an_end(root):
+    folder = layouts.photographs(root.with_name("source"), each=2)
+    layouts.tars(folder, root, shards=1)
+    content = (root / "part-000.tar").read_bytes().rstrip(b"\0")
+    (root / "part-000.tar").write_bytes(content.ljust(-(-len(content) // 512) * 512, b"\0"))
+
+
+def no_tar(root):
+    root.mkdir()
+    (root / "a.tar").write_bytes(b"nothing of the kind" * 100)
+
+
+def two_kinds(root):
+    no_tar(root)
+    (root / "a.parquet").write_bytes(b"")
+
+
+def archive(root):
+    root.with_name("root").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (no_images, "no 'train' folder in .* and no images below"),
+        (videos, r"no images below .*: 3 ignored: 2 \.mp4, 1 \.avi; expected images"),
+        (missing_files, "names 2 files that do not exist, first a.jpg"),
+        (leaving, r"names \.\./a\.jpg, which leaves its folder"),
+        (table_without_paths, "has no column of paths"),
+        (tar_without_images, r"no images in .*a\.tar: 1 ignored: 1 \.md"),
+        (cut_tar, "is cut short"),
+        (tar_without_an_end, "is cut short"),
+        (no_tar, "cannot read .*a.tar"),
+        (two_kinds, "holds .parquet and .tar files"),
+        (archive, "is no data set"),
+    ],
+)
+def test_what_cannot_be_is_one_line(make, message, tmp_path):
+    make(tmp_path / "root")
+    with pytest.raises(UserError, match=message) as error:
+        image_dataset("folder", tmp_path / "root")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.95])
+def test_a_tar_is_refused_wherever_it_was_cut(share, tmp_path):
+    cut_tar(tmp_path / "root", share)
+    with pytest.raises(UserError, match="cut short|cannot read"):
+        image_dataset("folder", tmp_path / "root")
+
+
+@requires("images")
+def test_parquet_without_images_or_cut_short_is_one_line(folder, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": ["a"], "label": [0]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="a.parquet: no column of images .* among: text, label"):
+        image_dataset("folder", tmp_path / "a.parquet")
+    [file] = (layouts.parquet(folder, tmp_path / "cut") / "data").iterdir()
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match="expected a whole parquet file"):
+        image_dataset("folder", tmp_path / "cut")
