@@ -124,7 +124,7 @@ class Ours:
         return decode, load - decode, colour
 
     def finish(self, batch: LoadedBatch) -> list[Tensor]:
-        return coloured_views(batch.to(self.device), self.views, 0, self.data.mean, self.data.std)
+        return coloured_views(batch.to(torch.device(self.device)), self.views, 0, self.data.mean, self.data.std)
 
 
 def _both(data: Data) -> list:
