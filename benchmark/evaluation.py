@@ -36,8 +36,9 @@ from transfer.recognition.images import Images, train_augmentation
 from transfer.recognition.protocols import Evaluation, tested, trained
 from transfer.recognition.settings import Settings
 from transfer.recognition.sgd import Recipe, check_optimizer, recipe_for
-from transfer.recognition.targets import SETS, find_root, load_splits
+from transfer.recognition.targets import find_root, load_splits
 from transfer.source import Source, find_checkpoint, load_source
+from transfer.targets import targets_of
 
 EXAMPLE = "--checkpoint runs/us3l_resnet18_cifar10 --data datasets/cifar10 --threads 1"
 CALIBRATION_EPOCHS = 3  # of the released program, for each width that it evaluates
@@ -56,8 +57,8 @@ def measure(args: argparse.Namespace) -> dict:
 
     Errors: UserError for an unknown data set, a share outside (0, 1], and what ``tools/transfer.py`` refuses.
     """
-    if args.dataset not in SETS:
-        raise UserError(f"unknown data set '{args.dataset}'{nearest(args.dataset, SETS)}")
+    if args.dataset not in targets_of("recognition"):
+        raise UserError(f"unknown data set '{args.dataset}'{nearest(args.dataset, targets_of('recognition'))}")
     if not 0 < args.share <= 1:
         raise UserError(f"--share {args.share:g} is no part of an epoch; expected a number in (0, 1]")
     checkpoint, root = find_checkpoint(args.checkpoint), find_root(args.dataset, args.data)

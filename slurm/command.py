@@ -14,9 +14,9 @@ from slurm import manage
 from slurm.graph import ROOT
 from slurm.launch import Launch, launch
 from slurm.presets import list_presets, load_preset, minutes
+from transfer.targets import FRAMEWORKS
 
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
-FRAMEWORKS = ("detectron2", "mmdet")
 PRETRAIN = "configs/pretrain/us3l_resnet18_digits.py"
 SUBCOMMANDS = {
     "pretrain": ("one pretraining on N nodes", "pretrain configs/pretrain/us3l_resnet50_imagenet.py --nodes 4"),
@@ -141,7 +141,7 @@ def add_transfer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="of each width: 0 to N-1")
     parser.add_argument("--checkpoint", type=Path, metavar="U", help="universal checkpoint (default: the newest)")
     parser.add_argument("--init", choices=("pretrained", "random"), nargs="+", default=["pretrained"], help="or both")
-    parser.add_argument("--framework", choices=FRAMEWORKS, help="of detection (default: detectron2)")
+    parser.add_argument("--framework", choices=tuple(FRAMEWORKS), help="of detection (default: detectron2)")
     parser.add_argument("--output", type=Path, metavar="D", help="folder (default: beside the checkpoint)")
     parser.add_argument(
         "--args",

@@ -25,9 +25,9 @@ from pretrain.configfile import Address, find_configs
 from slurm import estimate
 from slurm.graph import ROOT, Command, Graph, Node, file_hash
 from slurm.gridfile import PretrainingRow, TableRow, TransferRow, read_grid
-from transfer.command import COMMANDS, parse
-from transfer.detection.command import TARGETS as DETECTION
+from transfer.command import parse
 from transfer.tables import NAMES, SUFFIXES
+from transfer.targets import FRAMEWORKS, TARGETS, targets_of
 
 
 def load_graph(path: Path, gpus: int) -> Graph:
@@ -90,17 +90,18 @@ class Builder:
 
     def transfer(self, row: TransferRow) -> None:
         """A node for each pretraining x width x seed x init x framework."""
-        if row.target not in COMMANDS:
-            raise UserError(f"{self.path}: unknown target '{row.target}'{nearest(row.target, COMMANDS)}")
-        if row.frameworks and row.target not in DETECTION:
-            raise UserError(f"{self.path}: frameworks are for {' and '.join(DETECTION)}, not for {row.target}")
+        if row.target not in TARGETS:
+            raise UserError(f"{self.path}: unknown target '{row.target}'{nearest(row.target, TARGETS)}")
+        detection = targets_of("detection")
+        if row.frameworks and row.target not in detection:
+            raise UserError(f"{self.path}: frameworks are for {' and '.join(detection)}, not for {row.target}")
         for key in self.matching(row.of):
             parent, config = self.pretrained[key]
             low, high = config.width_range
             widths = [width for width in row.widths if low <= width <= high]
             if not widths:
                 raise UserError(f"{self.path}: no width of {row.widths} is in the range {low:g} to {high:g} of '{key}'")
-            for framework in row.frameworks or (("detectron2",) if row.target in DETECTION else ("",)):
+            for framework in row.frameworks or ((next(iter(FRAMEWORKS)),) if row.target in detection else ("",)):
                 after = ()
                 if row.convert if row.convert is not None else bool(framework):
                     after = (self.convert(key, framework or "torchvision", widths),)

@@ -11,14 +11,9 @@ import json
 
 from pretrain.config import Backbone, PretrainConfig
 from pretrain.sampling import WidthSampler
+from transfer.targets import TARGETS
 
-IMAGES = {
-    "digits": 1437, "cifar10": 50_000, "cifar100": 50_000, "imagenet": 1_281_167, "flowers": 2_040, "pets": 3_680,
-    "dtd": 3_760, "coco": 118_287, "voc": 16_551,
-}  # fmt: skip
-# Iterations and images an iteration, image side, and multiply-accumulates of a detector without its backbone at that
-# size (docs/method.md, section 5; counted on detectron2's R-50 FPN at 800 x 1216).
-DETECTION = {"coco": (90_000, 16, (800, 1216), 160e9), "voc": (24_000, 16, (800, 1066), 125e9)}
+UNKNOWN_IMAGES = 50_000  # of a data set that is no target
 # Passes over the training images: every epoch of the paper's protocol sees them anew, the others keep features.
 PASSES = {"paper": 100, "fast": 5, "knn": 1}
 DETECTOR_BYTES = 20e6 * 4 * 4  # pyramid and heads: weights and momentum, in a last checkpoint and a final one
@@ -38,7 +33,7 @@ def pretraining(config: PretrainConfig) -> tuple[float, float]:
 def iterations(config: PretrainConfig) -> int:
     """Of a pretraining, by the number of images that its data set usually has."""
     training, data = config.training, config.data
-    images = data.images_per_class * 10 if data.images_per_class else IMAGES.get(data.name, 50_000)
+    images = data.images_per_class * 10 if data.images_per_class else images_of(data.name)
     return training.iterations or training.epochs * max(1, images // training.batch_size)
 
 
@@ -52,11 +47,12 @@ def relative_width(config: PretrainConfig) -> float:
 
 def detection(config: PretrainConfig, width: float, said: argparse.Namespace) -> tuple[float, float]:
     """(operations, bytes) of a detector on a backbone of ``width``. said: the options of ``tools/transfer.py``."""
-    steps, batch, (height, across), head = DETECTION[said.target]
-    steps, batch = said.iterations or steps * batch / (said.batch or batch), said.batch or batch
+    usual = TARGETS[said.target].training
+    batch, (height, across) = said.batch or usual.batch, usual.image_size
+    steps = said.iterations or usual.iterations * usual.batch / batch
     scale = ((said.image_size or height) / height) ** 2
     macs, params = backbone_cost(config.backbone, 224)
-    image = (macs * width**2 * height * across / 224**2 + head) * scale
+    image = (macs * width**2 * height * across / 224**2 + usual.head_macs) * scale
     return 2 * image * 3 * batch * steps, params * width**2 * 16 + DETECTOR_BYTES
 
 
@@ -66,7 +62,12 @@ def recognition(config: PretrainConfig, width: float, said: argparse.Namespace) 
     macs, _ = backbone_cost(config.backbone, settings.image_size or config.data.image_size)
     epochs = settings.epochs if settings.protocol == "paper" else None
     passes = epochs or PASSES[settings.protocol]
-    return 2 * macs * width**2 * IMAGES.get(said.target, 50_000) * passes, 1e6
+    return 2 * macs * width**2 * images_of(said.target) * passes, 1e6
+
+
+def images_of(name: str) -> int:
+    """Training images of a data set."""
+    return TARGETS[name].images if name in TARGETS else UNKNOWN_IMAGES
 
 
 def backbone_cost(backbone: Backbone, image_size: int) -> tuple[int, int]:

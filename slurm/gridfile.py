@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pretrain.configfile import read_python
 from pretrain.slimmable.widths import FOUR_WIDTHS, WIDTH_MAX, WIDTH_MIN
 from slurm.settings import read
+from transfer.targets import FRAMEWORKS
 
 EXTRA = {"extra": "forbid"}
 Width = Annotated[float, Field(ge=WIDTH_MIN, le=WIDTH_MAX)]
@@ -51,7 +52,7 @@ class TransferRow:
     widths: Annotated[tuple[Width, ...], SOME] = FOUR_WIDTHS
     seeds: Annotated[tuple[NonNegativeInt, ...], SOME] = (0,)
     inits: Annotated[tuple[Literal["pretrained", "random"], ...], SOME] = ("pretrained",)
-    frameworks: tuple[Literal["detectron2", "mmdet"], ...] = ()
+    frameworks: tuple[Literal[tuple(FRAMEWORKS)], ...] = ()
     arguments: tuple[str, ...] = ()
     convert: bool | None = None
     gpus: NonNegativeInt | None = None

@@ -6,19 +6,21 @@ from pathlib import Path
 
 from pretrain.common.errors import UserError
 from pretrain.config import validate
-from slurm.definition import DETECTION, Choice, transfer_node
+from slurm.definition import Choice, transfer_node
 from slurm.graph import Graph, Node
 from slurm.gridfile import TransferRow
 from slurm.presets import Preset
+from transfer.targets import FRAMEWORKS, targets_of
 
 
 def transfer_graph(arguments: argparse.Namespace, preset: Preset) -> tuple[Graph, Path]:
     """The jobs of ``launch.py transfer`` and the checkpoint that they evaluate."""
     from transfer.source import find_checkpoint, load_source
 
-    detection = arguments.target in DETECTION
+    detection = arguments.target in targets_of("detection")
     if arguments.framework and not detection:
-        raise UserError(f"--framework is for detection ({', '.join(DETECTION)}), not for {arguments.target}")
+        known = ", ".join(targets_of("detection"))
+        raise UserError(f"--framework is for detection ({known}), not for {arguments.target}")
     checkpoint = find_checkpoint(arguments.checkpoint).absolute()
     if arguments.seeds < 1:
         raise UserError(f"--seeds {arguments.seeds}; expected a number from 1")
@@ -26,7 +28,7 @@ def transfer_graph(arguments: argparse.Namespace, preset: Preset) -> tuple[Graph
     source.check_widths(arguments.widths)  # said before a job waits a day for it
     metadata = source.net.metadata
     row = TransferRow(of="", target=arguments.target, arguments=tuple(arguments.args))
-    framework = (arguments.framework or "detectron2") if detection else ""
+    framework = (arguments.framework or next(iter(FRAMEWORKS))) if detection else ""
     config = validate({
         "backbone": {**metadata["backbone"]}, "width_range": tuple(metadata["width_range"]),
         "data": {"name": metadata["data"]["name"], "mean": metadata["mean"], "std": metadata["std"],

@@ -8,7 +8,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pretrain.common import cli
 from pretrain.common.errors import UserError
-from transfer.convert import TARGETS, convert, of_width
+from transfer.convert import FORMATS, convert, of_width
 from transfer.source import find_checkpoint, load_source
 
 
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
         help="a universal.safetensors file, or the run folder that holds one",
     )
     cli.widths_argument(parser, None)
-    parser.add_argument("--to", required=True, choices=TARGETS, help="the program to write for")
+    parser.add_argument("--to", required=True, choices=tuple(FORMATS), help="the program to write for")
     parser.add_argument(
         "--output", type=Path, metavar="D",
         help="folder to write; with several widths one below it for each "
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--fold-bn", action="store_true",
-        help="fold batch norms into the convolutions before them (torchvision, safetensors, onnx)",
+        help=f"fold batch norms into the convolutions before them ({', '.join(f for f in FORMATS if FORMATS[f])})",
     )  # fmt: skip
     parser.add_argument(
         "--image-size", type=int, metavar="S", help="side of onnx's images in pixels (default: that of pretraining)"

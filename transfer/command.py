@@ -2,23 +2,18 @@
 
 import argparse
 import re
-from types import ModuleType
 
 from pretrain.common import cli
 from pretrain.common.errors import UserError, nearest
-from transfer.detection import command as detection
-from transfer.recognition import command as recognition
+from transfer.targets import TARGETS
 
-COMMANDS: dict[str, ModuleType] = {
-    **dict.fromkeys(recognition.TARGETS, recognition), **dict.fromkeys(detection.TARGETS, detection),
-}  # fmt: skip
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
 
 def overview() -> str:
     """What ``tools/transfer.py --help`` prints."""
-    lines = [f"  {name:10}{command.TARGETS[name]}" for name, command in COMMANDS.items()]
-    examples = [f"  tools/transfer.py {name} {command.EXAMPLE}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:10}{target.text}" for name, target in TARGETS.items()]
+    examples = [f"  tools/transfer.py {name} {target.command.EXAMPLE}" for name, target in TARGETS.items()]
     usage = "usage: transfer.py TARGET [options], listed by transfer.py TARGET --help"
     return "\n".join((usage, "", "targets:", *lines, "", "examples:", *examples))
 
@@ -28,10 +23,10 @@ def parse(target: str, words: list[str]) -> argparse.Namespace:
 
     Errors: UserError for an unknown target, option or setting.
     """
-    if target not in COMMANDS:
-        raise UserError(f"unknown target '{target}'; expected it first{nearest(target, COMMANDS)}")
-    command = COMMANDS[target]
-    parser = cli.Parser(f"{target}: {command.TARGETS[target]}", f"tools/transfer.py {target} {command.EXAMPLE}")
+    if target not in TARGETS:
+        raise UserError(f"unknown target '{target}'; expected it first{nearest(target, TARGETS)}")
+    command = TARGETS[target].command
+    parser = cli.Parser(f"{target}: {TARGETS[target].text}", f"tools/transfer.py {target} {command.EXAMPLE}")
     command.add_arguments(parser)
     # An option of several values (--width 0.5 0.25) would swallow a key=value behind it.
     overrides = [word for word in words if OVERRIDE.match(word)]
@@ -47,4 +42,4 @@ def main(argv: list[str]) -> None:
         print(overview())
         return
     arguments = parse(argv[0], argv[1:])
-    COMMANDS[arguments.target].main(arguments)
+    TARGETS[arguments.target].command.main(arguments)

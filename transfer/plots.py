@@ -5,11 +5,11 @@ from pathlib import Path
 
 from pretrain.common.files import replacing
 from transfer.tables.paper import FIGURE_3, figure_3_records
-from transfer.tables.widths import CAPTIONS, Series, series
+from transfer.tables.widths import Series, series
+from transfer.targets import METRICS, TASKS
 
 COLOURS = ("#0b6aa2", "#c8501e", "#2f8f4e", "#8a4fb0", "#a3831a")
 RANDOM = {"color": "#7a7a7a", "linestyle": (0, (4, 2)), "marker": "s", "markersize": 4.5}
-TASKS = {"linear": "linear", "knn": "kNN", "detection": "detection"}
 # how a legend says a fact
 TOLD = {
     "pretrained_on": "on {}", "epochs": "{} epochs", "stem": "{} stem", "protocol": "{} protocol",
@@ -98,8 +98,8 @@ def draw_panel(axis, panel: tuple[str, ...], lines: list[Series], labels: dict[t
         bars = error if any(error) else None
         axis.errorbar(x, y, yerr=bars, capsize=2.5, linewidth=1.8, label=label, **styles[label])
         ticks.update(zip(x, widths))
-    axis.set_title(f"{dataset}: {TASKS[task]}", fontsize=10.5)
-    axis.set_ylabel(CAPTIONS.get(metric, metric).removesuffix(" %") + " (%)")
+    axis.set_title(f"{dataset}: {TASKS[task].caption}", fontsize=10.5)
+    axis.set_ylabel(f"{METRICS.get(metric, metric)} (%)")
     axis.set_xlabel("MACs of the backbone (width)")
     axis.set_xscale("log")
     axis.minorticks_off()

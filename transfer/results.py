@@ -1,54 +1,118 @@
-"""result.json: one evaluation of one width, the same file from every evaluation (schema: result.schema.json)."""
+"""result.json: one evaluation of one width, the same file from every evaluation. ``schema`` is its JSON Schema, which
+docs/result.schema.json holds for programs in other languages."""
 
 import hashlib
 import json
 import math
 import platform
-from dataclasses import asdict, dataclass, field
+import sys
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 import pretrain
-from pretrain.common.errors import UserError
+from pretrain.common.errors import UserError, nearest
 from pretrain.common.files import write_json
+from transfer.targets import TASKS
 
 SCHEMA_VERSION = 1
 FILE_NAME = "result.json"
+LARGEST = 2**63 - 1  # of whole numbers: what other programs can read as one
+DEEPEST = 50  # of what lies within each other
+
+Text = Annotated[str, Field(min_length=1)]
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
+Seed = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=-0.001, le=100.001, allow_inf_nan=False)]
+FREE, WHOLE = {"extra": "allow", "strict": True}, {"extra": "forbid", "strict": True}
+
+
+class Regularised(TypedDict, total=False):
+    """The optimizer's settings; alpha: of group regularisation."""
+
+    __pydantic_config__ = FREE
+
+    alpha: Finite | None
+
+
+class Pretrained(TypedDict, total=False):
+    """What tables read of a checkpoint's metadata, if it is there."""
+
+    __pydantic_config__ = FREE
+
+    seed: Seed | None
+    epochs: Finite | None
+    teacher: str | None
+    data: dict[str, Any] | None
+    backbone: dict[str, Any] | None
+    objective: dict[str, Any] | None
+    sampling: dict[str, Any] | None
+    optimizer: Regularised | None
+
+
+class Details(TypedDict, total=False):
+    """What tables read of the details, if it is there; everything else is free."""
+
+    __pydantic_config__ = FREE
+
+    target: str | None
+    protocol: str | None
+    framework: str | None
+    image_size: Count | None
+    iterations: Count | None
+    pretraining: Pretrained | None
+    settings: dict[str, Any] | None
 
 
 @dataclass
 class Result:
     """What one evaluation of one width found.
 
-    task: ``linear``, ``knn`` or ``detection``. method: the pretraining's, or ``random``. seed: the evaluation's.
-    metrics: flat, in percent (``top1``, ``box/AP``), None where a metric is undefined.
-    params, macs: of the plain backbone without a classifier, at the evaluation's image size.
-    checkpoint: hash of the universal checkpoint, None for random weights. config: ``settings_hash`` of the settings.
-    details: free: resolved settings, where the weights came from (``pretraining``), per-class figures.
+    method: the pretraining's, or ``random``. seed: the evaluation's. metrics: flat, in percent (``top1``, ``box/AP``),
+    None where a metric is undefined. params, macs: of the plain backbone without a classifier, at the evaluation's
+    image size. checkpoint: hash of the universal checkpoint, None for random weights. config: ``settings_hash`` of the
+    settings. details: resolved settings, where the weights came from (``pretraining``), per-class figures.
     """
 
-    task: str
-    dataset: str
-    method: str
-    backbone: str
-    width: float
-    seed: int
-    metrics: dict[str, float | None]
-    params: int
-    macs: int
-    checkpoint: str | None
-    config: str
-    seconds: float
-    details: dict = field(default_factory=dict)
+    __pydantic_config__ = WHOLE
+
+    task: Literal[tuple(TASKS)]
+    dataset: Text
+    method: Text
+    backbone: Text
+    width: Annotated[float, Field(gt=0, le=1)]
+    seed: Seed
+    metrics: Annotated[dict[str, Percent | None], Field(min_length=1)]
+    params: Count
+    macs: Count
+    checkpoint: Hash | None
+    config: Hash
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    details: Details = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
         """Write ``folder/result.json`` in one step (a reader never sees half a file) and return its path."""
         path = Path(folder) / FILE_NAME
-        record = {"schema": SCHEMA_VERSION, **_finite(asdict(self)), "versions": versions()}
-        check(record, path)
+        record = check({"schema": SCHEMA_VERSION, **_plain(asdict(self)), "versions": versions()}, path)
         return write_json(path, record, sort_keys=True)
+
+
+@dataclass(kw_only=True)
+class Record(Result):
+    """A Result as it is written: with the version of this format, and those of the packages that it depends on."""
+
+    __pydantic_config__ = WHOLE
+
+    schema: Literal[SCHEMA_VERSION]
+    details: Details
+    versions: dict[str, str | None]
 
 
 def result_folder(output: Path, dataset: str, task: str, width: float, method: str) -> Path:
@@ -62,46 +126,76 @@ def settings_hash(settings: dict) -> str:
 
 
 def read_results(folder: Path) -> list[dict]:
-    """Every ``result.json`` below ``folder``, validated, oldest first; UserError if there is none or one is damaged."""
+    """Every valid ``result.json`` below ``folder``, oldest first; see ``located_results``."""
     return [record for _, record in located_results(folder)]
 
 
 def located_results(folder: Path) -> list[tuple[Path, dict]]:
-    """``read_results`` with the path of each."""
+    """Every valid ``result.json`` below ``folder`` with its path, oldest first. One that is not is named and left out.
+
+    Errors: UserError if there is no folder, no such file, or none that is valid.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; expected one that holds {FILE_NAME} files")
-    paths = sorted(folder.rglob(FILE_NAME), key=lambda path: (path.stat().st_mtime_ns, str(path)))
+    paths = sorted(folder.rglob(FILE_NAME), key=lambda path: (path.lstat().st_mtime_ns, str(path)))
     if not paths:
         raise UserError(f"{folder} holds no {FILE_NAME}; evaluations write them, e.g. tools/transfer.py digits")
-    return [(path, read_result(path)) for path in paths]
+    found, refused = [], []
+    for path in paths:
+        try:
+            found.append((path, read_result(path)))
+        except UserError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    for error in refused:
+        print(f"left out: {error}", file=sys.stderr, flush=True)
+    return found
 
 
 def read_result(path: Path) -> dict:
     """One validated result; UserError names the file and what is wrong with it."""
     try:
-        record = json.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is damaged: {error}") from error
-    check(record, path)
+        record = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: no UTF-8, no JSON, 5,000 digits
+        raise UserError(f"{path} is damaged: {' '.join(str(error).split())[:160]}") from None
+    return check(record, path)
+
+
+def check(record: Any, path: Path) -> dict:
+    """The record; UserError with its first violation of the schema, in one line."""
+    where = f"{path} is no result of this schema"
+    if not isinstance(record, dict):
+        raise UserError(f"{where}: expected an object, got {str(record)[:60]!r}")
+    try:
+        _check_plain(record)
+        _record_type().validate_json(json.dumps(record))
+    except ValidationError as error:
+        # a key of another schema is missing as well: what is unknown says more
+        first = min(error.errors(), key=lambda found: found["type"] != "unexpected_keyword_argument")
+        *outer, key = map(str, first["loc"])
+        message = first["msg"]
+        if first["type"] == "unexpected_keyword_argument":
+            message = f"unknown key{nearest(key, [known.name for known in fields(Record)])}"
+        raise UserError(f"{where} at {'/'.join((*outer, key))}: {' '.join(message.split())[:160]}") from None
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
     return record
 
 
-def check(record: Any, path: Path) -> None:
-    """UserError with the first violation of the schema, in one line."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-
-    error = best_match(Draft202012Validator(_schema()).iter_errors(record))
-    if error is not None:
-        where = "/".join(map(str, error.absolute_path))
-        what = " ".join(error.message.split())[:160]
-        raise UserError(f"{path} is no result of this schema{f' at {where}' if where else ''}: {what}")
+def json_schema() -> dict:
+    """The JSON Schema of ``result.json``, emitted from ``Record``."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_record_type().json_schema()}
 
 
 @cache
-def _schema() -> dict:
-    return json.loads((Path(__file__).parent / "result.schema.json").read_text())
+def _record_type() -> TypeAdapter:
+    return TypeAdapter(Record)
 
 
 @cache
@@ -128,12 +222,47 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _finite(value: Any) -> Any:
-    """``value`` with NaN and infinities as None: JSON has no word for them."""
+def _plain(value: Any) -> Any:
+    """``value`` as JSON can say it: NaN and infinities as None, what is no Unicode (of odd file names) escaped."""
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [_plain(item) for item in value]
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _check_plain(record: dict) -> None:
+    """ValueError for what JSON can say and other programs, or tables, cannot read: it names the place."""
+    left: list[tuple[tuple[str, ...], Any]] = [((), record)]
+    while left:
+        place, value = left.pop()
+        where = f"at {'/'.join(place)[:80]}"
+        if len(place) > DEEPEST:
+            raise ValueError(f"{where}: more than {DEEPEST} levels within each other")
+        if isinstance(value, dict):
+            left += [((*place, key), item) for key, item in value.items()]
+            left += [(place, key) for key in value]
+        elif isinstance(value, list):
+            left += [((*place, str(i)), item) for i, item in enumerate(value)]
+        elif isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+            raise ValueError(f"{where}: a whole number of more than 63 bits")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{where}: {value} is no number of JSON")
+        elif isinstance(value, str) and not _is_unicode(value):
+            raise ValueError(f"{where!a}: text that is no Unicode")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")

@@ -33,7 +33,7 @@ def test_a_table_is_printed_and_a_plot_drawn(repository, runs):
     done = subprocess.run(command, cwd=runs.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert "| linear | digits | top-1 %    | resnet18 | us3l   |  91.2 |" in lines
+    assert "| linear | digits | top-1      | resnet18 | us3l   |  91.2 |" in lines
     assert lines[-2:] == ["runs/accuracy_against_macs.png", "runs/accuracy_against_macs.svg"]
     assert (runs / "accuracy_against_macs.svg").is_file()
 

@@ -15,7 +15,7 @@ from pretrain.common.errors import UserError
 from pretrain.plain.resnet import projects
 from tests.pretrain.helpers import universal
 from tests.requirements import requires
-from transfer.convert import TARGETS, convert, of_width
+from transfer.convert import FORMATS, convert, of_width
 from transfer.convert import detectron2 as to_detectron2
 
 WIDTHS = (1.0, 0.9, 0.5, 0.25)
@@ -225,8 +225,8 @@ def test_channels_that_detectron2_cannot_say_are_refused(tmp_path):
         convert(net.extract(0.5), "detectron2", tmp_path, net.metadata)
 
 
-def test_an_unknown_target_names_the_known_ones(networks, tmp_path):
-    with pytest.raises(UserError, match=", ".join(sorted(TARGETS))):
+def test_an_unknown_format_names_the_known_ones(networks, tmp_path):
+    with pytest.raises(UserError, match=", ".join(sorted(FORMATS))):
         convert(networks["resnet18"].extract(0.5), "xla", tmp_path, {})
 
 
@@ -249,7 +249,7 @@ VIT = {"image_size": 32, "patch_size": 8, "depth": 1}
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "target", "message"),
+    ("name", "options", "form", "message"),
     [
         ("mobilenetv2", {}, "detectron2", "no class that computes mobilenetv2; expected resnet18 or resnet50"),
         ("vit_tiny", VIT, "detectron2", "no class that computes vit_tiny; expected resnet18 or resnet50"),
@@ -258,10 +258,10 @@ VIT = {"image_size": 32, "patch_size": 8, "depth": 1}
         ("mobilenetv2", {}, "torchvision", "shortcut where stem and first block both have 8 channels"),
     ],
 )
-def test_a_backbone_that_a_target_cannot_say_gets_one_line(name, options, target, message, tmp_path):
+def test_a_backbone_that_a_format_cannot_say_gets_one_line(name, options, form, message, tmp_path):
     net = universal(name, widths=(0.25,), **options)
     with pytest.raises(UserError, match=message) as error:
-        convert(net.extract(0.25), target, tmp_path, net.metadata)
+        convert(net.extract(0.25), form, tmp_path, net.metadata)
     assert "\n" not in str(error.value) and list(tmp_path.iterdir()) == []
 
 

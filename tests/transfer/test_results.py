@@ -9,7 +9,7 @@ import pytest
 import pretrain
 from pretrain.common.errors import UserError
 from transfer import results
-from transfer.results import read_result, read_results, result_folder, settings_hash
+from transfer.results import json_schema, read_result, read_results, result_folder, settings_hash
 
 
 def test_what_was_written_is_read_again(make_result, tmp_path):
@@ -87,17 +87,62 @@ def incomplete(text: str) -> str:
     return json.dumps({key: value for key, value in json.loads(text).items() if key != "seed"})
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [(damaged, "damaged"), (foreign, "no result of this schema"), (newer, "schema"), (incomplete, "seed")],
-)
-def test_a_damaged_or_foreign_file_is_named_in_one_line(make_result, tmp_path, change, said):
-    make_result().write(tmp_path / "good")
+def deep(text: str) -> str:
+    return text.replace('"details": {', '"details": {"a": ' + '{"a":' * 5000 + "1" + "}" * 5000 + ",")
+
+
+def not_a_number(text: str) -> str:
+    return text.replace('"seconds": 1.5', '"seconds": NaN')
+
+
+def too_large(text: str) -> str:
+    return text.replace('"macs": 9900000', '"macs": 1' + 400 * "0")
+
+
+def far_too_large(text: str) -> str:
+    return text.replace('"macs": 9900000', '"macs": 1' + 9000 * "0")
+
+
+def infinite(text: str) -> str:
+    return text.replace('"details": {', '"details": {"a": [1e999],')
+
+
+def no_unicode(text: str) -> str:
+    return text.replace('"method": "us3l"', '"method": "us3l\\ud800"')
+
+
+def mistyped(text: str) -> str:
+    return text.replace('"pretraining": {', '"pretraining": {"optimizer": {"alpha": "0.05"}, ')
+
+
+def another_array(text: str) -> str:
+    return text.replace('"pretraining": {\n      "seed": 0\n    }', '"pretraining": [3]')
+
+
+WRONG = {
+    damaged: "damaged", foreign: "at accuracy: unknown key; valid: .*backbone", newer: "at schema: .* 1",
+    incomplete: "at seed", deep: "damaged|levels", not_a_number: "damaged: NaN", too_large: "at macs: .*63 bits",
+    far_too_large: "damaged", infinite: "at details/a/0: inf", no_unicode: "no Unicode",
+    mistyped: "at details/pretraining/optimizer/alpha: .*number", another_array: "at details/pretraining",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", WRONG, ids=lambda change: change.__name__)
+def test_a_damaged_or_foreign_file_is_named_in_one_line_and_left_out(make_result, tmp_path, change, capsys):
     bad = make_result().write(tmp_path / "bad")
-    bad.write_text(change(bad.read_text()))
-    with pytest.raises(UserError, match=said) as raised:
+    text = change(bad.read_text())
+    assert text != bad.read_text()
+    bad.write_text(text)
+    with pytest.raises(UserError, match=WRONG[change]) as raised:
         read_results(tmp_path)
     assert str(bad) in str(raised.value) and "\n" not in str(raised.value)
+    make_result(dataset="good").write(tmp_path / "good")
+    assert [record["dataset"] for record in read_results(tmp_path)] == ["good"]
+    assert capsys.readouterr().err == f"left out: {raised.value}\n"
+
+
+def test_the_schema_that_is_published_is_the_one_that_is_checked(repository):
+    assert json.loads((repository / "docs/result.schema.json").read_text()) == json_schema()
 
 
 def test_folders_tell_widths_tasks_and_random_weights_apart(tmp_path):

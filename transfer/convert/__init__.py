@@ -1,41 +1,44 @@
-"""A plain backbone of one width as the file that another program reads. One module per target."""
+"""A plain backbone of one width as the file that another program reads: a module and a line in ``FORMATS`` for each."""
 
 import importlib
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from pretrain.common.errors import UserError, nearest
 from transfer.convert.describe import of_width
-from transfer.convert.fold import fold_batch_norms
 
-TARGETS = ("detectron2", "mmdet", "torchvision", "timm", "safetensors", "onnx")
-FOLDABLE = ("torchvision", "safetensors", "onnx")
-__all__ = ["FOLDABLE", "TARGETS", "convert", "of_width"]
+if TYPE_CHECKING:
+    from torch import nn
+
+# format, which transfer/convert/<format>.py writes -> whether batch norms may be folded into the convolutions
+FORMATS = {
+    "detectron2": False, "mmdet": False, "torchvision": True, "timm": False, "safetensors": True, "onnx": True,
+}  # fmt: skip
+__all__ = ["FORMATS", "convert", "of_width"]
 
 
-def convert(plain: nn.Module, target: str, output: Path, metadata: dict, fold_bn: bool = False) -> list[Path]:
-    """Write ``plain`` for ``target`` into the folder ``output`` and return the paths, the main file first.
+def convert(plain: "nn.Module", form: str, output: Path, metadata: dict, fold_bn: bool = False) -> list[Path]:
+    """Write ``plain`` as ``form``, one of ``FORMATS``, into the folder ``output``; the paths, the main file first.
 
     metadata: ``of_width(net, width)``, or a universal checkpoint's alone (``mean`` and ``std`` of RGB images in
     [0, 1]), which leaves the width and the checkpoint's hash unsaid. fold_bn: fold batch norms into convolutions.
-    Errors: UserError for an unknown target, or a backbone that the target cannot say; nothing is written then.
+    Errors: UserError for an unknown format, or a backbone that the format cannot say; nothing is written then.
 
     Example::
 
         net = load_universal("runs/demo/pretrain/universal.safetensors")
         convert(net.extract(0.5), "detectron2", Path("narrow"), of_width(net, 0.5))
     """
-    if target not in TARGETS:
-        raise UserError(f"unknown target '{target}'{nearest(target, TARGETS)}")
+    if form not in FORMATS:
+        raise UserError(f"unknown format '{form}'{nearest(form, FORMATS)}")
     if fold_bn:
-        if target not in FOLDABLE:
-            raise UserError(f"{target} builds a network with batch norms, to train on; fold for {list_of(FOLDABLE)}")
+        if not FORMATS[form]:
+            *some, last = [name for name, folds in FORMATS.items() if folds]
+            raise UserError(
+                f"{form} builds a network with batch norms, to train on; fold for {', '.join(some)} or {last}"
+            )
+        from transfer.convert.fold import fold_batch_norms
+
         plain, metadata = fold_batch_norms(plain), {**metadata, "folded_bn": True}
-    module = importlib.import_module(f"transfer.convert.{target}")
+    module = importlib.import_module(f"transfer.convert.{form}")
     return module.write(plain, Path(output), metadata)
-
-
-def list_of(names: tuple[str, ...]) -> str:
-    """``a, b or c``."""
-    return f"{', '.join(names[:-1])} or {names[-1]}"

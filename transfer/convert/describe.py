@@ -5,12 +5,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-
 from pretrain.common.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from pretrain import UniversalNetwork
 
 
@@ -19,7 +18,7 @@ def of_width(net: "UniversalNetwork", width: float) -> dict:
     return {**net.metadata, "width": width, "checkpoint": net.hash}
 
 
-def description(plain: nn.Module, metadata: dict) -> dict:
+def description(plain: "nn.Module", metadata: dict) -> dict:
     """The record that is written beside, or into, every converted file: ``metadata`` and what is true of this one.
 
     width, channels and checkpoint (sha256 of the universal network's weights) say where the weights are from, None
@@ -48,6 +47,8 @@ def as_json(record: dict, indent: int | None = None) -> str:
 
 def save_weights(content: dict, path: Path) -> None:
     """``torch.save`` to a file whose bytes do not depend on its name, which torch would write into it."""
+    import torch
+
     with open(path, "wb") as file:
         torch.save(content, file)
 

@@ -10,16 +10,10 @@ from transfer.detection.processes import is_main_process
 from transfer.detection.settings import Settings
 from transfer.results import FILE_NAME
 from transfer.source import INITS, Source, find_checkpoint, load_source
+from transfer.targets import FRAMEWORKS
 from transfer.weights import load_weights
 
-TARGETS = {
-    "coco": "Mask R-CNN on COCO 2017, or on any data set in its layout",
-    "voc": "Faster R-CNN on Pascal VOC 07+12 trainval, 07 test, or on any data set in its layout",
-}
 EXAMPLE = "--width 0.5 --data datasets --num-gpus 8"
-# name -> the module whose ``detect(source, width, settings, output, dataset)`` returns the record of result.json, which
-# it writes below the folder of its ``TASK``
-FRAMEWORKS = {"detectron2": "transfer.detection.detectron2.detector", "mmdet": "transfer.detection.mmdet.detector"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, metavar="D", help="coco: folder with annotations/, or one with coco/ in it; voc: one with "
         "VOC2007/ or VOCdevkit/ in it (default: $DETECTRON2_DATASETS, or datasets/)")  # fmt: skip
     add("--name", help="the data set's name in results (default: the folder's)")
-    add("--framework", choices=tuple(FRAMEWORKS), default="detectron2", help="what trains the detector")
+    add("--framework", choices=tuple(FRAMEWORKS), default=next(iter(FRAMEWORKS)), help="what trains the detector")
     add("--config", type=Path, metavar="FILE", help="recipe (default: the target's in configs/transfer/)")
     add("--iterations", type=int, metavar="N", help="length of the training (default: the recipe's, 90000 for coco and "
         "24000 for voc with its batch of 16; a smaller batch trains longer)")  # fmt: skip

@@ -19,8 +19,6 @@ from transfer.detection.settings import Settings
 from transfer.results import Result, settings_hash
 from transfer.source import Source
 
-DETECTORS = {"coco": "Mask R-CNN", "voc": "Faster R-CNN"}
-
 
 @dataclass(frozen=True)
 class Job:
@@ -80,7 +78,8 @@ def result(
     data, target = job.data, job.settings.target
     details = {
         **job.known["details"],
-        "framework": framework, "recipe": recipe, "detector": detector, "overrides": list(job.settings.overrides),
+        "target": target, "framework": framework, "recipe": recipe, "detector": detector,
+        "overrides": list(job.settings.overrides),
         **vars(schedule), "image_size": image_size, "data": data.folder.resolve().name, "classes": len(data.classes),
         "train_images": data.train_count, "val_images": data.val_count, "per_class_AP": class_metrics(results, target),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Recognition on the command line: ``tools/transfer.py cifar10``, ``folder --data D`` and the others of ``SETS``."""
+"""Recognition on the command line: ``tools/transfer.py cifar10``, ``folder --data D`` and others."""
 
 import argparse
 from pathlib import Path
@@ -11,13 +11,13 @@ from pretrain.common.errors import UserError
 from pretrain.slimmable.widths import FOUR_WIDTHS
 from transfer.recognition.evaluate import evaluate, folder_of
 from transfer.recognition.settings import PROTOCOLS, Settings, override
-from transfer.recognition.targets import SETS, find_root
+from transfer.recognition.targets import find_root
 from transfer.results import FILE_NAME, Result
 from transfer.source import INITS, find_checkpoint, load_source
+from transfer.targets import METRICS, headline
 
-TARGETS = {name: target.text for name, target in SETS.items()}
 EXAMPLE = "--widths 1.0 0.75 0.5 0.25 --protocol fast"
-CAPTIONS = {"top1": "top-1 %", "class_mean": "class mean %"}
+SHOWN = ("top1", "class_mean")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,15 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def settings(args: argparse.Namespace) -> Settings:
     """What the options say of the evaluation itself. Errors: UserError for options that don't go together."""
-    if args.download and SETS[args.target].kind is None:
-        raise UserError(f"--download: {args.target} is nothing that torchvision fetches; name its folder with --data")
     if args.cache and args.no_cache:
         raise UserError("--cache and --no-cache contradict each other; expected one of them")
     return override(Settings(args.protocol, args.image_size, args.batch, args.epochs, args.seed), args.overrides)
 
 
 def main(args: argparse.Namespace) -> None:
-    """args: with ``target``, one of ``TARGETS``, and its ``settings``."""
+    """args: with ``target``, one of recognition, and its ``settings``."""
     if args.target == "folder" and args.data is None:
         raise UserError("folder needs --data, a folder that holds train/<class>/ and test/<class>/ of images")
     settings: Settings = args.settings
@@ -81,9 +79,9 @@ def main(args: argparse.Namespace) -> None:
 
 def show(results: list[Result]) -> None:
     """Print the accuracies, a row for each width and task, the data set's usual metric first."""
-    usual = results[0].details["headline"]
-    metrics = sorted(CAPTIONS, key=lambda metric: metric != usual)
-    table = Table("task", "width", "params", "MACs", *(CAPTIONS[metric] for metric in metrics), "seconds")
+    usual, *_ = headline(results[0].details["target"], results[0].task)
+    metrics = sorted(SHOWN, key=lambda metric: metric != usual)
+    table = Table("task", "width", "params", "MACs", *(f"{METRICS[metric]} %" for metric in metrics), "seconds")
     for result in results:
         table.add_row(
             result.task, f"{result.width:g}", f"{result.params / 1e6:.3f} M", f"{result.macs / 1e6:.1f} M",

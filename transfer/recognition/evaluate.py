@@ -14,7 +14,7 @@ from transfer.recognition.images import Images, train_augmentation
 from transfer.recognition.protocols import PROTOCOL, Evaluation, Outcome
 from transfer.recognition.settings import Settings
 from transfer.recognition.sgd import Recipe, check_optimizer, recipe_for
-from transfer.recognition.targets import headline, load_splits
+from transfer.recognition.targets import load_splits
 from transfer.results import Result, result_folder, settings_hash
 from transfer.source import Source
 
@@ -38,10 +38,10 @@ def evaluate(
 ) -> list[Result]:
     """Evaluate ``widths`` of ``source``: a result.json for each width and task below OUTPUT (``folder_of``).
 
-    dataset: one of ``targets.SETS``; root: the folder that holds it (``targets.find_root``). name: the data set's
-    name in results; by default the target's, for a folder the folder's. calibrate: estimate the widths' batch-norm
-    statistics anew on these training images instead of using pretraining's; random weights always need that. It
-    changes ``source.net`` in memory, not its file. cache: a folder that keeps features for the next evaluation.
+    dataset: a recognition target of ``transfer.targets``; root: the folder that holds it (``find_root``). name: the
+    data set's name in results; by default the target's, for a folder the folder's. calibrate: estimate the widths'
+    batch-norm statistics anew on these training images instead of using pretraining's; random weights always need that.
+    It changes ``source.net`` in memory, not its file. cache: a folder that keeps features for the next evaluation.
     Errors: UncalibratedWidthError for a width without statistics; UserError for data that does not fit.
     """
     settings = settings or Settings()
@@ -113,7 +113,7 @@ def calibration_line(source: Source, widths: list[float]) -> str:
 def make_result(
     source: Source, target: str, name: str, outcome: Outcome, settings: Settings, calibrate: bool
 ) -> Result:
-    """The record of one outcome. details: what decided the figures, and ``headline``, the metric to look at."""
+    """The record of one outcome. details: what decided the figures."""
     task, width, metrics, seconds, details = outcome
     cost = source.net.cost(width, image_size=settings.image_size)
     recorded = settings.recorded() | {"calibrate": calibrate}
@@ -129,8 +129,8 @@ def make_result(
         metrics=metrics, params=cost.params, macs=cost.macs, checkpoint=source.checkpoint_hash,
         config=settings_hash(decisive), seconds=seconds,
         details={
-            "protocol": settings.protocol, "target": target, "headline": headline(target), "settings": recorded,
-            "calibration": calibration, "pretraining": source.pretraining, **details,
+            "protocol": settings.protocol, "target": target, "settings": recorded, "calibration": calibration,
+            "pretraining": source.pretraining, **details,
         },
     )  # fmt: skip
 

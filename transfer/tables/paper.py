@@ -10,6 +10,7 @@ from pathlib import Path
 
 from transfer.tables.facts import Figure, cell, facts, figure
 from transfer.tables.table import MISSING, Cell, Table
+from transfer.targets import headline
 
 PAPER = Path(__file__).resolve().parents[1] / "paper"
 DETECTION = {
@@ -146,7 +147,7 @@ def _ours(fitting: list[tuple[dict, dict[str, str]]], across: str, column: str) 
         return figure([record for record, _ in fitting], DETECTION[column])
     wanted = f"{float(column):g}" if across == "width" else column
     chosen = [record for record, found in fitting if found[across] == wanted]
-    return figure(chosen, chosen[0]["details"].get("headline", "top1") if chosen else "top1")
+    return figure(chosen, headline(column if across == "dataset" else None, "linear")[0])
 
 
 FIGURE_3 = ("random", "byol", "us3l")  # its lines: random initialisation beside the paper's two methods

@@ -4,11 +4,8 @@ from dataclasses import dataclass
 
 from transfer.tables.facts import Figure, cell, facts, figure
 from transfer.tables.table import Cell, Table
+from transfer.targets import METRICS, TASKS, headline
 
-HEADLINES = {"linear": ["top1"], "knn": ["top1"], "detection": ["box/AP", "mask/AP"]}
-CAPTIONS = {
-    "top1": "top-1 %", "class_mean": "mean class %", "box/AP": "box AP", "box/AP50": "box AP50", "mask/AP": "mask AP",
-}  # fmt: skip
 # facts that may tell results of one method apart -> what a column of them is called
 COLUMNS = {
     "pretrained_on": "pretrained on", "epochs": "epochs", "stem": "stem", "protocol": "protocol",
@@ -30,12 +27,9 @@ class Series:
 
 
 def headlines(record: dict) -> list[str]:
-    """The metrics to show: those of the task; the one that a result names as its data set's usual one; AP50 on VOC."""
-    usual = record["details"].get("headline")
-    metrics = [usual] if usual else HEADLINES[record["task"]]
-    if record["task"] == "detection" and record["dataset"].startswith("voc"):
-        metrics = ["box/AP50", *metrics]
-    return [metric for metric in metrics if metric in record["metrics"]]
+    """The metrics to show, as ``transfer.targets`` lists them for the target or the task."""
+    wanted = headline(record["details"].get("target", record["dataset"]), record["task"])
+    return [metric for metric in wanted if metric in record["metrics"]]
 
 
 def all_facts(records: list[dict]) -> list[dict[str, str]]:
@@ -72,7 +66,7 @@ def series(records: list[dict]) -> list[Series]:
         figures = {width: value for width, value in figures.items() if value is not None}
         macs = {width: group[-1]["macs"] for width, group in by_width.items()}
         lines.append(Series(key, figures, macs, tuple(extra)))
-    order = ["linear", "knn", "detection"]
+    order = list(TASKS)
     return sorted(lines, key=lambda s: (order.index(s.key[0]), s.key[1:4], s.key[4] == "random", s.key[4:]))
 
 
@@ -88,7 +82,7 @@ def widths_table(records: list[dict]) -> Table:
     for line in series(records):
         task, dataset, metric, *rest = line.key
         cells = [cell(line.figures.get(width)) for width in widths]
-        table.rows.append(([task, dataset, CAPTIONS.get(metric, metric), *rest], cells))
+        table.rows.append(([task, dataset, METRICS.get(metric, metric), *rest], cells))
     for label, found, values in costs(records):
         cells = [Cell(values[width]) if width in values else Cell() for width in widths]
         table.rows.append(([*label, "", *(found.get(name, "") for name in varying(records))], cells))

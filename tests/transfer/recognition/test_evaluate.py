@@ -18,6 +18,7 @@ from transfer.recognition.sgd import Recipe
 from transfer.recognition.targets import load_splits
 from transfer.results import read_results
 from transfer.source import Source
+from transfer.targets import headline
 
 QUICK = Settings(epochs=60, seed=1)
 
@@ -239,4 +240,4 @@ def test_pets_are_headed_by_the_mean_of_their_classes(source, image_folder, tmp_
     monkeypatch.setattr(evaluate_module, "load_splits", lambda *args: splits)
     for target, metric in (("pets", "class_mean"), ("dtd", "top1")):
         [result] = evaluate(source, target, image_folder, [0.5], tmp_path, Settings("knn"), progress=False)
-        assert (result.dataset, result.details["headline"]) == (target, metric)
+        assert (result.dataset, headline(result.details["target"], result.task)) == (target, (metric,))

@@ -18,7 +18,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from pretrain.common.errors import UserError
-from transfer.recognition.targets import SETS, find_root, headline, load_splits
+from transfer.recognition.targets import find_root, load_splits
+from transfer.targets import TARGETS, headline, targets_of
 
 
 @pytest.fixture
@@ -31,6 +32,11 @@ def photographs():
         return Image.fromarray((generator.random(shape) * 60 + number * 9 % 190).astype(np.uint8))
 
     return make
+
+
+def set_of(target: str):
+    """What says where a target's images lie."""
+    return TARGETS[target].reader.SET
 
 
 def md5(path) -> str:
@@ -50,7 +56,7 @@ def flowers(tmp_path, photographs, monkeypatch):
     files = {"image": "102flowers.tgz", "label": "imagelabels.mat", "setid": "setid.mat"}
     sums = {name: (file, "0" if name == "image" else md5(folder / file)) for name, file in files.items()}
     kind = type("Flowers102", (torchvision.datasets.Flowers102,), {"_file_dict": sums})
-    monkeypatch.setitem(SETS, "flowers", replace(SETS["flowers"], kind=kind))
+    monkeypatch.setattr(TARGETS["flowers"].reader, "SET", replace(set_of("flowers"), kind=kind))
     return folder
 
 
@@ -95,7 +101,8 @@ def cifar(root, kind, label_key, monkeypatch, target):
     meta = kind.meta
     (folder / meta["filename"]).write_bytes(pickle.dumps({meta["key"]: [f"class {i}" for i in range(10)]}))
     lists["meta"] = {**meta, "md5": md5(folder / meta["filename"])}
-    monkeypatch.setitem(SETS, target, replace(SETS[target], kind=type(kind.__name__, (kind,), lists)))
+    of_two = type(kind.__name__, (kind,), lists)
+    monkeypatch.setattr(TARGETS[target].reader, "SET", replace(set_of(target), kind=of_two))
 
 
 def labels_and_names(images):
@@ -180,9 +187,9 @@ def test_missing_data_say_what_to_fetch_and_where_to_put_it(target, tmp_path):
         load_splits(target, tmp_path, 32)
     said = str(raised.value)
     assert said.startswith(f"no {target} in {tmp_path}") and "--download" in said and "\n" not in said
-    for url, checksum in SETS[target].archives:
+    for url, checksum in set_of(target).archives:
         assert url in said and checksum in said
-    assert f"to {tmp_path / SETS[target].unpack} and unpack there" in said
+    assert f"to {tmp_path / set_of(target).unpack} and unpack there" in said
 
 
 def test_imagenet_says_its_layout(tmp_path):
@@ -194,12 +201,12 @@ def test_addresses_and_checksums_are_torchvisions():
     known = torchvision.datasets
     flowers = [known.Flowers102._file_dict[name] for name in ("image", "label", "setid")]
     prefix = known.Flowers102._download_url_prefix
-    assert SETS["flowers"].archives == tuple((prefix + name, checksum) for name, checksum in flowers)
-    assert SETS["pets"].archives == known.OxfordIIITPet._RESOURCES
-    assert SETS["dtd"].archives == ((known.DTD._URL, known.DTD._MD5),)
+    assert set_of("flowers").archives == tuple((prefix + name, checksum) for name, checksum in flowers)
+    assert set_of("pets").archives == known.OxfordIIITPet._RESOURCES
+    assert set_of("dtd").archives == ((known.DTD._URL, known.DTD._MD5),)
     for target, kind in (("cifar10", known.CIFAR10), ("cifar100", known.CIFAR100)):
-        assert SETS[target].archives == ((kind.url, kind.tgz_md5),)
-        assert SETS[target].folder == kind.base_folder
+        assert set_of(target).archives == ((kind.url, kind.tgz_md5),)
+        assert set_of(target).folder == kind.base_folder
 
 
 def test_a_download_that_fails_says_what_to_do_by_hand(tmp_path, monkeypatch):
@@ -230,7 +237,7 @@ def test_what_is_downloaded_is_checked_unpacked_and_read(dtd, served, tmp_path, 
     sums = {"right": md5(archive), "wrong": "0" * 32}
     for name, checksum in sums.items():
         kind = type("DTD", (torchvision.datasets.DTD,), {"_URL": f"{served}/{archive.name}", "_MD5": checksum})
-        monkeypatch.setitem(SETS, "dtd", replace(SETS["dtd"], kind=kind))
+        monkeypatch.setattr(TARGETS["dtd"].reader, "SET", replace(set_of("dtd"), kind=kind))
         if name == "right":
             train, test = load_splits("dtd", tmp_path / name, 16, download=True)
             assert (len(train), len(test)) == (4, 6)
@@ -252,7 +259,8 @@ def test_the_root_is_found_from_the_folders_that_people_name(flowers, dtd, tmp_p
 
 
 def test_flowers_and_pets_are_judged_by_the_mean_of_their_classes():
-    assert [target for target in SETS if headline(target) == "class_mean"] == ["flowers", "pets"]
+    judged = {target: headline(target, "linear") for target in targets_of("recognition")}
+    assert [target for target, metrics in judged.items() if metrics == ("class_mean",)] == ["flowers", "pets"]
 
 
 def test_training_and_test_images_must_have_the_same_classes(pets, tmp_path):

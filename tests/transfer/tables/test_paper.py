@@ -28,7 +28,7 @@ def record_of(make_result):
                 for key in path[:-1]:
                     section = section.setdefault(key, {})
                 section[path[-1]] = YES.get(wanted[name], wanted[name])
-        metrics = {metric: 55.5 for metric in ("top1", *DETECTION.values())}
+        metrics = {metric: 55.5 for metric in ("top1", "class_mean", *DETECTION.values())}
         fields = {name: wanted[name] for name in ("task", "dataset", "method", "backbone") if name in wanted}
         fields["width"] = float(wanted.get("width", 1.0))
         details = {"pretraining": pretraining, "protocol": wanted.get("protocol")}
@@ -68,7 +68,6 @@ def test_flowers_show_the_mean_of_their_classes(record_of):
     row = next(row for row in read_csv("table6") if row["method"] == "us3l")
     record = record_of(criteria("6", LAYOUTS["6"], row) | {"dataset": "flowers"})
     record["metrics"]["class_mean"] = 44.4
-    record["details"]["headline"] = "class_mean"
     assert "44.4" in [cell.ours for _, cells in build("6", [record]).rows for cell in cells]
 
 

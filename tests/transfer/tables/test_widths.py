@@ -32,10 +32,10 @@ def test_rows_columns_and_costs(records):
     table = build("widths", records)
     assert table.labels == ["task", "data", "metric", "backbone", "method"] and table.columns == ["1.0", "0.25"]
     assert rows(table) == [
-        ["linear", "digits", "top-1 %", "resnet18", "us3l", "92.0", "89.0"],
-        ["linear", "digits", "top-1 %", "resnet18", "random", "84.0", "81.0"],
-        ["knn", "digits", "top-1 %", "resnet18", "us3l", "92.0", "89.0"],
-        ["knn", "digits", "top-1 %", "resnet18", "random", "84.0", "81.0"],
+        ["linear", "digits", "top-1", "resnet18", "us3l", "92.0", "89.0"],
+        ["linear", "digits", "top-1", "resnet18", "random", "84.0", "81.0"],
+        ["knn", "digits", "top-1", "resnet18", "us3l", "92.0", "89.0"],
+        ["knn", "digits", "top-1", "resnet18", "random", "84.0", "81.0"],
         ["detection", "scenes", "box AP", "resnet18", "us3l", MISSING, "18.0"],
         ["detection", "scenes", "box AP", "resnet18", "random", MISSING, "10.0"],
         ["detection", "scenes", "mask AP", "resnet18", "us3l", MISSING, MISSING],

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pretrain.common.errors import UserError
-from transfer.detection.data.voc import VocData, read_voc
 
 TRAIN, VAL = "train2017", "val2017"
 
@@ -66,11 +65,6 @@ class CocoData:
         return self.train.masks if self.train else "polygon"
 
 
-def read_data(target: str, data: Path | None, need_train: bool = True) -> "CocoData | VocData":
-    """The data set of ``coco`` or ``voc``, checked. Errors: UserError."""
-    return {"coco": read_coco, "voc": read_voc}[target](data, need_train)
-
-
 def find_coco(data: Path | None) -> Path:
     """The folder that holds ``annotations/``: ``data`` itself, or ``data/coco``.
 
@@ -86,7 +80,7 @@ def find_coco(data: Path | None) -> Path:
     )
 
 
-def read_coco(data: Path | None, need_train: bool = True) -> CocoData:
+def read(data: Path | None, need_train: bool = True) -> CocoData:
     """Find and check a data set. Errors: UserError for whatever would stop detectron2 later, in one line."""
     folder = find_coco(data)
     train, val = (read_split(folder, TRAIN) if need_train else None), read_split(folder, VAL)

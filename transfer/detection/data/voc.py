@@ -107,7 +107,7 @@ def find_voc(data: Path | None) -> tuple[Path, str]:
     raise UserError(f"{root} holds no VOC data: expected VOC2007/ImageSets/Main in it or in its VOCdevkit/{hint}")
 
 
-def read_voc(data: Path | None, need_train: bool = True) -> VocData:
+def read(data: Path | None, need_train: bool = True) -> VocData:
     """Find, read and check a data set. Errors: UserError, in one line, for whatever would stop a training later.
 
     Class names are the standard 20; where an annotation has another, they are those that occur, sorted.

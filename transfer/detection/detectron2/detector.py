@@ -8,16 +8,16 @@ import torch
 from pretrain.run.ownership import owning
 from transfer.convert import convert
 from transfer.convert.detectron2 import check_sayable
-from transfer.detection.data.coco import read_data
 from transfer.detection.detectron2.recipe import plain_settings, recipe_path, resolve, summary
 from transfer.detection.detectron2.resolution import image_size
-from transfer.detection.job import DETECTORS, Job, errors_in_one_line, known_before, on_devices, result
+from transfer.detection.job import Job, errors_in_one_line, known_before, on_devices, result
 from transfer.detection.previous import set_aside
 from transfer.detection.processes import Member, is_main_process, join, membership
 from transfer.detection.settings import Settings
 from transfer.installed import require_detectron2, without_deprecations
 from transfer.results import FILE_NAME, read_result
 from transfer.source import Source
+from transfer.targets import TARGETS
 
 TASK = "detection"  # the folder of results
 
@@ -39,7 +39,8 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
     require_detectron2()
     member = membership()
     settings = on_devices(settings, member)
-    data = read_data(settings.target, settings.data, need_train=not settings.eval_only)
+    target = TARGETS[settings.target]
+    data = target.reader.read(settings.data, need_train=not settings.eval_only)
     dataset = dataset or data.name
     plain = source.plain(width, settings.seed)
     check_sayable(plain)  # in all processes: none waits for one that has stopped
@@ -48,8 +49,7 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
     with without_deprecations():
         if is_main_process():
             convert(plain, "detectron2", folder / "backbone", source.metadata)
-            print(f"{DETECTORS[settings.target]} on {source.backbone} at width {width:g} ({source.method} weights)",
-                  flush=True)  # fmt: skip
+            print(f"{target.detector} on {source.backbone} at width {width:g} ({source.method} weights)", flush=True)
         if member:
             join_group(member, settings.device)
         from transfer.detection.detectron2.registration import registered

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer.detection.evaluation.metrics import COCO_NAMES, TASKS
+from transfer.detection.evaluation.metrics import TASKS
+from transfer.targets import COCO_PRECISIONS
 
 
 def average_precisions(annotations: Path, found: list[dict], log: logging.Logger) -> dict[str, dict[str, float]]:
@@ -36,7 +37,7 @@ def task_precisions(truth, found: list[dict], task: str) -> dict[str, float]:
     from pycocotools.cocoeval import COCOeval
 
     if not found:
-        return dict.fromkeys(COCO_NAMES, math.nan)
+        return dict.fromkeys(COCO_PRECISIONS, math.nan)
     # With a box pycocotools would take an object's size from that, and not from its mask.
     hidden = {"segm": ("bbox",), "bbox": ("segmentation",)}[task]
     entries = [{key: value for key, value in entry.items() if key not in hidden} for entry in found]
@@ -51,4 +52,4 @@ def task_precisions(truth, found: list[dict], task: str) -> dict[str, float]:
         valid = curve[curve > -1]
         name = truth.loadCats([category])[0]["name"]
         classes[f"AP-{name}"] = 100 * float(np.mean(valid)) if valid.size else math.nan
-    return {**dict(zip(COCO_NAMES, values, strict=True)), **classes}
+    return {**dict(zip(COCO_PRECISIONS, values, strict=True)), **classes}

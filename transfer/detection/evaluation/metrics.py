@@ -2,23 +2,23 @@
 
 import math
 
+from transfer.targets import TARGETS
+
 TASKS = {"bbox": "box", "segm": "mask"}
-# target -> what its evaluator computes of each task
-COCO_NAMES, VOC_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl"), ("AP", "AP50", "AP75")
-METRICS = {"coco": {"box": COCO_NAMES, "mask": COCO_NAMES}, "voc": {"box": VOC_NAMES}}
 # COCO's area ranges in square pixels (Lin et al., ECCV 2014).
 AREAS = {"APs": (0, 32**2), "APm": (32**2, 96**2), "APl": (96**2, math.inf)}
 
 
 def flat_metrics(results: dict, object_areas: tuple[float, ...], target: str = "coco") -> dict[str, float | None]:
-    """``{"bbox": {"AP": 38.3, …}, "segm": …}`` -> ``{"box/AP": 38.3, …, "mask/APl": …}``, as ``METRICS`` names them.
+    """``{"bbox": {"AP": 38.3, …}, "segm": …}`` -> ``{"box/AP": 38.3, …, "mask/APl": …}``, the target's
+    ``precisions``.
 
     object_areas: of the validation objects. None where no average precision is defined: no object (of that size). A
     detector that found nothing has an average precision of 0 where there are objects, though pycocotools gives up.
     """
     metrics: dict[str, float | None] = {}
     for task, name in TASKS.items():
-        names = METRICS[target].get(name, ())
+        names = TARGETS[target].precisions.get(name, ())
         found = results.get(task, {})
         nothing = all(math.isnan(found.get(metric, math.nan)) for metric in names)
         for metric in names:
@@ -43,5 +43,5 @@ def class_metrics(results: dict, target: str = "coco") -> dict[str, dict[str, fl
             if key.startswith("AP-")
         }
         for task, name in TASKS.items()
-        if name in METRICS[target]
+        if name in TARGETS[target].precisions
     }

@@ -8,8 +8,7 @@ import torch.distributed as dist
 from pretrain.run.ownership import owning
 from transfer.convert import convert
 from transfer.convert.mmdet import check_sayable
-from transfer.detection.data.coco import read_data
-from transfer.detection.job import DETECTORS, Job, errors_in_one_line, known_before, on_devices, result
+from transfer.detection.job import Job, errors_in_one_line, known_before, on_devices, result
 from transfer.detection.mmdet.recipe import plain_settings, recipe_path, resolve, summary
 from transfer.detection.mmdet.resolution import image_size
 from transfer.detection.previous import set_aside
@@ -18,6 +17,7 @@ from transfer.detection.settings import Settings
 from transfer.installed import require_detectron2, require_mmdet, without_deprecations
 from transfer.results import FILE_NAME, read_result
 from transfer.source import Source
+from transfer.targets import TARGETS
 
 TASK = "detection_mmdet"  # the folder of results, beside detectron2's ``detection``
 
@@ -35,7 +35,8 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
         require_detectron2()  # whose functions evaluate on VOC, so that both frameworks' figures can be compared
     member = membership()
     settings = on_devices(settings, member)
-    data = read_data(settings.target, settings.data, need_train=not settings.eval_only)
+    target = TARGETS[settings.target]
+    data = target.reader.read(settings.data, need_train=not settings.eval_only)
     dataset = dataset or data.name
     plain = source.plain(width, settings.seed)
     check_sayable(plain)  # in all processes: none waits for one that has stopped
@@ -44,8 +45,8 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
     with without_deprecations():
         if is_main_process():
             convert(plain, "mmdet", folder / "backbone", source.metadata)
-            print(f"{DETECTORS[settings.target]} on {source.backbone} at width {width:g} ({source.method} weights), "
-                  "by mmdet", flush=True)  # fmt: skip
+            what = f"{target.detector} on {source.backbone} at width {width:g} ({source.method} weights)"
+            print(f"{what}, by mmdet", flush=True)
         if member:
             join(member, settings.device)
             dist.barrier()

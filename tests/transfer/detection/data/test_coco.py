@@ -7,7 +7,8 @@ import pytest
 
 from pretrain.common.errors import UserError
 from tests.requirements import requires
-from transfer.detection.data.coco import find_coco, read_coco
+from transfer.detection.data.coco import find_coco
+from transfer.detection.data.coco import read as read_coco
 
 pytestmark = requires("detection")
 

@@ -12,7 +12,7 @@ from pretrain.data.images.digits import digits
 from tests.requirements import requires
 from tests.transfer.detection.conftest import SMALL
 from transfer.detection.data import scenes as module
-from transfer.detection.data.coco import read_coco
+from transfer.detection.data.coco import read as read_coco
 from transfer.detection.data.scenes import INK, VISIBLE, make_scenes, place, scene
 
 pytestmark = requires("detection")

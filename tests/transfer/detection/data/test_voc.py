@@ -7,7 +7,8 @@ import pytest
 from pretrain.common.errors import UserError
 from tests.requirements import requires
 from tests.transfer.detection.data.voc import TWO_YEARS, WHOLE, write_voc
-from transfer.detection.data.voc import CLASSES, find_voc, read_voc
+from transfer.detection.data.voc import CLASSES, find_voc
+from transfer.detection.data.voc import read as read_voc
 
 
 @pytest.fixture

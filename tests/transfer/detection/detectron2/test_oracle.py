@@ -9,10 +9,10 @@ import torch
 
 from tests.requirements import requires
 from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
-from transfer.detection.data.coco import read_data
 from transfer.detection.detectron2.detector import detect
 from transfer.detection.detectron2.recipe import CONFIGS
 from transfer.detection.settings import Settings
+from transfer.targets import TARGETS
 
 pytestmark = requires("detection")
 
@@ -52,7 +52,7 @@ def answered(monkeypatch, source, tmp_path):
     from transfer.detection.detectron2.registration import registered
 
     def run(settings, shift=0.0):
-        with registered(read_data(settings.target, settings.data)) as names:
+        with registered(TARGETS[settings.target].reader.read(settings.data)) as names:
             oracle = Oracle(DatasetCatalog.get(names["val"][0]), shift)
         evaluate = training.evaluate
         monkeypatch.setattr(training, "evaluate", lambda config, model: evaluate(config, oracle))

@@ -7,9 +7,9 @@ import pytest
 from pretrain.common.errors import UserError
 from tests.requirements import requires
 from transfer.convert import convert
-from transfer.detection.data.coco import read_data
 from transfer.detection.detectron2.recipe import COCO, RECIPES, VOC, check_target, plain_settings, resolve, summary
 from transfer.detection.settings import Settings
+from transfer.targets import TARGETS
 
 pytestmark = requires("detection")
 
@@ -23,7 +23,7 @@ def resolve_for(source, tmp_path):
 
         folder = tmp_path / output
         backbone = convert(source.net.extract(0.5), "detectron2", folder / "backbone", source.net.metadata)[0]
-        data = read_data(settings.target, settings.data)
+        data = TARGETS[settings.target].reader.read(settings.data)
         with registered(data) as names:
             return resolve(settings, backbone, data, names, folder)
 
@@ -76,7 +76,7 @@ def test_the_hashed_settings_hold_what_matters_and_no_paths(resolved, settings):
 
 def test_the_summary_says_what_decides_and_why(resolve_for, settings):
     settings = replace(settings, batch=4, overrides=("optimizer.lr=0.5",))
-    lines = summary(resolve_for(settings), read_data("coco", settings.data)).splitlines()
+    lines = summary(resolve_for(settings), TARGETS["coco"].reader.read(settings.data)).splitlines()
     assert len(lines) == 9 and "6 training and 3 validation images, 10 classes" in lines[0]
     assert "shorter side 64 px" in lines[1] and lines[5] == "batch       4 images (as asked; the recipe's is 2)"
     assert lines[6] == "rate        0.5 (set on the command line)" and lines[7] == "iterations  2 (as asked)"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.requirements import requires
 from tests.transfer.detection.data.voc import WHOLE, write_voc
-from transfer.detection.data.voc import read_voc
+from transfer.detection.data.voc import read as read_voc
 
 pytestmark = requires("detection")
 OBJECTS = {

@@ -10,10 +10,10 @@ from pycocotools import mask as coco_mask
 
 from tests.requirements import requires
 from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
-from transfer.detection.data.coco import read_coco
-from transfer.detection.data.voc import read_voc
+from transfer.detection.data.coco import read as read_coco
+from transfer.detection.data.voc import read as read_voc
 from transfer.detection.evaluation.coco import average_precisions
-from transfer.detection.evaluation.metrics import COCO_NAMES
+from transfer.targets import COCO_PRECISIONS
 
 pytestmark = requires("detection", "mmdet")
 LOG = logging.getLogger("test")
@@ -52,7 +52,7 @@ def test_a_perfect_detector_has_an_average_precision_of_100(scenes):
     metrics, found = evaluated(data, perfect_samples(data), range(1, 11))
     for name in ("box/AP", "box/AP50", "box/AP75", "mask/AP", "mask/AP50", "mask/AP75"):
         assert metrics[f"val/{name}"] == pytest.approx(100)
-    assert found["bbox"].keys() == found["segm"].keys() == {*COCO_NAMES, *(f"AP-{i}" for i in range(10))}
+    assert found["bbox"].keys() == found["segm"].keys() == {*COCO_PRECISIONS, *(f"AP-{i}" for i in range(10))}
 
 
 def test_a_detector_that_finds_nothing_has_0(scenes):

@@ -8,7 +8,7 @@ import torch
 
 from tests.requirements import requires
 from transfer.convert import convert
-from transfer.detection.data.coco import read_coco
+from transfer.detection.data.coco import read as read_coco
 from transfer.detection.detectron2 import detector as by_detectron2
 from transfer.detection.detectron2.recipe import DIGITS, resolve
 from transfer.detection.mmdet import detector as by_mmdet

@@ -9,8 +9,8 @@ from PIL import Image
 from pretrain.common.errors import UserError
 from tests.requirements import requires
 from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
-from transfer.detection.data.coco import read_coco
-from transfer.detection.data.voc import read_voc
+from transfer.detection.data.coco import read as read_coco
+from transfer.detection.data.voc import read as read_voc
 from transfer.detection.mmdet.recipe import CONFIGS, resolve
 from transfer.detection.settings import Settings
 from transfer.detection.stream import BatchStream

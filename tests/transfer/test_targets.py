@@ -1,0 +1,45 @@
+"""The table of targets: what every part of the project knows of what can be evaluated."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from pretrain.common.errors import UserError
+from transfer.targets import FRAMEWORKS, METRICS, TARGETS, TASKS, headline, target_named, targets_of
+
+
+def test_the_table_is_read_without_torch():
+    code = "import sys, transfer.targets, transfer.convert; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_target_has_a_file_that_reads_it_and_metrics_with_names(name):
+    target = TARGETS[name]
+    assert find_spec(target.module) and find_spec(f"transfer.{target.kind}.command")
+    assert target.headline and set(target.headline) <= set(METRICS)
+    if target.kind == "recognition":
+        found = target.reader.SET
+        assert all(callable(getattr(found, method)) for method in ("find_root", "read", "download"))
+    else:
+        assert target.detector and target.training.iterations and set(target.precisions) <= {"box", "mask"}
+        assert {f"{kind}/{each}" for kind, names in target.precisions.items() for each in names} >= set(target.headline)
+
+
+def test_every_framework_is_a_module():
+    assert all(find_spec(module) for module in FRAMEWORKS.values())
+
+
+def test_a_result_is_headed_by_its_targets_metric_or_by_its_tasks():
+    assert headline("pets", "linear") == ("class_mean",) and headline("voc", "detection") == ("box/AP50", "box/AP")
+    for task, known in TASKS.items():
+        assert headline("my photographs", task) == headline(None, task) == known.headline
+    assert headline("digits", "detection") == TASKS["detection"].headline, "scenes that are called as a set of images"
+
+
+def test_kinds_part_the_targets_and_an_unknown_one_names_the_nearest():
+    assert {**targets_of("recognition"), **targets_of("detection")} == TARGETS
+    with pytest.raises(UserError, match="unknown target 'cifar11'; did you mean 'cifar10'"):
+        target_named("cifar11")
