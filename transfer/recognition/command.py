@@ -11,7 +11,7 @@ from pretrain.common.errors import UserError
 from pretrain.slimmable.widths import FOUR_WIDTHS
 from transfer.recognition.evaluate import evaluate, folder_of
 from transfer.recognition.settings import PROTOCOLS, Settings, override
-from transfer.recognition.targets import find_root
+from transfer.recognition.targets import download, find_root
 from transfer.results import FILE_NAME, Result
 from transfer.source import INITS, find_checkpoint, load_source
 from transfer.targets import METRICS, headline
@@ -60,17 +60,18 @@ def main(args: argparse.Namespace) -> None:
         raise UserError("folder needs --data, a folder that holds train/<class>/ and test/<class>/ of images")
     settings: Settings = args.settings
     device, checkpoint = checked_device(args.device), find_checkpoint(args.checkpoint)
-    source = load_source(checkpoint, args.init, settings.seed)
+    source, root = load_source(checkpoint, args.init, settings.seed), find_root(args.target, args.data)
+    if args.download:
+        download(args.target, root)
     output = args.output or checkpoint.parent / "transfer"
     cache = None if args.no_cache else args.cache or output / "features"
-    root = find_root(args.target, args.data)
     print(
         f"{settings.protocol} evaluation of {source.backbone} ({source.method}, {checkpoint}) at widths "
         f"{' '.join(f'{w:g}' for w in args.widths)} on {args.target}{f' in {root}' if root else ''}, {device}"
     )
     results = evaluate(
         source, args.target, root, args.widths, output, settings,
-        name=args.name, calibrate=args.calibrate, download=args.download, cache=cache, device=device,
+        name=args.name, calibrate=args.calibrate, cache=cache, device=device,
     )  # fmt: skip
     show(results)
     for result in results:

@@ -31,7 +31,6 @@ def evaluate(
     *,
     name: str | None = None,
     calibrate: bool = False,
-    download: bool = False,
     cache: Path | None = None,
     device: str | None = None,
     progress: bool = True,
@@ -55,7 +54,7 @@ def evaluate(
         check_optimizer(recipe)  # what is missing is said before any image is read
     if not calibrate:
         extract_widths(source, widths, device)  # as is a width that cannot be had
-    train, test = load_splits(dataset, root, settings.image_size, download)
+    train, test = load_splits(dataset, root, settings.image_size)
     views = train_augmentation(dataset, settings.image_size, meta)
     name = name or (Path(root).resolve().name if dataset == "folder" else dataset)
     source.net.to(device)

@@ -19,15 +19,18 @@ def find_root(target: str, data: Path | None) -> Path | None:
     )
 
 
-def load_splits(target: str, root: Path | None, image_size: int, download: bool = False) -> tuple[Images, Images]:
-    """The training and the test images of ``target``; root: see ``find_root``. download: fetch what is missing.
+def download(target: str, root: Path | None) -> None:
+    """Fetch what is missing of ``target`` into ``root``. UserError for what cannot be fetched: it says the way out."""
+    target_named(target).reader.SET.download(target, root)
+
+
+def load_splits(target: str, root: Path | None, image_size: int) -> tuple[Images, Images]:
+    """The training and the test images of ``target``; root: see ``find_root``.
 
     Errors: UserError for data that are missing or damaged (it says what to fetch and where to put it), and for
     training and test images of different classes.
     """
     found, root = target_named(target).reader.SET, None if root is None else Path(root)
-    if download:
-        found.download(target, root)
     train, test = (Images(found.read(target, root, split, image_size)) for split in ("train", "test"))
     if train.classes != test.classes:
         odd = sorted(map(str, set(train.classes) ^ set(test.classes)))

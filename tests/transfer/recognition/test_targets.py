@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from pretrain.common.errors import UserError
-from transfer.recognition.targets import find_root, load_splits
+from transfer.recognition.targets import download, find_root, load_splits
 from transfer.targets import TARGETS, headline, targets_of
 
 
@@ -215,7 +215,7 @@ def test_a_download_that_fails_says_what_to_do_by_hand(tmp_path, monkeypatch):
 
     monkeypatch.setattr("torchvision.datasets.utils.urllib.request.urlopen", refuse)
     with pytest.raises(UserError, match=r"cannot download pets: .*no network.*fetch https://.*MD5") as raised:
-        load_splits("pets", tmp_path, 32, download=True)
+        download("pets", tmp_path)
     assert "\n" not in str(raised.value)
 
 
@@ -239,11 +239,12 @@ def test_what_is_downloaded_is_checked_unpacked_and_read(dtd, served, tmp_path, 
         kind = type("DTD", (torchvision.datasets.DTD,), {"_URL": f"{served}/{archive.name}", "_MD5": checksum})
         monkeypatch.setattr(TARGETS["dtd"].reader, "SET", replace(set_of("dtd"), kind=kind))
         if name == "right":
-            train, test = load_splits("dtd", tmp_path / name, 16, download=True)
+            download("dtd", tmp_path / name)
+            train, test = load_splits("dtd", tmp_path / name, 16)
             assert (len(train), len(test)) == (4, 6)
         else:
             with pytest.raises(UserError, match="cannot download dtd"):
-                load_splits("dtd", tmp_path / name, 16, download=True)
+                download("dtd", tmp_path / name)
 
 
 def test_the_root_is_found_from_the_folders_that_people_name(flowers, dtd, tmp_path, monkeypatch):
