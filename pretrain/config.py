@@ -3,20 +3,20 @@
 mmengine accepts any key silently; here an unknown key or a wrong type is an error that names the nearest valid one.
 """
 
-import ast
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, field
-from math import inf
+from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Discriminator, TypeAdapter, ValidationError
+from pydantic import Discriminator, Field
 
 from pretrain.backbones import backbone_options, create_backbone
-from pretrain.common.errors import UserError, nearest
+from pretrain.common.errors import UserError
+from pretrain.common.overrides import apply
+from pretrain.common.settings import PositiveFloat, PositiveInt, Processes, Seed, Share, Threads, read, settings
 from pretrain.configfile import Address, read_config
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.monitor import Monitor
@@ -26,21 +26,14 @@ from pretrain.optim import Optimizer
 from pretrain.slimmable.widths import TEN_WIDTHS, WIDTH_MAX, WIDTH_MIN
 
 LINEAR_EVALUATION = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
-OBJECTIVES = {kind.__dataclass_fields__["name"].default: kind for kind in get_args(AnySettings)}
 MACHINE_KEYS = (
     "data.root", "data.workers", "training.log_interval", "training.threads", "training.deterministic",
     "training.checkpoint_minutes",
 )  # fmt: skip
 LENGTH_KEYS = ("training.epochs", "training.iterations")  # in which a finished run that goes on for longer may differ
-POSITIVE_KEYS = (
-    "training.epochs", "training.iterations", "training.batch_size", "training.log_interval",
-    "training.checkpoint_interval", "sampling.networks", "optimizer.lr_batch",
-    "data.image_size", "optimizer.groups", "calibration.batches", "calibration.batch_size",
-    "monitor.patience", "monitor.knn_interval", "monitor.knn_images",
-)  # fmt: skip
 
 
-@dataclass(frozen=True)
+@settings
 class Backbone:
     """Arguments of ``create_backbone``; None is the backbone's own default, or that it has no such option.
 
@@ -49,11 +42,11 @@ class Backbone:
 
     name: str = "resnet18"
     stem: str | None = None
-    base_channels: int | None = None
+    base_channels: PositiveInt | None = None
     private_norms: tuple[float, ...] | None = None
-    image_size: int | None = None
-    patch_size: int | None = None
-    depth: int | None = None
+    image_size: PositiveInt | None = None
+    patch_size: PositiveInt | None = None
+    depth: PositiveInt | None = None
     slim: str | None = None
 
     @property
@@ -66,7 +59,7 @@ class Backbone:
         return f"{self.name} ({', '.join(options)})"
 
 
-@dataclass(frozen=True)
+@settings
 class Data:
     """name, root, images_per_class: see ``image_dataset``. mean, std: of images in [0, 1]. workers: of the loader.
 
@@ -75,18 +68,18 @@ class Data:
     """
 
     name: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[Share, Share, Share]
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
     root: str | None = None
-    image_size: int = 32
-    images_per_class: int | None = None
-    workers: int = 0
+    image_size: PositiveInt = 32
+    images_per_class: PositiveInt | None = None
+    workers: Processes = 0
     decode: Literal["full", "reduced"] = "full"
     views: Augmentation = field(default_factory=Augmentation)
     second_views: Augmentation | None = None
 
 
-@dataclass(frozen=True)
+@settings
 class Sampling:
     """See ``WidthSampler``; with ``widths`` every iteration runs just these.
 
@@ -96,12 +89,12 @@ class Sampling:
 
     dynamic: bool = True
     sandwich: bool = True
-    networks: int | None = None
+    networks: PositiveInt | None = None
     widths: tuple[float, ...] | None = None
-    grid: float | None = None
+    grid: Annotated[float, Field(ge=0.001, le=1)] | None = None
 
 
-@dataclass(frozen=True)
+@settings
 class Training:
     """batch_size and chunks count over all processes; chunks defaults to one per process.
 
@@ -115,24 +108,24 @@ class Training:
     minutes have passed; it does not change what is computed.
     """
 
-    epochs: int = 400
-    iterations: int | None = None
-    batch_size: int = 512
-    chunks: int | None = None
+    epochs: PositiveInt = 400
+    iterations: PositiveInt | None = None
+    batch_size: PositiveInt = 512
+    chunks: PositiveInt | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     update: Literal["accumulate", "per_width"] = "accumulate"
     memory: Literal["normal", "low"] = "normal"
     compile: bool = False
     deterministic: bool = True
     keep_projector: bool = False
-    threads: int | None = None
-    seed: int = 0
-    log_interval: int = 10
-    checkpoint_interval: int = 500
-    checkpoint_minutes: float = 10.0
+    threads: Threads | None = None
+    seed: Seed = 0
+    log_interval: PositiveInt = 10
+    checkpoint_interval: PositiveInt = 500
+    checkpoint_minutes: PositiveFloat = 10.0
 
 
-@dataclass(frozen=True)
+@settings
 class Calibration:
     """Widths of the universal checkpoint, and the ``batches`` of linear evaluation's training views behind them.
 
@@ -140,12 +133,12 @@ class Calibration:
     """
 
     widths: tuple[float, ...] | None = None
-    batch_size: int = 512
-    batches: int = 20
+    batch_size: PositiveInt = 512
+    batches: PositiveInt = 20
     views: Augmentation = LINEAR_EVALUATION
 
 
-@dataclass(frozen=True)
+@settings
 class PretrainConfig:
     data: Data
     method: str = "us3l"
@@ -184,21 +177,13 @@ def load_config(config: str | Path | Address, overrides: list[str]) -> PretrainC
     Errors: UserError for a missing file or row, an unknown key, a value of the wrong type, or settings that contradict.
     """
     values = read_config(config)
-    for override in overrides:
-        _override(values, override)
+    apply(values, overrides)
     return validate(values)
 
 
 def validate(values: dict) -> PretrainConfig:
     """A PretrainConfig from nested dictionaries; UserError names the first bad key."""
-    values = _with_defaults(values)
-    _check_keys(PretrainConfig, values, "")
-    try:
-        config = TypeAdapter(PretrainConfig).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if part not in OBJECTIVES)
-        raise UserError(f"{key}: {first['msg']}, got {str(first['input'])[:60]!r}") from None
+    config = read(PretrainConfig, _with_defaults(values), noun="config key")
     _check_values(config)
     return dataclasses.replace(config, backbone=_resolved(config.backbone, config.data.image_size))
 
@@ -231,44 +216,6 @@ def _with_defaults(values: dict) -> dict:
     return values
 
 
-def _override(values: dict, text: str) -> None:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise UserError(f"'{text}' is no override; expected key=value, e.g. training.epochs=20")
-    try:
-        parsed = ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        parsed = value
-    *path, last = key.split(".")
-    for part in path:
-        values = values.setdefault(part, {})
-        if not isinstance(values, dict):
-            raise UserError(f"the config key '{key}' goes below '{part}', which is a single value")
-    values[last] = parsed
-
-
-def _check_keys(kind: type, values: Any, prefix: str) -> None:
-    if not isinstance(values, dict):
-        raise UserError(f"the config key '{prefix[:-1]}' takes keys of its own, got {values!r}")
-    hints = get_type_hints(kind)
-    for key, value in values.items():
-        if key not in hints:
-            raise UserError(f"unknown config key '{prefix}{key}'{nearest(key, hints)}")
-        below = _dataclass_of(hints[key], key, value)
-        if below is not None:
-            _check_keys(below, value, f"{prefix}{key}.")
-
-
-def _dataclass_of(hint: Any, key: str, value: Any) -> type | None:
-    """The dataclass that ``value`` is meant to fill, None where it is a single value."""
-    if key == "objective" and isinstance(value, dict):
-        if value["name"] not in OBJECTIVES:
-            raise UserError(f"unknown objective.name '{value['name']}'{nearest(str(value['name']), OBJECTIVES)}")
-        return OBJECTIVES[value["name"]]
-    choices = [choice for choice in (hint, *get_args(hint)) if dataclasses.is_dataclass(choice)]
-    return choices[0] if choices and value is not None else None
-
-
 def _check_values(config: PretrainConfig) -> None:
     """What types can't say: checked before anything is built."""
     low, high = config.width_range
@@ -278,21 +225,8 @@ def _check_values(config: PretrainConfig) -> None:
         for width in widths:
             if not low <= width <= high:
                 raise UserError(f"{key}: {width:g} is outside the range {low:g} to {high:g}")
-    for key in POSITIVE_KEYS:
-        section, name = key.split(".")
-        value = getattr(getattr(config, section), name)
-        if value is not None and value < 1:
-            raise UserError(f"{key} is {value}; expected a number from 1")
-    if config.sampling.grid is not None and not config.sampling.grid > 0:
-        raise UserError(f"sampling.grid is {config.sampling.grid:g}; expected a number above 0")
-    if not 0 < config.training.checkpoint_minutes < inf:
-        raise UserError(
-            f"training.checkpoint_minutes is {config.training.checkpoint_minutes:g}; expected minutes above 0"
-        )
     if config.method == "random":
         raise UserError("method 'random' stands for networks that were not pretrained; expected another name")
-    if min(config.data.std) <= 0:
-        raise UserError(f"data.std is {config.data.std}; expected three numbers above 0")
     config.objective.check()
     config.optimizer.check()
     chunks, batch = config.training.chunks or 1, config.training.batch_size

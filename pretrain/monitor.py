@@ -11,7 +11,6 @@ A width has collapsed where its embeddings say nothing of the image. Two symptom
 
 import warnings
 from collections import Counter
-from dataclasses import dataclass
 from math import nan
 from typing import Literal
 
@@ -23,6 +22,7 @@ from torchvision.transforms import v2
 
 from pretrain.common.errors import CollapsedError
 from pretrain.common.randomness import generator
+from pretrain.common.settings import NotNegative, PositiveInt, settings
 from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.knn import knn_scores, neighbours
 from pretrain.objectives.step import Objective
@@ -31,7 +31,7 @@ from pretrain.slimmable.calibrate import calibrate
 from pretrain.slimmable.statistics import FixedStatistics, batch_norms
 
 
-@dataclass(frozen=True)
+@settings
 class Monitor:
     """Looks at ``widths`` (by default the range's ends) with every line of the log.
 
@@ -42,12 +42,12 @@ class Monitor:
     """
 
     widths: tuple[float, ...] | None = None
-    min_spread: float = 0.1
-    min_rank: float = 2.0
+    min_spread: NotNegative = 0.1
+    min_rank: NotNegative = 2.0
     on_collapse: Literal["warn", "stop"] = "warn"
-    patience: int = 3
-    knn_interval: int | None = None
-    knn_images: int = 5000
+    patience: PositiveInt = 3
+    knn_interval: PositiveInt | None = None
+    knn_images: PositiveInt = 5000
 
 
 def spread(embeddings: Tensor) -> float:

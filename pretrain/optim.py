@@ -1,16 +1,17 @@
 """Optimizers of pretraining, and the method's group regularisation in closed form."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
+from pretrain.common.settings import NotNegative, PositiveFloat, PositiveInt, Share, settings
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, SlimDepthwiseConv2d
 
 
-@dataclass(frozen=True)
+@settings
 class Optimizer:
     """name: ``sgd``, ``lars`` (You et al., 2017; timm's) or ``adamw`` (Loshchilov and Hutter, ICLR 2019; torch's).
 
@@ -21,22 +22,18 @@ class Optimizer:
     """
 
     name: Literal["sgd", "lars", "adamw"] = "sgd"
-    lr: float = 0.5
-    lr_batch: int = 512
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    warmup_epochs: float = 0.0
-    groups: int = 8
+    lr: PositiveFloat = 0.5
+    lr_batch: PositiveInt = 512
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NotNegative = 1e-4
+    warmup_epochs: NotNegative = 0.0
+    groups: PositiveInt = 8
     alpha: float = 0.05
-    alpha_ramp: tuple[float, float] | None = None
+    alpha_ramp: tuple[Share, Share] | None = None
     group_heads: bool = False
 
     def check(self) -> None:
-        """UserError for values that make no sense."""
-        if self.lr <= 0:
-            raise UserError(f"optimizer.lr is {self.lr:g}; expected a number above 0")
-        if self.weight_decay < 0:
-            raise UserError(f"optimizer.weight_decay is {self.weight_decay:g}; expected 0 or more")
+        """UserError for values that contradict each other."""
         if self.name != "sgd" and self.alpha:
             raise UserError(
                 f"optimizer.alpha is {self.alpha:g} with {self.name}, which decays weights by itself; "
@@ -44,8 +41,6 @@ class Optimizer:
             )
         if not 0 <= self.alpha * (self.groups - 1) <= 1:
             raise UserError(f"optimizer.alpha is {self.alpha:g}; expected 0 to {1 / max(1, self.groups - 1):.3g}")
-        if self.warmup_epochs < 0:
-            raise UserError(f"optimizer.warmup_epochs is {self.warmup_epochs:g}; expected 0 or more")
         start, end = self.alpha_ramp or (0.0, 1.0)
         if not 0 <= start < end <= 1:
             raise UserError(f"optimizer.alpha_ramp is {self.alpha_ramp}; expected (start, end) within 0 to 1")

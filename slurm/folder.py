@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import write_json
+from pretrain.common.settings import read
 from pretrain.run.ownership import owner_lives
 from slurm.attempts import events
 from slurm.cluster import State, states
 from slurm.graph import OWN, Graph, Node
 from slurm.jobs import DONE, FAILED
-from slurm.settings import read
 
 FILE_NAME = "grid.json"
 JOB = "job.json"

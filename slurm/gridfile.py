@@ -1,22 +1,21 @@
 """What a grid file (``configs/grids/*.py``) may say; ``definition.py`` makes a graph of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field
 
+from pretrain.common.settings import Count, PositiveFloat, PositiveInt, Seed, read, settings
 from pretrain.configfile import read_python
 from pretrain.slimmable.widths import FOUR_WIDTHS, WIDTH_MAX, WIDTH_MIN
-from slurm.settings import read
 from transfer.targets import FRAMEWORKS
 
-EXTRA = {"extra": "forbid"}
 Width = Annotated[float, Field(ge=WIDTH_MIN, le=WIDTH_MAX)]
 SOME = Field(min_length=1)
 
 
-@dataclass(frozen=True)
+@settings
 class PretrainingRow:
     """config: FILE.py or FILE.py:ROW, from the repository's root, or a pattern of them. widths: one training of each by
     itself, called NAME-w0.5. teacher: a pretraining whose universal checkpoint ``teacher_key`` of the config is set to.
@@ -24,20 +23,18 @@ class PretrainingRow:
     config's chunks can be dealt to.
     """
 
-    __pydantic_config__ = EXTRA
-
     config: str
     overrides: tuple[str, ...] = ()
     widths: tuple[Width, ...] = ()
     teacher: str | None = None
     teacher_key: str = "objective.teacher"
     nodes: PositiveInt = 1
-    gpus: NonNegativeInt | None = None
+    gpus: Count | None = None
     tasks: PositiveInt = 1
     hours: PositiveFloat | None = None
 
 
-@dataclass(frozen=True)
+@settings
 class TransferRow:
     """One job for each pretraining in ``of`` (patterns of names), width in its range, seed, init and framework.
 
@@ -45,25 +42,21 @@ class TransferRow:
     detection, so that a checkpoint that cannot be cut out fails before a GPU is asked for.
     """
 
-    __pydantic_config__ = EXTRA
-
     of: Annotated[tuple[str, ...], SOME] | str
     target: str
     widths: Annotated[tuple[Width, ...], SOME] = FOUR_WIDTHS
-    seeds: Annotated[tuple[NonNegativeInt, ...], SOME] = (0,)
+    seeds: Annotated[tuple[Seed, ...], SOME] = (0,)
     inits: Annotated[tuple[Literal["pretrained", "random"], ...], SOME] = ("pretrained",)
     frameworks: tuple[Literal[tuple(FRAMEWORKS)], ...] = ()
     arguments: tuple[str, ...] = ()
     convert: bool | None = None
-    gpus: NonNegativeInt | None = None
+    gpus: Count | None = None
     hours: PositiveFloat | None = None
 
 
-@dataclass(frozen=True)
+@settings
 class TableRow:
     """``tools/tables.py`` over every transfer of the grid. formats: of its --format."""
-
-    __pydantic_config__ = EXTRA
 
     table: str
     formats: Annotated[tuple[str, ...], SOME] = ("markdown",)
@@ -71,11 +64,9 @@ class TableRow:
     plot: bool = False
 
 
-@dataclass(frozen=True)
+@settings
 class Grid:
     """A grid file; include: other grid files, from this one's folder."""
-
-    __pydantic_config__ = EXTRA
 
     pretrain: dict[str, PretrainingRow] = field(default_factory=dict)
     transfer: tuple[TransferRow, ...] = ()

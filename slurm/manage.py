@@ -11,11 +11,11 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from pretrain.common.errors import UserError
+from pretrain.common.settings import read
 from slurm.folder import Entry, job_of, local_lives, read_grid, standings
 from slurm.graph import expand
 from slurm.launch import carry_out
 from slurm.presets import Preset
-from slurm.settings import read
 from slurm.status import log_files, status_table, watch_header
 from slurm.submit import only_one, to_submit
 

@@ -5,18 +5,17 @@ Every key of a preset is a flag of ``tools/launch.py`` too, and the flag wins.
 
 import dataclasses
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
 from pretrain.common.errors import UserError, nearest
-from slurm.settings import read
+from pretrain.common.settings import Count, PositiveFloat, PositiveInt, read, settings
 
 FOLDER = Path(__file__).parent / "clusters"
-EXTRA = {"extra": "forbid"}
 
 
-@dataclass(frozen=True)
+@settings
 class Preset:
     """One cluster. ``slurm/clusters/example.yaml`` explains every key; None leaves the choice to the cluster.
 
@@ -25,30 +24,28 @@ class Preset:
     tflops: 10^12 floating-point operations that a GPU does in a second in practice, for estimates.
     """
 
-    __pydantic_config__ = EXTRA
-
     executor: Literal["slurm", "local"] = "slurm"
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    time: int = 1440
-    memory: float | None = None
-    cpus_per_task: int | None = None
-    gpus_per_node: int = 1
-    array_parallelism: int = 256
+    time: PositiveInt = 1440
+    memory: PositiveFloat | None = None
+    cpus_per_task: PositiveInt | None = None
+    gpus_per_node: Count = 1
+    array_parallelism: PositiveInt = 256
     exclude: str | None = None
     comment: str | None = None
     dependency: str | None = None
-    signal_delay: int = 120
-    max_timeouts: int = 100
-    max_retries: int = 3
+    signal_delay: Count = 120
+    max_timeouts: Count = 100
+    max_retries: Count = 3
     setup: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     sbatch: dict[str, str | int | bool] = field(default_factory=dict)
     shared: tuple[str, ...] = ()
     data: dict[str, str] = field(default_factory=dict)
-    tflops: float = 10.0
+    tflops: PositiveFloat = 10.0
 
 
 def list_presets() -> list[str]:
@@ -76,16 +73,7 @@ def load_preset(name: str, flags: dict[str, Any] | None = None) -> Preset:
     flags = {key: value for key, value in (flags or {}).items() if value is not None}
     if "data" in flags:
         flags["data"] = {**preset.data, **flags["data"]}
-    preset = dataclasses.replace(preset, **flags)
-    for key, low in {
-        "time": 1,
-        "array_parallelism": 1,
-        "gpus_per_node": 0,
-        "max_retries": 0,
-        "max_timeouts": 0,
-    }.items():
-        if getattr(preset, key) < low:
-            raise UserError(f"{key} is {getattr(preset, key)}; expected a number from {low}")
+    preset = read(Preset, dataclasses.asdict(preset) | flags, str(path))
     if preset.executor == "slurm" and preset.signal_delay >= preset.time * 60:
         raise UserError(
             f"signal_delay is {preset.signal_delay} s, which leaves nothing of the {preset.time} minutes of time"

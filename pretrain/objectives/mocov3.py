@@ -11,15 +11,15 @@ Universally slimmable (US3L, CVPR 2023, Table 3; docs/method.md, section 5) in t
 ``base``, US3L: sub-networks have a predictor of their own, shared among them, and the base network's keys.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretrain.objectives.losses import check_temperature, unit
-from pretrain.objectives.momentum import MomentumEncoder, check_momentum, coefficient
+from pretrain.common.settings import PositiveFloat, PositiveInt, Share, settings
+from pretrain.objectives.losses import unit
+from pretrain.objectives.momentum import MomentumEncoder, coefficient
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads
 from pretrain.run.distributed import all_gather, process_rank
 from pretrain.slimmable.heads import plain_mlp
@@ -27,7 +27,7 @@ from pretrain.slimmable.statistics import BatchStatistics, statistics_of
 from pretrain.slimmable.widths import WIDTH_MAX
 
 
-@dataclass(frozen=True)
+@settings
 class MoCoV3Settings(ObjectiveSettings):
     """keys: whose keys sub-networks are compared with, ``own`` or ``base``. hidden, outputs: of the heads.
 
@@ -37,17 +37,12 @@ class MoCoV3Settings(ObjectiveSettings):
 
     name: Literal["mocov3"] = "mocov3"
     keys: Literal["own", "base"] = "own"
-    temperature: float = 0.2
-    hidden: int = 2048
-    outputs: int = 256
-    momentum: float = 0.99
-    momentum_end: float = 1.0
+    temperature: PositiveFloat = 0.2
+    hidden: PositiveInt = 2048
+    outputs: PositiveInt = 256
+    momentum: Share = 0.99
+    momentum_end: Share = 1.0
     sync_norms: bool = True
-
-    def check(self) -> None:
-        """UserError for values that make no sense."""
-        check_momentum(self.momentum, self.momentum_end)
-        check_temperature(self.temperature)
 
     def build(self, backbone: nn.Module, chunks: int, width_max: float, classes: int) -> "MoCoV3":
         return MoCoV3(backbone, self, chunks, width_max)

@@ -11,7 +11,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pretrain.common.errors import UserError
 from pretrain.slimmable.ops import Statistics
 
 
@@ -22,13 +21,6 @@ def coefficient(start: float, end: float, progress: float) -> float:
     [0.99, 0.995, 1.0]
     """
     return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
-
-
-def check_momentum(*values: float) -> None:
-    """UserError unless every coefficient lies in [0, 1]."""
-    for value in values:
-        if not 0 <= value <= 1:
-            raise UserError(f"objective.momentum is {value:g}; expected a number from 0 to 1")
 
 
 class MomentumEncoder(nn.Module):

@@ -9,14 +9,14 @@ SEED-MSE (US3L, CVPR 2023, Table 2): two views, a predictor on the student, nega
 of the other view. The teacher is a full-width universal checkpoint with its projector, in eval mode.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
-from pretrain.objectives.losses import check_temperature, mse, unit
+from pretrain.common.settings import PositiveFloat, PositiveInt, settings
+from pretrain.objectives.losses import mse, unit
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term
 from pretrain.run.distributed import all_gather
 from pretrain.slimmable.heads import predictor, projector
@@ -24,7 +24,7 @@ from pretrain.slimmable.statistics import BatchStatistics
 from pretrain.slimmable.widths import WIDTH_MAX
 
 
-@dataclass(frozen=True)
+@settings
 class SeedSettings(ObjectiveSettings):
     """teacher: a universal checkpoint that was pretrained with ``training.keep_projector``.
 
@@ -34,18 +34,15 @@ class SeedSettings(ObjectiveSettings):
     name: Literal["seed"] = "seed"
     teacher: str | None = None
     loss: Literal["queue", "mse"] = "queue"
-    hidden: int = 2048
-    queue: int = 32768
-    temperature: float = 0.5
-    teacher_temperature: float = 1e-4
+    hidden: PositiveInt = 2048
+    queue: PositiveInt = 32768
+    temperature: PositiveFloat = 0.5
+    teacher_temperature: PositiveFloat = 1e-4
 
     def check(self) -> None:
-        """UserError without a teacher, or for values that make no sense."""
+        """UserError without a teacher."""
         if not self.teacher:
             raise UserError("objective.teacher is missing; expected a universal checkpoint, objective.teacher=FILE")
-        check_temperature(self.temperature, self.teacher_temperature)
-        if self.queue < 1:
-            raise UserError(f"objective.queue is {self.queue}; expected a number from 1")
 
     def build(self, backbone: nn.Module, chunks: int, width_max: float, classes: int) -> "Seed":
         from pretrain.universal import load_universal

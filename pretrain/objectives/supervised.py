@@ -6,7 +6,6 @@ with distillation only the largest does; the others minimise the cross entropy o
 Table 1 of US3L (CVPR 2023).
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
+from pretrain.common.settings import settings
 from pretrain.objectives.losses import at_least_fp32
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term
 from pretrain.slimmable.ops import SlimLinear
@@ -21,7 +21,7 @@ from pretrain.slimmable.statistics import BatchStatistics
 from pretrain.slimmable.widths import WIDTH_MAX
 
 
-@dataclass(frozen=True)
+@settings
 class SupervisedSettings(ObjectiveSettings):
     """distill: narrower widths learn from the largest one's prediction instead of the labels."""
 

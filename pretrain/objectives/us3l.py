@@ -10,15 +10,15 @@ always across opposite views, every distillation term of weight 1. The choices o
 Table 7; the default is case 13, the method itself. docs/method.md, sections 2 and 3.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
-from pretrain.objectives.losses import check_temperature, pair_loss, per_chunk
-from pretrain.objectives.momentum import MomentumEncoder, check_momentum, coefficient
+from pretrain.common.settings import PositiveFloat, PositiveInt, Share, settings
+from pretrain.objectives.losses import pair_loss, per_chunk
+from pretrain.objectives.momentum import MomentumEncoder, coefficient
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads
 from pretrain.slimmable.heads import predictor, projector
 from pretrain.slimmable.statistics import BatchStatistics, statistics_of
@@ -27,7 +27,7 @@ from pretrain.slimmable.widths import WIDTH_MAX
 Loss = Literal["infonce", "mse"]
 
 
-@dataclass(frozen=True)
+@settings
 class US3LSettings(ObjectiveSettings):
     """The loss design (Table 7).
 
@@ -46,12 +46,12 @@ class US3LSettings(ObjectiveSettings):
     aux_head: bool = True
     momentum_base: bool = True
     momentum_sub: bool = True
-    temperature: float = 0.5
+    temperature: PositiveFloat = 0.5
     student: Literal["auto", "z"] = "auto"
-    hidden: int = 2048
-    outputs: int | None = None
-    momentum: float = 0.99
-    momentum_end: float = 0.99
+    hidden: PositiveInt = 2048
+    outputs: PositiveInt | None = None
+    momentum: Share = 0.99
+    momentum_end: Share = 0.99
     gather: bool = False
     sync_norms: bool = False
 
@@ -70,8 +70,6 @@ class US3LSettings(ObjectiveSettings):
             raise UserError(
                 "objective.momentum_base without momentum_sub; expected both, momentum_sub alone or neither"
             )
-        check_momentum(self.momentum, self.momentum_end)
-        check_temperature(self.temperature)
 
     def build(self, backbone: nn.Module, chunks: int, width_max: float, classes: int) -> "US3L":
         return US3L(backbone, self, chunks, width_max)

@@ -5,15 +5,17 @@ depend on the number of loader workers, and a resumed run continues inside an ep
 one would have seen. parameters.py draws the random numbers of a view, geometry.py and colour.py apply them.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torchvision.transforms import InterpolationMode, v2
+
+from pretrain.common.settings import NotNegative, Ordered, PositiveFloat, PositiveShare, Share, settings
 
 INTERPOLATIONS = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
 
 
-@dataclass(frozen=True)
+@settings
 class Augmentation:
     """Parameters of the augmentation, in the order of application; probabilities of 0 leave a step out.
 
@@ -22,17 +24,17 @@ class Augmentation:
     are inverted.
     """
 
-    crop_scale: tuple[float, float] = (0.2, 1.0)
-    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    crop_scale: Annotated[tuple[PositiveShare, PositiveShare], Ordered] = (0.2, 1.0)
+    crop_ratio: Annotated[tuple[PositiveFloat, PositiveFloat], Ordered] = (3 / 4, 4 / 3)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    rotation: float = 0.0
-    flip: float = 0.5
-    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1)
-    jitter_p: float = 0.8
-    grayscale: float = 0.2
-    blur: float = 0.0
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
-    solarize: float = 0.0
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    flip: Share = 0.5
+    jitter: tuple[NotNegative, NotNegative, NotNegative, Annotated[float, Field(ge=0, le=0.5)]] = (0.4, 0.4, 0.4, 0.1)
+    jitter_p: Share = 0.8
+    grayscale: Share = 0.2
+    blur: Share = 0.0
+    blur_sigma: Annotated[tuple[PositiveFloat, PositiveFloat], Ordered] = (0.1, 2.0)
+    solarize: Share = 0.0
 
     def transform(self, image_size: int) -> v2.Compose:
         """The same steps by torchvision, which draws from torch's global generator: uint8 [3, H, W] -> [3, S, S]."""

@@ -5,6 +5,7 @@ import torch
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
+from pretrain.common.settings import read
 from pretrain.objectives.mocov3 import MoCoV3, MoCoV3Settings, contrast
 from pretrain.objectives.step import Batch
 from pretrain.slimmable.statistics import BatchStatistics
@@ -121,4 +122,4 @@ def test_negatives_come_from_all_processes():
 @pytest.mark.parametrize("options", [{"temperature": 0.0}, {"momentum": 2.0}])
 def test_values_that_make_no_sense_are_refused(options):
     with pytest.raises(UserError, match="temperature is 0|momentum is 2"):
-        MoCoV3Settings(**options).check()
+        read(MoCoV3Settings, options)

@@ -6,6 +6,7 @@ from torch.nn.functional import normalize
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
+from pretrain.common.settings import read
 from pretrain.objectives.seed import Seed, SeedSettings
 from pretrain.objectives.step import Batch
 from pretrain.slimmable.statistics import BatchStatistics
@@ -80,4 +81,4 @@ def test_a_missing_teacher_or_one_without_its_projector_is_refused(tmp_path):
     with pytest.raises(UserError, match="has no projector.*training.keep_projector=True"):
         SeedSettings(teacher=str(path)).build(create_backbone("resnet18", base_channels=8), 1, 1.0, 10)
     with pytest.raises(UserError, match="temperature is 0"):
-        SeedSettings(teacher="t", teacher_temperature=0.0).check()
+        read(SeedSettings, {"teacher": "t", "teacher_temperature": 0.0})

@@ -1,33 +1,23 @@
 """``key=value`` on the command line against a LazyConfig, refusing keys that nothing would read."""
 
 import inspect
-from numbers import Number
 
 from pretrain.common.errors import UserError, nearest
+from pretrain.common.overrides import check_number, parse
 
 
 def apply_overrides(config, overrides: list[str]) -> None:
-    """Set ``a.b.c=value`` for each override, in hydra's syntax for values (numbers, strings, lists).
+    """Set ``a.b.c=value`` for each override, see ``pretrain/common/overrides.py``.
 
     A key must exist, or be an argument of the class that its section builds. Errors: UserError, naming the nearest key.
     """
-    from detectron2.config import LazyConfig
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
     for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key:
-            raise UserError(f"'{override}' is no key=value, e.g. optimizer.lr=0.01")
+        key, value = parse(override)
         check_key(config, key)
-        before = OmegaConf.select(config, key)
-        try:
-            LazyConfig.apply_overrides(config, [override])
-        except (HydraException, KeyError, NotImplementedError) as error:
-            raise UserError(f"'{override}' cannot be read: {' '.join(str(error).split())[:160]}") from None
-        after = OmegaConf.select(config, key)
-        if isinstance(before, Number) and not isinstance(after, Number):
-            raise UserError(f"{key} is a number ({before}), but '{value}' is none")
+        check_number(key, OmegaConf.select(config, key), value)
+        OmegaConf.update(config, key, value)
 
 
 def check_key(config, key: str) -> None:

@@ -1,27 +1,22 @@
 """``key=value`` on the command line against an mmdet config, refusing keys that nothing would read."""
 
-import ast
 import inspect
-from numbers import Number
 from typing import Any
 
 from pretrain.common.errors import UserError, nearest
+from pretrain.common.overrides import check_number, parse
 
 
 def apply_overrides(config, overrides: tuple[str, ...]) -> None:
-    """Set ``a.b.c=value`` for each override; values are python's numbers, lists and so on, anything else is a string.
+    """Set ``a.b.c=value`` for each override, see ``pretrain/common/overrides.py``.
 
     A key must exist, or be an argument of the class that its section's ``type`` names; numbers are places in lists.
     Errors: UserError, naming the nearest key.
     """
     for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise UserError(f"'{override}' is no key=value, e.g. optim_wrapper.optimizer.lr=0.01")
+        key, value = parse(override)
         section, name = find(config, key)
-        before, value = section[name] if isinstance(section, list) else section.get(name), parsed(text)
-        if isinstance(before, Number) and not isinstance(value, Number):
-            raise UserError(f"{key} is a number ({before}), but '{text}' is none")
+        check_number(key, section[name] if isinstance(section, list) else section.get(name), value)
         section[name] = value
 
 
@@ -67,17 +62,3 @@ def class_of(name: str | None) -> type | None:
             if isinstance(found, registry.Registry) and (known := found.get(name)) is not None:
                 return known
     return None
-
-
-def parsed(text: str) -> Any:
-    """
-    >>> parsed("0.5"), parsed("[1, 2]"), parsed("AdamW"), parsed("true")
-    (0.5, [1, 2], 'AdamW', True)
-    """
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

@@ -40,9 +40,10 @@ def test_an_argument_that_the_recipe_leaves_at_its_default_may_be_set(recipe):
         ("optimizer.lr.deep=3", "unknown key 'optimizer.lr.deep'"),
         ("model.backbone.bottom_up.stages.4.norm=GN", "'4' in .* is no index; expected 0 to 3"),
         ("optimizer.lr=fast", "optimizer.lr is a number \\(0.02\\), but 'fast' is none"),
-        ("optimizer.lr=[1", "cannot be read"),
-        ("lr", "'lr' is no key=value"),
-        ("=1", "'=1' is no key=value"),
+        ("optimizer.lr=[1", "optimizer.lr is a number .*, but '\\[1' is none"),
+        ("optimizer.lr=1e999", "optimizer.lr is a number .*, but 'inf' is none"),
+        ("lr", "'lr' is no override; expected key=value"),
+        ("=1", "'=1' is no override; expected key=value"),
     ],
 )
 def test_what_nothing_would_read_is_refused_in_one_line(recipe, override, message):

@@ -104,7 +104,7 @@ def test_overrides_reach_values_lists_and_arguments(resolved):
         ("modle.neck.num_outs=5", "unknown key 'modle.neck.num_outs'; did you mean 'model'"),
         ("train_cfg.max_iters=many", "train_cfg.max_iters is a number .*'many' is none"),
         ("param_scheduler.7.end=3", "'7' in param_scheduler.7.end is no index; expected 0 to 1"),
-        ("nothing", "'nothing' is no key=value"),
+        ("nothing", "'nothing' is no override; expected key=value"),
     ],
 )
 def test_a_wrong_override_is_one_line(resolved, override, message):
