@@ -118,7 +118,7 @@ class Ours:
         keys, loaded = [(epoch, i) for i in self.indices], []
         decode = 0.0
         if not isinstance(self.loader.dataset, TensorImages):
-            decode = timed(lambda: [None for _ in self.loader.decoded(torch.tensor(keys))], "cpu")
+            decode = timed(lambda: [None for _ in self.loader.decoded(torch.tensor(keys), [])], "cpu")
         load = timed(lambda: loaded.append(self.loader.__getitems__(keys)), "cpu")
         colour = timed(lambda: self.finish(loaded[0]), self.device)
         return decode, load - decode, colour

@@ -27,8 +27,8 @@ from pretrain.slimmable.widths import TEN_WIDTHS, WIDTH_MAX, WIDTH_MIN
 
 LINEAR_EVALUATION = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
 MACHINE_KEYS = (
-    "data.root", "data.workers", "training.log_interval", "training.threads", "training.deterministic",
-    "training.checkpoint_minutes",
+    "data.root", "data.workers", "data.on_bad", "data.max_bad", "training.log_interval", "training.threads",
+    "training.deterministic", "training.checkpoint_minutes",
 )  # fmt: skip
 LENGTH_KEYS = ("training.epochs", "training.iterations")  # in which a finished run that goes on for longer may differ
 
@@ -65,16 +65,21 @@ class Data:
 
     views: the augmentation; second_views: of the second view, where it is another one. decode: ``reduced`` decodes a
     JPEG at 1/2, 1/4 or 1/8 of its size where both views have image_size px left: faster, and close to ``full``.
+    channels: 3 are RGB, 1 is gray. on_bad: ``replace`` an image that cannot be read by the next one of the epoch, until
+    more than the share ``max_bad`` of all images are bad, or ``stop`` at the first.
     """
 
     name: str
-    mean: tuple[Share, Share, Share]
-    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
-    root: str | None = None
+    mean: tuple[Share, ...]
+    std: tuple[PositiveFloat, ...]
+    root: str | tuple[str, ...] | None = None
     image_size: PositiveInt = 32
+    channels: PositiveInt = 3
     images_per_class: PositiveInt | None = None
     workers: Processes = 0
     decode: Literal["full", "reduced"] = "full"
+    on_bad: Literal["replace", "stop"] = "replace"
+    max_bad: Share = 0.001
     views: Augmentation = field(default_factory=Augmentation)
     second_views: Augmentation | None = None
 
@@ -227,6 +232,10 @@ def _check_values(config: PretrainConfig) -> None:
                 raise UserError(f"{key}: {width:g} is outside the range {low:g} to {high:g}")
     if config.method == "random":
         raise UserError("method 'random' stands for networks that were not pretrained; expected another name")
+    channels = config.data.channels
+    for key, values in (("data.mean", config.data.mean), ("data.std", config.data.std)):
+        if len(values) != channels:
+            raise UserError(f"{key} has {len(values)} numbers; expected {channels}, one for each of data.channels")
     config.objective.check()
     config.optimizer.check()
     chunks, batch = config.training.chunks or 1, config.training.batch_size
@@ -261,4 +270,6 @@ def _without_machine(values: dict) -> dict:
     for key in MACHINE_KEYS:
         section, name = key.split(".")
         values.get(section, {}).pop(name, None)
+    if values.get("data", {}).get("channels") == 3:  # as if there were no such key
+        del values["data"]["channels"]
     return values

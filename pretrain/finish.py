@@ -72,7 +72,7 @@ def write_universal(trainer: "Trainer", source: Dataset, work_dir: Path) -> Path
     settings, data = config.calibration, config.data
     batches = CalibrationBatches(
         source, settings.views, data.image_size, settings.batch_size, settings.batches, config.training.seed,
-        data.mean, data.std, world.rank, world.size,
+        data.mean, data.std, world.rank, world.size, data.on_bad,
     )  # fmt: skip
     net.calibrate(
         batches, config.calibrated_widths, data=data.name, on="pretraining", batch_size=batches.batch_size,

@@ -24,6 +24,7 @@ from pretrain.common.errors import CollapsedError
 from pretrain.common.randomness import generator
 from pretrain.common.settings import NotNegative, PositiveInt, settings
 from pretrain.data.augmentation.colour_stage import normalise
+from pretrain.data.replacement import first_readable, following
 from pretrain.knn import knn_scores, neighbours
 from pretrain.objectives.step import Objective
 from pretrain.run.distributed import World, mean_over_processes
@@ -116,21 +117,26 @@ class NearestNeighbours:
 
     train, test: items (uint8 [3, H, W], label). images: training images in the bank, and at most as many test images,
     both drawn by ``seed``. mean, std: of normalisation.
+    on_bad: as of ``CutViews``.
     """
 
     def __init__(
         self, train: Dataset, test: Dataset, image_size: int, images: int, seed: int, mean: list[float],
-        std: list[float], device: torch.device, batch_size: int = 256,
+        std: list[float], device: torch.device, batch_size: int = 256, on_bad: str = "stop",
     ):  # fmt: skip
         self.classes = len(train.classes)
         self.mean, self.std, self.device, self.batch_size = mean, std, device, batch_size
         view = v2.Compose([v2.Resize(image_size, antialias=True), v2.CenterCrop(image_size)])
-        self.bank, self.queries = (self._draw(source, view, images, seed) for source in (train, test))
+        self.bank, self.queries = (self._draw(source, view, images, seed, on_bad) for source in (train, test))
 
     @staticmethod
-    def _draw(source: Dataset, view: v2.Transform, images: int, seed: int) -> tuple[Tensor, Tensor]:
-        chosen = generator("knn", seed).permutation(len(source))[:images]
-        items = [source[int(index)] for index in chosen]
+    def _draw(source: Dataset, view: v2.Transform, images: int, seed: int, on_bad: str) -> tuple[Tensor, Tensor]:
+        order = generator("knn", seed).permutation(len(source))
+        if on_bad == "stop":
+            items = [source[int(index)] for index in order[:images]]
+        else:
+            places = range(min(images, len(order)))
+            items = [first_readable(source.__getitem__, following(order, n), [])[1] for n in places]
         return torch.stack([view(image) for image, _ in items]), torch.tensor([label for _, label in items])
 
     @torch.no_grad()

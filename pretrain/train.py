@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from pretrain.common.errors import NonFiniteLossError
+from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.config import PretrainConfig
 from pretrain.data.images.datasets import image_dataset
 from pretrain.data.images.memory import in_memory
@@ -18,6 +18,7 @@ from pretrain.data.loader import CutViews, LoadedBatch, view_loader
 from pretrain.data.order import IterationBatches
 from pretrain.finish import write_universal
 from pretrain.monitor import CollapseWatch, NearestNeighbours
+from pretrain.run.bad_images import BadImages
 from pretrain.run.checkpoint import save_checkpoint
 from pretrain.run.device import choose_kernels
 from pretrain.run.distributed import World, join_world
@@ -41,7 +42,10 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     choose_kernels(world.device, config.training.deterministic)
     data, training = config.data, config.training
     found = find(work_dir, resume, world)
-    source = in_memory(image_dataset(data.name, data.root, "train", data.image_size, data.images_per_class))
+    source = image_dataset(data.name, data.root, "train", data.image_size, data.images_per_class, data.channels)
+    if world.is_main:
+        print(f"{data.name}: {source.found}", flush=True)
+    source = in_memory(source, data.on_bad)
     epoch = max(1, len(source) // training.batch_size)
     iterations = training.iterations or training.epochs * epoch
     chunks = recorded_chunks(found.state) if found else None
@@ -51,16 +55,20 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     batches = IterationBatches(
         len(source), training.batch_size, training.seed, start, iterations, world.rank, world.size
     )
-    views = CutViews(source, trainer.views, data.image_size, training.seed, data.decode)
+    views = CutViews(source, trainer.views, data.image_size, training.seed, data.decode, data.on_bad)
     loader = view_loader(views, batches, data.workers)
-    run(trainer, loader, start, epoch, work_dir, Watch(trainer, work_dir), interval)
+    bad = BadImages(source, data.max_bad, work_dir, world)
+    run(trainer, loader, start, epoch, work_dir, Watch(trainer, work_dir), interval, bad)
     return write_universal(trainer, source, work_dir)
 
 
-def run(trainer: Trainer, loader, start: int, epoch: int, work_dir: Path, watch: "Watch", interval: Interval) -> None:
+def run(
+    trainer: Trainer, loader, start: int, epoch: int, work_dir: Path, watch: "Watch", interval: Interval, bad: BadImages
+) -> None:  # fmt: skip
     """Iterations ``start`` to the end, with metrics and checkpoints at their intervals. epoch: iterations of one.
 
-    interval: what was seen since the last line of the log. Exits with 130 or 143 where a signal asked it to stop.
+    interval: what was seen since the last line of the log. bad: takes what could not be read.
+    Exits with 130 or 143 where a signal asked it to stop.
     """
     training, world = trainer.config.training, trainer.world
     log = MetricsLog(work_dir, start) if world.is_main else None
@@ -70,11 +78,13 @@ def run(trainer: Trainer, loader, start: int, epoch: int, work_dir: Path, watch:
         task = bar.add_task("pretrain", total=trainer.iterations, completed=start, left="")
         for iteration, (batch, waited) in enumerate(timed(loader), start):
             interval.waited += waited
+            bad.add(batch.bad)
             interval.add(iteration, trainer.step(batch, iteration))
             done = iteration + 1
             planned = done % training.checkpoint_interval == 0 or done == trainer.iterations
             logs = planned or done % training.log_interval == 0 or watch.due(done)
             if logs:
+                bad.report()
                 means = finite_means(interval, trainer, work_dir) | watch.look(batch, done)
                 line = {
                     "iteration": done, "epoch": done / epoch, "lr": trainer.optimizer.param_groups[0]["lr"], **means,
@@ -138,9 +148,20 @@ class Watch:
 
 def nearest_neighbours(config: PretrainConfig, world: World) -> NearestNeighbours:
     data = config.data
-    train, test = (image_dataset(data.name, data.root, split, data.image_size) for split in ("train", "test"))
+    sets = (image_dataset(data.name, data.root, s, data.image_size, channels=data.channels) for s in ("train", "test"))
+    train, test = sets
+    if not train.classes or train.classes != test.classes:
+        raise UserError("monitor.knn_interval needs labels, the same classes in training and test images")
     return NearestNeighbours(
-        train, test, data.image_size, config.monitor.knn_images, config.training.seed, data.mean, data.std, world.device
+        train,
+        test,
+        data.image_size,
+        config.monitor.knn_images,
+        config.training.seed,
+        data.mean,
+        data.std,
+        world.device,
+        on_bad=data.on_bad,
     )
 
 

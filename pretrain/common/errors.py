@@ -12,6 +12,10 @@ class UncalibratedWidthError(UserError):
     """A width was used in eval mode before its batch-norm statistics were estimated."""
 
 
+class BadImageError(UserError):
+    """An image that cannot be read; the message names it."""
+
+
 class NonFiniteLossError(RuntimeError):
     """The loss became inf or NaN; the message names the step, the width and the last good checkpoint."""
 

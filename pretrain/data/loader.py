@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pretrain.common.devices import sent
+from pretrain.common.errors import BadImageError
 from pretrain.data.augmentation.colour_stage import colour_stage
 from pretrain.data.augmentation.geometry import crop, crop_one
 from pretrain.data.augmentation.parameters import ViewParameters, draw_parameters
@@ -18,18 +19,22 @@ from pretrain.data.augmentation.reduction import reduction, scaled
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.augmentation.together import colours_together
 from pretrain.data.images.datasets import TensorImages
-from pretrain.data.order import IterationBatches, Key
+from pretrain.data.images.encoded import DecodedImage, EncodedImage
+from pretrain.data.order import IterationBatches, Key, epoch_order
+from pretrain.data.replacement import first_readable, following
 
 
 class LoadedBatch(NamedTuple):
     """images: uint8 [b, V, 3, S, S], V views cut out, resized and mirrored, colours untouched. labels: [b].
 
     keys: int64 [b, 2], (epoch, index) of each sample, which decide its colours later, on the training device.
+    bad: int64 [k], indices of images that could not be read, in whose place others stand.
     """
 
     images: Tensor
     labels: Tensor
     keys: Tensor
+    bad: Tensor = torch.empty(0, dtype=torch.int64)
 
     def to(self, device: torch.device) -> "LoadedBatch":
         """On ``device``, but for the keys: random numbers are drawn on the host."""
@@ -40,17 +45,23 @@ class CutViews(Dataset):
     """Lists of (epoch, index) -> ``LoadedBatch``; ``coloured_views`` does the rest.
 
     views: the augmentation of each view. decode: ``full``, or ``reduced`` where an image's views need no more.
+    on_bad: ``stop`` at an image that cannot be read (BadImageError), or ``replace`` it by the next one of the epoch
+    that can be, with the random numbers of the one that it replaces.
     """
 
-    def __init__(self, dataset: Dataset, views: list[Augmentation], image_size: int, seed: int, decode: str = "full"):
+    def __init__(
+        self, dataset: Dataset, views: list[Augmentation], image_size: int, seed: int, decode: str = "full",
+        on_bad: str = "stop",
+    ):  # fmt: skip
         self.dataset, self.views, self.image_size, self.seed = dataset, views, image_size, seed
-        self.decode = decode
+        self.decode, self.on_bad = decode, on_bad
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, key: Key) -> LoadedBatch:
-        return LoadedBatch(*(part[0] for part in self.__getitems__([key])))
+        images, labels, keys, bad = self.__getitems__([key])
+        return LoadedBatch(images[0], labels[0], keys[0], bad)
 
     def __getitems__(self, keys: list[Key]) -> LoadedBatch:
         rows, indices = torch.tensor(keys), [index for _, index in keys]
@@ -61,8 +72,11 @@ class CutViews(Dataset):
                 for view, parameters in zip(self.views, self.draw(rows, [images.shape[2:]] * len(images)))
             )
             return LoadedBatch(torch.stack(list(cut), dim=1), self.dataset.labels[indices], rows)
-        decoded = self.decoded(rows)
-        return LoadedBatch(torch.stack([self._cut(*one) for one in decoded]), self.dataset.labels[indices], rows)
+        bad: list[int] = []
+        cut, taken = zip(*((self._cut(pixels, drawn), index) for index, pixels, drawn in self.decoded(rows, bad)))
+        return LoadedBatch(
+            torch.stack(cut), self.dataset.labels[list(taken)], rows, torch.tensor(bad, dtype=torch.int64)
+        )
 
     def draw(self, rows: Tensor, sizes: list[tuple[int, int]]) -> list[ViewParameters]:
         """Parameters of each view, for images of these sizes (height, width)."""
@@ -70,19 +84,50 @@ class CutViews(Dataset):
             draw_parameters(view, view_keys(rows, self.seed, v), np.array(sizes)) for v, view in enumerate(self.views)
         ]
 
-    def decoded(self, rows: Tensor) -> Iterator[tuple[Tensor, list[ViewParameters]]]:
-        """One image after the other, uint8 [3, H, W], with the parameters of its views, a row each."""
-        opened = [self.dataset.open(index) for index in rows[:, 1].tolist()]
-        drawn = self.draw(rows, [image.size for image in opened])
+    def decoded(self, rows: Tensor, bad: list[int]) -> Iterator[tuple[int, Tensor, list[ViewParameters]]]:
+        """One image after the other: its index, uint8 [C, H, W], and the parameters of its views, a row each.
+
+        bad: gets the indices of those that were replaced.
+        """
+        opened = [self._opened(index) for index in rows[:, 1].tolist()]
+        drawn = self.draw(rows, [(1, 1) if image is None else image.size for image in opened])
         for n, image in enumerate(opened):
-            parameters = [of_view[n : n + 1] for of_view in drawn]
-            if self.decode == "full":
-                yield image.decode(), parameters
-                continue
-            boxes = np.concatenate([of_view.box for of_view in parameters])
-            pixels = image.decode(reduction(boxes, self.image_size))
-            boxes = scaled(boxes, image.size, pixels.shape[1:])
-            yield pixels, [replace(of_view, box=box[None]) for of_view, box in zip(parameters, boxes)]
+            epoch, index = rows[n].tolist()
+            try:
+                if image is not None:
+                    yield index, *self._decoded(image, [of_view[n : n + 1] for of_view in drawn])
+                    continue
+            except BadImageError:
+                if self.on_bad == "stop":
+                    raise
+            order = epoch_order(len(self.dataset), self.seed, epoch)
+            others = following(order, int(np.flatnonzero(order == index)[0]))
+            taken, found = first_readable(lambda other, row=rows[n : n + 1]: self._read(other, row), others, bad)
+            yield taken, *found
+
+    def _opened(self, index: int) -> EncodedImage | DecodedImage | None:
+        """The image; None where it cannot be read and is to be replaced."""
+        try:
+            return self.dataset.open(index)
+        except BadImageError:
+            if self.on_bad == "stop":
+                raise
+            return None
+
+    def _read(self, index: int, row: Tensor) -> tuple[Tensor, list[ViewParameters]]:
+        """An image by the random numbers of a row."""
+        image = self.dataset.open(index)
+        return self._decoded(image, self.draw(row, [image.size]))
+
+    def _decoded(
+        self, image: EncodedImage | DecodedImage, drawn: list[ViewParameters]
+    ) -> tuple[Tensor, list[ViewParameters]]:
+        if self.decode == "full":
+            return image.decode(), drawn
+        boxes = np.concatenate([of_view.box for of_view in drawn])
+        pixels = image.decode(reduction(boxes, self.image_size))
+        boxes = scaled(boxes, image.size, pixels.shape[1:])
+        return pixels, [replace(of_view, box=box[None]) for of_view, box in zip(drawn, boxes)]
 
     def _cut(self, image: Tensor, parameters: list[ViewParameters]) -> Tensor:
         views = zip(self.views, parameters)

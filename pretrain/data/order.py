@@ -2,12 +2,18 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 from torch.utils.data import Sampler
 
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import generator
 
 Key = tuple[int, int]  # epoch, index of the image
+
+
+def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
+    """The permutation of an epoch, int64 [samples]."""
+    return generator("order", seed, epoch).permutation(samples)
 
 
 class IterationBatches(Sampler[list[Key]]):
@@ -36,6 +42,6 @@ class IterationBatches(Sampler[list[Key]]):
             epoch, step = divmod(iteration, per_epoch)
             if epoch != current:
                 current = epoch
-                order = generator("order", self.seed, epoch).permutation(self.samples)
+                order = epoch_order(self.samples, self.seed, epoch)
             first = step * self.batch_size + self.rank * part
             yield [(epoch, int(i)) for i in order[first : first + part]]

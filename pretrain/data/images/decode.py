@@ -24,7 +24,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from pretrain.common.errors import UserError
+from pretrain.common.errors import BadImageError, UserError
 
 SAFE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "QOI", "SGI", "PCX")
 ARRAY, ARRAY_MAGIC = ".npy", b"\x93NUMPY"
@@ -57,16 +57,18 @@ def is_image_name(name: str) -> bool:
 
 @contextmanager
 def readable(name: str) -> Iterator[None]:
-    """Turns whatever decoders raise for bad bytes into one line (UserError) that names the image."""
+    """Turns whatever decoders raise for bad bytes into one line (BadImageError) that names the image."""
     try:
         yield
+    except UserError:
+        raise
     except (
         UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError,
         MemoryError, OverflowError, Image.DecompressionBombError,
     ) as error:  # fmt: skip
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "not an image in a known format" if unknown else " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"cannot read the image {name}: {reason}") from None
+        raise BadImageError(f"cannot read the image {name}: {reason}") from None
 
 
 def opened(encoded: bytes) -> Image.Image:

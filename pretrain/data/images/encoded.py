@@ -43,7 +43,7 @@ class EncodedImage:
     turn: int = 1
 
     def decode(self, reduction: int = 1) -> Tensor:
-        """uint8 [C, H, W]; see decode.py for what becomes of other kinds. UserError for damaged bytes. Once only.
+        """uint8 [C, H, W]; see decode.py for what becomes of other kinds. BadImageError for damaged bytes. Once only.
 
         reduction: 1, 2, 4 or 8; a JPEG is decoded at that part of its size (rounded up), other formats as they are.
         """
@@ -75,7 +75,7 @@ class EncodedImages(Dataset, ABC):
         return self.open(index).decode(), int(self.labels[index])
 
     def open(self, index: int) -> EncodedImage | DecodedImage:
-        """Reads the bytes and the header. UserError names an image that cannot be read."""
+        """Reads the bytes and the header. BadImageError names an image that cannot be read."""
         name = self.name(index)
         with readable(name):
             encoded = self.encoded(index)
