@@ -8,7 +8,9 @@ from pretrain.common.errors import UserError, nearest
 from pretrain.plain.mobilenetv2 import STEMS as MOBILENET_STEMS
 from pretrain.plain.resnet import STEMS as RESNET_STEMS
 from pretrain.slimmable.backbone import SlimBackbone
+from pretrain.slimmable.mobilenetv2 import INITS as MOBILENET_INITS
 from pretrain.slimmable.mobilenetv2 import SlimMobileNetV2
+from pretrain.slimmable.resnet import INITS as RESNET_INITS
 from pretrain.slimmable.resnet import SlimResNet
 from pretrain.slimmable.vit import SIZES, SLIM, SlimViT
 
@@ -21,13 +23,13 @@ class Architecture(NamedTuple):
     choices: dict[str, Iterable[str]]
 
 
-CNN = ("stem", "base_channels")
+CNN = ("stem", "base_channels", "init")
 RESNET = (*CNN, "private_norms")
 VIT = ("image_size", "patch_size", "depth", "slim")
 BACKBONES = {
-    "resnet18": Architecture(partial(SlimResNet, 18), RESNET, {"stem": RESNET_STEMS}),
-    "resnet50": Architecture(partial(SlimResNet, 50), RESNET, {"stem": RESNET_STEMS}),
-    "mobilenetv2": Architecture(SlimMobileNetV2, CNN, {"stem": MOBILENET_STEMS}),
+    "resnet18": Architecture(partial(SlimResNet, 18), RESNET, {"stem": RESNET_STEMS, "init": RESNET_INITS}),
+    "resnet50": Architecture(partial(SlimResNet, 50), RESNET, {"stem": RESNET_STEMS, "init": RESNET_INITS}),
+    "mobilenetv2": Architecture(SlimMobileNetV2, CNN, {"stem": MOBILENET_STEMS, "init": MOBILENET_INITS}),
     **{name: Architecture(partial(SlimViT, name), VIT, {"slim": SLIM}) for name in SIZES},
 }
 COUNTS = ("base_channels", "image_size", "patch_size", "depth")

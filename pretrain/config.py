@@ -48,6 +48,7 @@ class Backbone:
     patch_size: PositiveInt | None = None
     depth: PositiveInt | None = None
     slim: str | None = None
+    init: str | None = None
 
     @property
     def arguments(self) -> dict:
@@ -105,7 +106,9 @@ class Training:
 
     iterations: instead of ``epochs``. precision: ``auto`` is bf16 where the device is good at it, else fp32.
     update: one optimizer step per iteration (``accumulate``, the paper) or after each width, largest first
-    (``per_width``, the released program). memory: ``low`` runs one backward pass per width, with the same gradients.
+    (``per_width``, the released program), with the momentum encoder after each of these steps too
+    (``per_width_momentum``, its US+BYOL and US+MoCo v3). memory: ``low`` runs one backward pass per width, with the
+    same gradients.
     compile: the backbone by torch.compile, a graph for each sub-network (pretrain/run/device.py). deterministic: on
     GPUs, only kernels whose bits repeat; False is faster for vision transformers.
     keep_projector: in the universal checkpoint, which SEED's teachers need. threads: of torch, per process; by
@@ -118,7 +121,7 @@ class Training:
     batch_size: PositiveInt = 512
     chunks: PositiveInt | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    update: Literal["accumulate", "per_width"] = "accumulate"
+    update: Literal["accumulate", "per_width", "per_width_momentum"] = "accumulate"
     memory: Literal["normal", "low"] = "normal"
     compile: bool = False
     deterministic: bool = True

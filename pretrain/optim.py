@@ -17,8 +17,9 @@ class Optimizer:
 
     lr: for a batch of ``lr_batch`` images, scaled linearly. warmup_epochs: of linear warm-up before the cosine.
     With ``sgd`` the decay of weights is the group regularisation: ``alpha``, ``groups``; ``alpha_ramp`` (start, end)
-    raises alpha linearly between these shares of the training, None has it constant; ``group_heads`` groups the norms
-    and biases of the heads too. ``lars`` and ``adamw`` decay by themselves and take alpha = 0.
+    raises alpha linearly between these shares of the training, at once where they are equal; None has it constant;
+    ``group_heads`` groups the norms and biases of the heads too. ``lars`` and ``adamw`` decay by themselves and take
+    alpha = 0.
     """
 
     name: Literal["sgd", "lars", "adamw"] = "sgd"
@@ -42,8 +43,8 @@ class Optimizer:
         if not 0 <= self.alpha * (self.groups - 1) <= 1:
             raise UserError(f"optimizer.alpha is {self.alpha:g}; expected 0 to {1 / max(1, self.groups - 1):.3g}")
         start, end = self.alpha_ramp or (0.0, 1.0)
-        if not 0 <= start < end <= 1:
-            raise UserError(f"optimizer.alpha_ramp is {self.alpha_ramp}; expected (start, end) within 0 to 1")
+        if not 0 <= start <= end <= 1 or start == 1:
+            raise UserError(f"optimizer.alpha_ramp is {self.alpha_ramp}; expected (start, end) from 0 to below 1, to 1")
 
 
 def create_optimizer(settings: Optimizer, model: nn.Module, lr: float) -> torch.optim.Optimizer:

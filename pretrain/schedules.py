@@ -19,10 +19,16 @@ def warmup_cosine(iteration: int, iterations: int, warmup: int = 0) -> float:
 def ramp(progress: float, span: tuple[float, float] | None) -> float:
     """Factor of alpha: 0 up to the first share of the training, 1 from the second on, linear between; None: always 1.
 
+    Two equal shares are a jump, 1 from that share on.
+
     >>> [ramp(p, (0, 0.5)) for p in (0, 0.25, 0.5, 1)]
     [0.0, 0.5, 1.0, 1.0]
+    >>> [ramp(p, (0.5, 0.5)) for p in (0, 0.49, 0.5, 1)]
+    [0.0, 0.0, 1.0, 1.0]
     """
     if span is None:
         return 1.0
     start, end = span
+    if start == end:
+        return float(progress >= start)
     return min(1.0, max(0.0, (progress - start) / (end - start)))

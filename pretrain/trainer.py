@@ -101,10 +101,10 @@ class Trainer:
             self._update(self.model.unused(widths, base=True))
             self.model.finish_step(targets)
             return terms
-        terms, targets, per_width = [], None, training.update == "per_width"
+        terms, targets, per_width = [], None, training.update != "accumulate"
         for position, width in enumerate(widths, 1):  # two networks of a step may have the same width
             last = position == len(widths)
-            if per_width and terms and self.model.momentum_each_width:
+            if training.update == "per_width_momentum" and terms:
                 self.model.update_momentum(progress)
             # the last of several backward passes reduces what all of them added up
             with nullcontext() if per_width or last or self.world.size == 1 else self.ddp.no_sync():

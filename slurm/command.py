@@ -19,7 +19,7 @@ from transfer.targets import FRAMEWORKS
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 PRETRAIN = "configs/pretrain/us3l_resnet18_digits.py"
 SUBCOMMANDS = {
-    "pretrain": ("one pretraining on N nodes", "pretrain configs/pretrain/us3l_resnet50_imagenet.py --nodes 4"),
+    "pretrain": ("one pretraining on N nodes", "pretrain configs/pretrain/us3l_resnet50_imagenet.py --nodes 2"),
     "transfer": ("one job for each width and seed", "transfer coco --widths 1.0 0.5 --checkpoint runs/x"),
     "grid": ("a whole table: pretrainings, transfers and the table", "grid configs/grids/table5.py --dry-run"),
     "status": ("what has become of a grid's jobs", "status runs/grids/table5 --watch"),

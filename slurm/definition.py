@@ -186,10 +186,15 @@ def pretrain_node(
     config = read_config(address, (*row.overrides, *stand_in))  # the same hash wherever the teacher lies
     gpus = row.gpus if row.gpus is not None else fitting(gpus, row.nodes, config)
     tasks = gpus or row.tasks
+    processes, chunks = row.nodes * tasks, config.training.chunks
+    if chunks is not None and chunks % processes:
+        raise UserError(
+            f"{address}: training.chunks is {chunks} for {processes} processes; expected a number of them that divides"
+        )
     flops, size = estimate.pretraining(config)
     settings: dict[str, Any] = {"config": config.hash}
-    if config.training.chunks is None:  # one for each process
-        settings["processes"] = row.nodes * tasks
+    if chunks is None:  # one for each process
+        settings["processes"] = processes
     node = Node(
         name=name, kind="pretrain", settings=settings, parents=parents, nodes=row.nodes, gpus=gpus, tasks=tasks,
         command=Command(

@@ -20,6 +20,7 @@ data = dict(
     workers=8,
 )
 training = dict(epochs=300, batch_size=512)
+calibration = dict(views=dict(crop_scale=(0.08, 1.0), interpolation="bilinear"))  # linear evaluation's: no norms here
 
 _small = dict(backbone=dict(name="vit_small"))
 _individual = dict(method="mocov3", width_range=(1.0, 1.0))

@@ -6,11 +6,14 @@ processes:
 
     2 tau * cross_entropy(q k^T / tau, own image), summed over the two orders of the views
 
-Universally slimmable (US3L, CVPR 2023, Table 3; docs/method.md, section 5) in two ways:
+Universally slimmable (US3L, CVPR 2023, Table 3; docs/method.md, section 5) in three ways:
 ``own``, US+MoCo v3: every width has the one predictor h and keys of the momentum encoder at its own width;
-``base``, US3L: sub-networks have a predictor of their own, shared among them, and the base network's keys.
+``shared``, the released program's US+MoCo v3: every width has the one predictor h and the base network's keys;
+``base``, US3L: sub-networks have a predictor of their own, shared among them and at the start a copy of h, and the base
+network's keys.
 """
 
+import copy
 from typing import Literal
 
 import torch
@@ -29,14 +32,14 @@ from pretrain.slimmable.widths import WIDTH_MAX
 
 @settings
 class MoCoV3Settings(ObjectiveSettings):
-    """keys: whose keys sub-networks are compared with, ``own`` or ``base``. hidden, outputs: of the heads.
+    """keys: whose keys sub-networks are compared with, ``own``, ``shared`` or ``base``. hidden, outputs: of the heads.
 
     momentum, momentum_end: EMA coefficient at the start and the end. sync_norms: the heads' (and a CNN's) batch
     statistics of all processes.
     """
 
     name: Literal["mocov3"] = "mocov3"
-    keys: Literal["own", "base"] = "own"
+    keys: Literal["own", "shared", "base"] = "own"
     temperature: PositiveFloat = 0.2
     hidden: PositiveInt = 2048
     outputs: PositiveInt = 256
@@ -69,12 +72,8 @@ class MoCoV3(Objective):
         self.backbone = backbone
         self.projector = plain_mlp([backbone.num_features(WIDTH_MAX), hidden, hidden, outputs])
         self.predictor = plain_mlp([outputs, hidden, outputs])
-        self.sub_predictor = plain_mlp([outputs, hidden, outputs]) if settings.keys == "base" else None
+        self.sub_predictor = copy.deepcopy(self.predictor) if settings.keys == "base" else None
         self.momentum_encoder = MomentumEncoder(self.backbone, self.projector)
-
-    @property
-    def momentum_each_width(self) -> bool:
-        return self.settings.keys == "own"
 
     def update_momentum(self, progress: float) -> None:
         momentum = coefficient(self.settings.momentum, self.settings.momentum_end, progress)
@@ -108,7 +107,7 @@ class MoCoV3(Objective):
         return self.projector(self.backbone(x, width, statistics), statistics)
 
     def _key_width(self, width: float, base: bool) -> float:
-        return self.width_max if base and self.settings.keys == "base" else width
+        return self.width_max if base and self.settings.keys != "own" else width
 
     def _contrast(self, x: Tensor, width: float, predictor: nn.Module, keys: Tensor, statistics: BatchStatistics):
         z = self.projector(self.backbone(x, width, statistics), statistics)

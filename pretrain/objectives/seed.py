@@ -19,9 +19,8 @@ from pretrain.common.settings import PositiveFloat, PositiveInt, settings
 from pretrain.objectives.losses import mse, unit
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term
 from pretrain.run.distributed import all_gather
-from pretrain.slimmable.heads import predictor, projector
+from pretrain.slimmable.heads import predictor, projector_of
 from pretrain.slimmable.statistics import BatchStatistics
-from pretrain.slimmable.widths import WIDTH_MAX
 
 
 @settings
@@ -68,7 +67,7 @@ class Seed(Objective):
         self.views = 1 if settings.loss == "queue" else 2
         outputs = teacher.projector.outputs
         self.backbone = backbone
-        self.projector = projector(backbone.num_features(WIDTH_MAX), settings.hidden, outputs)
+        self.projector = projector_of(backbone, settings.hidden, outputs)
         self.predictor = predictor(outputs, settings.hidden) if settings.loss == "mse" else None
         self.teacher = teacher.requires_grad_(False).eval()
         self.teacher_name = f"{teacher.metadata['method']}-{teacher.metadata['backbone']['name']}"

@@ -47,16 +47,14 @@ class ObjectiveSettings(ABC):
 class Objective(nn.Module, ABC):
     """A backbone with the heads and losses of a method.
 
-    views: augmented views of each image. momentum_each_width: whether the momentum encoder is updated before every
-    width when the optimizer steps after every width, instead of once per iteration. projector: None where there is
-    none. teacher_name: of the frozen network that the method distils from, if it does, e.g. ``byol-resnet50``.
+    views: augmented views of each image. projector: None where there is none. teacher_name: of the frozen network that
+    the method distils from, if it does, e.g. ``byol-resnet50``.
 
     After every call each trainable parameter has a gradient, if need be of 0, so DistributedDataParallel needs no
     search for unused ones. What a call had no use for is named by ``unused``: it must not be learnt from that gradient.
     """
 
     views = 2
-    momentum_each_width = False
     backbone: nn.Module
     projector: nn.Module | None
     teacher_name: str | None = None

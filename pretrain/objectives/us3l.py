@@ -20,7 +20,7 @@ from pretrain.common.settings import PositiveFloat, PositiveInt, Share, settings
 from pretrain.objectives.losses import pair_loss, per_chunk
 from pretrain.objectives.momentum import MomentumEncoder, coefficient
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads
-from pretrain.slimmable.heads import predictor, projector
+from pretrain.slimmable.heads import predictor, projector_of
 from pretrain.slimmable.statistics import BatchStatistics, statistics_of
 from pretrain.slimmable.widths import WIDTH_MAX
 
@@ -88,7 +88,7 @@ class US3L(Objective):
         outputs = settings.outputs or (256 if settings.base == "infonce" else 2048)
         simsiam = settings.base == "mse" and not settings.has_momentum
         self.backbone = backbone
-        self.projector = projector(backbone.num_features(WIDTH_MAX), settings.hidden, outputs, final_norm=simsiam)
+        self.projector = projector_of(backbone, settings.hidden, outputs, final_norm=simsiam)
         self.predictor = predictor(outputs, settings.hidden) if settings.base == "mse" else None
         self.aux_head = predictor(outputs, settings.hidden) if settings.aux_head else None
         self.momentum_encoder = MomentumEncoder(self.backbone, self.projector) if settings.has_momentum else None

@@ -42,6 +42,9 @@ class SlimBackbone(nn.Module, ABC):
         With ``num_classes`` it ends in a linear classifier, named as the network's reference implementation names it.
         """
 
+    def init_projector(self, first: nn.Linear) -> None:
+        """Give the projector's layer on this backbone its initial weights, where they aren't torch's default."""
+
     def unused(self, widths: list[float]) -> list[nn.Parameter]:
         """The parameters that take no part where only ``widths`` run: batch norms that other widths have alone."""
         norms = [module for module in self.modules() if isinstance(module, SlimBatchNorm)]

@@ -6,7 +6,9 @@ features); everything after it keeps its full size. Batch norms take their stati
 
 from torch import Tensor, nn
 
+from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.ops import SlimBatchNorm, SlimLinear, Statistics
+from pretrain.slimmable.widths import WIDTH_MAX
 
 
 class Head(nn.Module):
@@ -46,6 +48,13 @@ class Head(nn.Module):
 def projector(features: int, hidden: int = 2048, outputs: int = 256, final_norm: bool = False) -> Head:
     """Linear-BN-ReLU-Linear-BN-ReLU-Linear from the backbone's features at full width."""
     return Head([features, hidden, hidden, outputs], final_norm=final_norm)
+
+
+def projector_of(backbone: SlimBackbone, hidden: int, outputs: int, final_norm: bool = False) -> Head:
+    """The projector on ``backbone``, which decides how its first layer starts."""
+    head = projector(backbone.num_features(WIDTH_MAX), hidden, outputs, final_norm)
+    backbone.init_projector(head.linears[0])
+    return head
 
 
 def predictor(features: int, hidden: int = 2048) -> Head:

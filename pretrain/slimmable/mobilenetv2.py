@@ -14,6 +14,7 @@ from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, SlimDepthwiseConv2
 from pretrain.slimmable.statistics import batch_statistics
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_channels
 
+INITS = ("kaiming", "small_projector")
 STEM, OUTER, LAST = 32, (16, 24, 32, 64, 96, 160, 320), 1280
 
 
@@ -62,11 +63,13 @@ class SlimMobileNetV2(SlimBackbone):
 
     stem: ``imagenet`` (strides 4 to 32) or ``cifar`` (stem and 24-channel stage of stride 1; strides 1 to 8).
     base_channels: channels of the stem at width 1, everything else in proportion; the standard network has 32.
+    init: ``kaiming``, or ``small_projector``, with which the projector's first layer starts as torchvision's classifier
+    does, from a normal distribution of standard deviation 0.01 without bias (the released program).
     """
 
-    def __init__(self, stem: str = "imagenet", base_channels: int = STEM):
+    def __init__(self, stem: str = "imagenet", base_channels: int = STEM, init: str = INITS[0]):
         super().__init__()
-        self.stem, self.base_channels = stem, base_channels
+        self.stem, self.base_channels, self.init = stem, base_channels, init
         full = self.channels(WIDTH_MAX)
         self.features = nn.ModuleList([
             SlimConvNorm(3, full.stem, 3, strides(stem)[0]),
@@ -79,7 +82,13 @@ class SlimMobileNetV2(SlimBackbone):
 
     @property
     def arguments(self) -> dict:
-        return {"name": "mobilenetv2", "stem": self.stem, "base_channels": self.base_channels}
+        arguments = {"name": "mobilenetv2", "stem": self.stem, "base_channels": self.base_channels}
+        return arguments | ({"init": self.init} if self.init != INITS[0] else {})
+
+    def init_projector(self, first: nn.Linear) -> None:
+        if self.init == "small_projector":
+            nn.init.normal_(first.weight, 0.0, 0.01)
+            nn.init.zeros_(first.bias)
 
     def scaled(self, channels: int) -> int:
         """``channels`` of the standard network in proportion to this one's stem."""

@@ -16,6 +16,7 @@ from pretrain.slimmable.statistics import batch_statistics
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_channels
 
 Norm = Callable[[int], SlimBatchNorm]
+INITS = ("kaiming", "torch")
 
 
 def in_format_of(weight: Tensor, x: Tensor) -> Tensor:
@@ -70,7 +71,8 @@ class SlimResNet(SlimBackbone):
     depth: 18 or 50. stem: ``imagenet`` (7x7/2, max pooling; strides 4 to 32), ``cifar`` (3x3/1; strides 1 to 8) or
     ``cifar_half`` (3x3/2; strides 2 to 16, a quarter of the cost). base_channels: channels of the stem at width 1; the
     standard networks have 64. private_norms: widths whose batch norms have affine parameters of their own, as S-Net's;
-    no other width runs then. Empty: one set, shared by all widths.
+    no other width runs then. Empty: one set, shared by all widths. init: of the convolutions, ``kaiming`` (normal, by
+    fan-out, as torchvision's networks) or ``torch`` (torch's default, as the released program's networks for CIFAR).
     """
 
     def __init__(
@@ -79,9 +81,10 @@ class SlimResNet(SlimBackbone):
         stem: str = "imagenet",
         base_channels: int = 64,
         private_norms: tuple[float, ...] = (),
+        init: str = INITS[0],
     ):
         super().__init__()
-        self.depth, self.stem, self.base_channels = depth, stem, base_channels
+        self.depth, self.stem, self.base_channels, self.init = depth, stem, base_channels, init
         self.private_norms = tuple(private_norms)
         norm = partial(SlimBatchNorm, private=self.private_norms)
         full = self.channels(WIDTH_MAX)
@@ -97,13 +100,14 @@ class SlimResNet(SlimBackbone):
             self.add_module(f"layer{i + 1}", nn.ModuleList([first, *rest]))
             inputs = outer
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and init == "kaiming":
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     @property
     def arguments(self) -> dict:
         arguments = {"name": f"resnet{self.depth}", "stem": self.stem, "base_channels": self.base_channels}
-        return arguments | ({"private_norms": self.private_norms} if self.private_norms else {})
+        options = {"private_norms": self.private_norms or None, "init": self.init if self.init != INITS[0] else None}
+        return arguments | {key: value for key, value in options.items() if value is not None}
 
     def channels(self, width: float) -> ResNetChannels:
         """The channels of every layer at ``width``; each layer rounds by itself."""

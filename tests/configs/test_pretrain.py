@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.config import PretrainConfig, differences, load_config
 from pretrain.configfile import Address, find_configs
 from pretrain.data.loader import LoadedBatch
 from pretrain.run.distributed import World
+from pretrain.schedules import ramp
 from pretrain.trainer import Trainer
 from tests.pretrain.helpers import universal_with_projector
 
@@ -142,13 +144,20 @@ NEIGHBOURS = [
     ("table3/vit_tiny_us3l", "table3/vit_tiny_us_mocov3", ["method", "objective.keys", "sampling.dynamic"]),
     *((f"table3/vit_small_{k}", f"table3/vit_tiny_{k}", ["backbone.name"]) for k in ("mocov3", "us_mocov3", "us3l")),
     ("table4/resnet50_us3l", "us3l_resnet50_imagenet", []),
-    ("table4/resnet18_us3l", "table4/resnet50_us3l", ["backbone.name"]),
-    ("table4/resnet50_us3l_released", "table4/resnet50_us3l",
-     ["objective.base", "optimizer.lr", "optimizer.lr_batch"]),
+    ("table4/resnet18_us3l", "table4/resnet50_us3l", ["backbone.name", "training.chunks"]),
+    ("table4/resnet18_us3l_released", "table4/resnet18_us3l",
+     ["objective.base", "optimizer.alpha_ramp", "optimizer.group_heads", "optimizer.lr", "training.update"]),
+    ("table4/resnet50_us3l_released", "table4/resnet18_us3l_released",
+     ["backbone.name", "optimizer.lr_batch", "training.batch_size", "training.chunks"]),
+    ("table4/resnet18_us_byol_released", "table4/resnet18_us_byol",
+     ["objective.aux_head", "sampling.networks", "training.update"]),
+    ("table4/resnet50_us_byol_released", "table4/resnet18_us_byol_released",
+     ["backbone.name", "optimizer.lr_batch", "training.batch_size", "training.chunks"]),
+    ("table4/resnet18_us_byol", "table4/resnet50_us_byol", ["backbone.name", "training.chunks"]),
     ("table4/resnet50_us_byol", "table4/resnet50_us3l",
      ["method", "objective.aux_head", "objective.base", "optimizer.alpha", "optimizer.lr", "sampling.dynamic"]),
     ("table4/resnet50_byol", "table4/resnet50_us_byol", ["method", "width_range"]),
-    ("table4/resnet18_byol", "table4/resnet50_byol", ["backbone.name", "optimizer.weight_decay"]),
+    ("table4/resnet18_byol", "table4/resnet50_byol", ["backbone.name", "training.chunks"]),
 ]  # fmt: skip
 
 
@@ -177,6 +186,34 @@ def test_recipes_of_section_5():
     assert (vit.optimizer.name, vit.optimizer.warmup_epochs, vit.optimizer.weight_decay) == ("adamw", 40, 0.1)
     assert (vit.objective.momentum, vit.objective.momentum_end, vit.objective.temperature) == (0.99, 1.0, 0.2)
     assert vit.objective.sync_norms and vit.optimizer.alpha == 0 and vit.training.epochs == 300
+
+
+@pytest.mark.parametrize(("name", "batch", "chunks"), [("resnet50", 480, 8), ("resnet18", 512, 4)])
+def test_the_released_recipe_of_imagenet(name, batch, chunks):
+    """docs/method.md, sections 4 and 5, where it says *released*."""
+    found = config(f"table4/{name}_us3l_released")
+    objective, optimizer, training = found.objective, found.optimizer, found.training
+    assert (objective.base, objective.distill, objective.aux_head) == ("mse", "mse", True)
+    assert objective.momentum_base and objective.momentum_sub and objective.momentum == objective.momentum_end == 0.99
+    assert (training.update, training.epochs, training.batch_size, training.chunks) == ("per_width", 100, batch, chunks)
+    assert (optimizer.lr, optimizer.lr_batch, optimizer.weight_decay) == (0.05, batch, 1e-4)
+    assert optimizer.group_heads and (optimizer.groups, optimizer.alpha) == (8, 0.05)
+    assert [ramp(epoch / 100, optimizer.alpha_ramp) for epoch in (0, 49, 50, 99)] == [0, 0, 1, 1]
+    assert found.sampling.dynamic and found.sampling.sandwich
+    model = objective.build(create_backbone(name), 1, 1.0, 0)
+    assert model.projector.outputs == model.predictor.outputs == model.aux_head.outputs == 2048
+    baseline = config(f"table4/{name}_us_byol_released")
+    assert baseline.objective.aux_head and baseline.sampling.networks == 3 and not baseline.optimizer.alpha
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n.startswith(("table4/", "us3l_resnet50"))])
+def test_imagenet_has_the_papers_norms_on_any_number_of_gpus(name):
+    """Of 60 images in the released ResNet-50, of 64 in the others, of 128 in ResNet-18."""
+    found = config(name)
+    of_a_norm = found.training.batch_size // found.training.chunks
+    released = name in ("table4/resnet50_us3l_released", "table4/resnet50_us_byol_released")
+    assert of_a_norm == (128 if "resnet18" in name else 60 if released else 64)
+    assert found.optimizer.weight_decay == 1e-4
 
 
 def test_another_width_of_an_individual_row_is_one_override():

@@ -144,7 +144,7 @@ def test_calibration_views_given_in_part_keep_linear_evaluations_rest(repository
     config = load_config(repository / "configs/pretrain/us3l_resnet18_cifar10.py", ["calibration.views.flip=0.0"])
     assert config.calibration.views == dataclasses.replace(LINEAR_EVALUATION, flip=0.0)
     large = load_config(repository / "configs/pretrain/us3l_resnet50_imagenet.py", []).calibration.views
-    assert (large.crop_scale, large.interpolation, large.jitter_p) == ((0.08, 1.0), "bicubic", 0.0)
+    assert (large.crop_scale, large.interpolation, large.jitter_p) == ((0.08, 1.0), "bilinear", 0.0)
 
 
 def test_a_backbones_defaults_are_filled_in_and_options_of_others_left_out():

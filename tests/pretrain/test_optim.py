@@ -154,7 +154,8 @@ def test_lars_leaves_vectors_without_decay_and_adaptation():
         ({"lr": 0.0}, "optimizer.lr is 0"),
         ({"name": "adamw"}, "optimizer.alpha is 0.05 with adamw"),
         ({"alpha": 0.5}, "optimizer.alpha is 0.5; expected 0 to 0.143"),
-        ({"alpha_ramp": (0.5, 0.5)}, "alpha_ramp is"),
+        ({"alpha_ramp": (0.5, 0.4)}, "alpha_ramp is"),
+        ({"alpha_ramp": (1.0, 1.0)}, "alpha_ramp is"),
         ({"warmup_epochs": -1}, "warmup_epochs is -1"),
     ],
 )

@@ -21,3 +21,9 @@ def test_the_warmup_is_linear_and_the_cosine_takes_the_rest():
 def test_a_ramp_is_0_before_its_span_and_1_after():
     assert [ramp(p, (0.5, 1.0)) for p in (0.0, 0.5, 0.75, 1.0)] == [0.0, 0.0, 0.5, 1.0]
     assert ramp(0.0, None) == 1.0
+
+
+def test_a_ramp_between_equal_shares_is_a_jump():
+    """As the released program switches alpha on at epoch 50 of 100."""
+    assert [ramp(t / 100, (0.5, 0.5)) for t in (0, 49, 50, 51, 99)] == [0.0, 0.0, 1.0, 1.0, 1.0]
+    assert ramp(0.0, (0.0, 0.0)) == 1.0

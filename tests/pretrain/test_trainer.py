@@ -50,12 +50,14 @@ def test_low_memory_takes_the_same_steps(iteration):
     torch.testing.assert_close(weights(low), weights(plain))
 
 
-def test_an_optimizer_step_after_each_width_by_hand():
-    """Largest first; each width's loss on the weights that the one before left, regularised each time.
+@pytest.mark.parametrize("update", ["per_width", "per_width_momentum"])
+def test_an_optimizer_step_after_each_width_by_hand(update):
+    """Largest first; each width's loss on the weights that the one before left, regularised each time. The momentum
+    encoder moves once before all of them, or before each.
 
     ``losses`` leaves parameters without a part in it without a gradient, and so without regularisation and momentum.
     """
-    found, reference = trainer(update="per_width"), trainer()
+    found, reference = trainer(update=update), trainer()
     step(found, LAST)
     model, settings = reference.model, reference.config.optimizer
     optimizer = create_optimizer(settings, model, found.optimizer.param_groups[0]["lr"])
@@ -64,13 +66,16 @@ def test_an_optimizer_step_after_each_width_by_hand():
     torch.set_default_dtype(torch.float64)
     batch, targets = reference.prepare(loaded()), None
     torch.set_default_dtype(torch.float32)
-    for width in reference.sampler.widths(LAST):
+    for position, width in enumerate(reference.sampler.widths(LAST)):
+        if position and update == "per_width_momentum":
+            model.update_momentum(LAST / 100)
         optimizer.zero_grad()
         (term,), targets = model.losses(batch, [width], targets)
         term.value.backward()
         regularisation.add_gradients()
         optimizer.step()
     torch.testing.assert_close(weights(found), weights(reference))
+    torch.testing.assert_close(found.model.momentum_encoder.state_dict(), model.momentum_encoder.state_dict())
     accumulated = trainer()
     step(accumulated, LAST)
     assert not torch.allclose(weights(accumulated)["backbone.conv1.weight"], weights(found)["backbone.conv1.weight"])

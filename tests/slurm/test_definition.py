@@ -109,6 +109,15 @@ def test_processes_are_as_many_as_the_chunks_can_be_dealt_to():
     assert fitting(8, 2, four) == 2 and fitting(8, 1, tiny_config()) == 8
 
 
+def test_processes_that_the_chunks_cannot_be_dealt_to_are_refused_before_they_wait_for_them(write):
+    row = 'dict(config="configs/pretrain/table4.py:resnet50_us3l", nodes={}, gpus={})'
+    assert load_graph(write(f"pretrain = dict(x={row.format(2, 4)})"), gpus=8).nodes["grid/x"].gpus == 4
+    with pytest.raises(
+        UserError, match="training.chunks is 8 for 32 processes; expected a number of them that divides"
+    ):
+        load_graph(write(f"pretrain = dict(x={row.format(4, 8)})"), gpus=8)
+
+
 def test_without_chunks_the_number_of_processes_determines_the_result(write):
     def hashes(config: str, gpus: int):
         return load_graph(write(f'pretrain = dict(x=dict(config="{config}"))'), gpus).hashes["grid/x"]

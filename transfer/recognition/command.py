@@ -51,7 +51,9 @@ def settings(args: argparse.Namespace) -> Settings:
     """What the options say of the evaluation itself. Errors: UserError for options that don't go together."""
     if args.cache and args.no_cache:
         raise UserError("--cache and --no-cache contradict each other; expected one of them")
-    return override(Settings(args.protocol, args.image_size, args.batch, args.epochs, args.seed), args.overrides)
+    return override(
+        Settings(args.protocol, args.image_size, batch=args.batch, epochs=args.epochs, seed=args.seed), args.overrides
+    )
 
 
 def main(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.calibration import CalibrationBatches
 from transfer.recognition.cache import FeatureCache
 from transfer.recognition.features import FORWARD_BATCH, Extractor, extract_widths
-from transfer.recognition.images import Images, train_augmentation
+from transfer.recognition.images import Images, train_augmentation, usual_interpolation
 from transfer.recognition.protocols import PROTOCOL, Evaluation, Outcome
 from transfer.recognition.settings import Settings
 from transfer.recognition.sgd import Recipe, check_optimizer, recipe_for
@@ -55,7 +55,9 @@ def evaluate(
     if not calibrate:
         extract_widths(source, widths, device)  # as is a width that cannot be had
     train, test = load_splits(dataset, root, settings.image_size)
-    views = train_augmentation(dataset, settings.image_size, meta)
+    views = train_augmentation(dataset, settings.image_size, meta, settings.interpolation)
+    interpolation = settings.interpolation or usual_interpolation(settings.image_size)
+    settings = dataclasses.replace(settings, interpolation=interpolation)  # said in what is recorded
     name = name or (Path(root).resolve().name if dataset == "folder" else dataset)
     source.net.to(device)
     results = []

@@ -13,7 +13,16 @@ from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.universal import weights_hash
 from transfer.recognition.cache import FeatureCache, Sink, fingerprint
-from transfer.recognition.images import Images, Viewed, augmented, batches, plain, resized, together
+from transfer.recognition.images import (
+    Images,
+    Viewed,
+    augmented,
+    batches,
+    plain,
+    resized,
+    together,
+    usual_interpolation,
+)
 from transfer.source import Source
 
 FORWARD_BATCH = 256  # images in one forward pass of the frozen backbones
@@ -31,22 +40,29 @@ def extract_widths(source: Source, widths: list[float], device: str) -> dict[flo
 
 @dataclass(frozen=True)
 class View:
-    """How an image is looked at: as it is tested on (views None), or augmented, the ``number``-th time."""
+    """How an image is looked at: as it is tested on (views None), or augmented, the ``number``-th time.
+
+    interpolation: of what is tested on, None for the usual one.
+    """
 
     image_size: int
     views: Augmentation | None = None
     seed: int = 0
     number: int = 0
+    interpolation: str | None = None
 
     def of(self, images: Images) -> Viewed:
         if self.views is None:
-            return plain(images, self.image_size)
+            return plain(images, self.image_size, self.interpolation)
         return augmented(images, self.views, self.image_size, self.seed, self.number)
 
     def description(self) -> dict:
         """Everything that the pixels depend on, for the key of a cache."""
         if self.views is None:
-            return {"resize": resized(self.image_size), "centre_crop": self.image_size}
+            interpolation = self.interpolation or usual_interpolation(self.image_size)
+            return {
+                "resize": resized(self.image_size), "centre_crop": self.image_size, "interpolation": interpolation
+            }  # fmt: skip
         return {
             "views": asdict(self.views), "size": self.image_size, "seed": self.seed, "number": self.number,
             "random_numbers": RANDOM_NUMBERS,

@@ -2,9 +2,11 @@
 
 Views (docs/method.md, section 5, "Linear evaluation"): small images are trained on with RandomResizedCrop(scale
 0.8 to 1) and a flip and tested on after a resize by 36/32 and a centre crop; large ones (more than 64 px) with scale
-0.08 to 1 and a resize by 256/224. All resizing is bicubic.
+0.08 to 1 and a resize by 256/224. Small images are resized bicubic and large ones bilinear, as the released program
+does, unless the settings say otherwise.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -12,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import v2
 
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import generator
-from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.augmentation.settings import INTERPOLATIONS, Augmentation
 from pretrain.data.augmentation.whole import augmented_views, by_size
 
 SMALL = 64  # px, the largest image that is treated as CIFAR's are
@@ -25,18 +27,30 @@ FEW = 2**25  # bytes of images for which starting worker processes takes longer 
 View = Callable[[list[Tensor], list[int]], Tensor]  # images of any sizes and their indices -> uint8 [B, …]
 
 
-def train_augmentation(dataset: str, image_size: int, metadata: dict) -> Augmentation:
+def usual_interpolation(image_size: int) -> str:
+    """How images are resized to ``image_size`` where nothing else is asked for."""
+    return "bicubic" if image_size <= SMALL else "bilinear"
+
+
+def train_augmentation(dataset: str, image_size: int, metadata: dict, interpolation: str | None = None) -> Augmentation:
     """The augmentation of linear evaluation: the checkpoint's own on the data and size of pretraining, else the usual.
 
     A checkpoint records the views that it was calibrated with (mirrored digits, for one, are no digits).
+    interpolation: instead of theirs.
     """
+    found = _train_augmentation(dataset, image_size, metadata)
+    return dataclasses.replace(found, interpolation=interpolation or found.interpolation)
+
+
+def _train_augmentation(dataset: str, image_size: int, metadata: dict) -> Augmentation:
     recorded = metadata["calibration"].get("views")
     pretrained_on = (metadata["data"]["name"], metadata["data"].get("image_size"))
     if recorded and pretrained_on == (dataset, image_size) and dataset != "folder":  # any folder bears that name
         return Augmentation(**{key: tuple(v) if isinstance(v, list) else v for key, v in recorded.items()})
     scale = (0.8 if image_size <= SMALL else 0.08, 1.0)
     flip = 0.0 if dataset == "digits" else 0.5
-    return Augmentation(crop_scale=scale, interpolation="bicubic", flip=flip, jitter_p=0.0, grayscale=0.0)
+    interpolation = usual_interpolation(image_size)
+    return Augmentation(crop_scale=scale, interpolation=interpolation, flip=flip, jitter_p=0.0, grayscale=0.0)
 
 
 def resized(image_size: int) -> int:
@@ -44,11 +58,10 @@ def resized(image_size: int) -> int:
     return round(image_size * (36 / 32 if image_size <= SMALL else 256 / 224))
 
 
-def evaluation_view(image_size: int) -> v2.Compose:
+def evaluation_view(image_size: int, interpolation: str) -> v2.Compose:
     """uint8 [3, h, w] -> uint8 [3, image_size, image_size]: resize the shorter side, crop the centre."""
-    return v2.Compose(
-        [v2.Resize(resized(image_size), InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(image_size)]
-    )
+    mode = INTERPOLATIONS[interpolation]
+    return v2.Compose([v2.Resize(resized(image_size), mode, antialias=True), v2.CenterCrop(image_size)])
 
 
 class Images(Dataset):
@@ -111,9 +124,10 @@ def training_view(
     return augmented_views(images, keys, views, image_size)
 
 
-def plain(images: Images, image_size: int) -> Viewed:
-    """Images as they are tested on."""
-    return Viewed(images, partial(plain_view, evaluation_view(image_size)))
+def plain(images: Images, image_size: int, interpolation: str | None = None) -> Viewed:
+    """Images as they are tested on. interpolation: None for the usual one."""
+    view = evaluation_view(image_size, interpolation or usual_interpolation(image_size))
+    return Viewed(images, partial(plain_view, view))
 
 
 def plain_view(transform: v2.Transform, images: list[Tensor], _: list[int]) -> Tensor:

@@ -48,10 +48,12 @@ class Evaluation:
         """Of the plain view and then of so many augmented ones."""
         settings = self.settings
         more = [View(settings.image_size, self.train_augmentation, settings.seed, number) for number in range(views)]
-        return self.extractor(self.train, [View(settings.image_size), *more], "features of training images")
+        plain = View(settings.image_size, interpolation=settings.interpolation)
+        return self.extractor(self.train, [plain, *more], "features of training images")
 
     def features_of_test_images(self) -> dict[float, Tensor]:
-        found = self.extractor(self.test, [View(self.settings.image_size)], "features of test images")
+        plain = View(self.settings.image_size, interpolation=self.settings.interpolation)
+        found = self.extractor(self.test, [plain], "features of test images")
         return {width: features for width, [features] in found.items()}
 
     def augmented_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -27,14 +27,16 @@ PROTOCOLS = get_args(Protocol)
 class Settings:
     """Protocol ``fast``: kNN and a linear probe; ``knn``: the first alone; ``paper``: docs/method.md, section 5.
 
-    image_size: px, None for pretraining's. batch: images a step; epochs: passes of the linear head; learning_rate: of
-    the paper's; None for the protocol's own. learning_rates, weight_decays, validation, views (augmented, of each
-    image): of the fast probe. neighbours: None for 20, or 200 on large sets. calibration_*: how much calibration here
-    sees, None for as much as the checkpoint's own saw. Overridden by name on the command line.
+    image_size: px, None for pretraining's. interpolation: of all resizing; None for the checkpoint's own in training
+    views and for that of the image size in the rest. batch: images a step; epochs: passes of the linear head;
+    learning_rate: of the paper's; None for the protocol's own. learning_rates, weight_decays, validation, views
+    (augmented, of each image): of the fast probe. neighbours: None for 20, or 200 on large sets. calibration_*: how
+    much calibration here sees, None for as much as the checkpoint's own saw. Overridden by name on the command line.
     """
 
     protocol: Protocol = "fast"
     image_size: PositiveInt | None = None
+    interpolation: Literal["bilinear", "bicubic"] | None = None
     batch: PositiveInt | None = None
     epochs: PositiveInt | None = None
     seed: Seed = 0

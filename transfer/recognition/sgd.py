@@ -49,7 +49,7 @@ def recipe_for(
     if backbone.startswith("vit"):
         rate, usual, passes, rest = 0.1 / 256, 256, 90, {"schedule": "cosine"}
     elif target == "imagenet":
-        rate, usual, passes, rest = 0.8 / 2048, 2048, 60, {"schedule": "cosine", "optimizer": "lars"}
+        rate, usual, passes, rest = 0.8 / 1024, 1024, 60, {"schedule": "cosine", "optimizer": "lars"}
     else:
         rate, usual, passes, rest = None, 512, 100, {}
     batch = batch or usual

@@ -1,4 +1,4 @@
-"""ImageNet at 224 px: 100 epochs of batch 512."""
+"""ImageNet at 224 px: ResNet-50, 100 epochs of batch 512, in 8 chunks as on the paper's 8 GPUs."""
 
 backbone = dict(name="resnet50", stem="imagenet")
 data = dict(
@@ -9,5 +9,5 @@ data = dict(
     views=dict(blur=0.5, blur_sigma=(0.1, 2.0)),
     workers=8,
 )
-training = dict(epochs=100, batch_size=512, checkpoint_interval=1000, log_interval=50)
-calibration = dict(batch_size=512, batches=100, views=dict(crop_scale=(0.08, 1.0), jitter_p=0.0, grayscale=0.0))
+training = dict(epochs=100, batch_size=512, chunks=8, checkpoint_interval=1000, log_interval=50)
+calibration = dict(batch_size=512, batches=100, views=dict(crop_scale=(0.08, 1.0), interpolation="bilinear"))

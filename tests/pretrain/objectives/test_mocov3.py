@@ -65,6 +65,20 @@ def test_us_mocov3_shares_the_predictor_and_compares_with_keys_of_the_own_width(
     torch.testing.assert_close([t.value for t in terms], expected)
 
 
+def test_the_released_us_mocov3_shares_the_predictor_and_the_base_networks_keys():
+    net = model(keys="shared")
+    expected = [both_orders(net, width, net.predictor, 1.0) for width in WIDTHS]
+    torch.testing.assert_close([t.value for t in net(batch(), WIDTHS).terms], expected)
+    assert net.sub_predictor is None
+
+
+def test_the_predictor_of_sub_networks_starts_as_a_copy_of_h_and_is_its_own():
+    net = model(keys="base")
+    torch.testing.assert_close(net.sub_predictor.state_dict(), net.predictor.state_dict(), rtol=0, atol=0)
+    net(batch(), WIDTHS).terms[1].value.backward()
+    assert net.sub_predictor.linears[0].weight.grad.any() and net.predictor.linears[0].weight.grad is None
+
+
 def test_us3l_gives_sub_networks_a_predictor_of_their_own_and_the_base_networks_keys():
     net = model(keys="base")
     predictors = [net.predictor, net.sub_predictor, net.sub_predictor]
@@ -72,7 +86,7 @@ def test_us3l_gives_sub_networks_a_predictor_of_their_own_and_the_base_networks_
     torch.testing.assert_close([t.value for t in net(batch(), WIDTHS).terms], expected)
 
 
-@pytest.mark.parametrize("keys", ["own", "base"])
+@pytest.mark.parametrize("keys", ["own", "shared", "base"])
 @pytest.mark.parametrize("widths", [[1.0], WIDTHS])
 def test_taken_apart_it_gives_the_same_and_every_parameter_a_gradient(keys, widths):
     whole, apart = model(keys=keys), model(keys=keys)

@@ -6,6 +6,7 @@ import torchvision
 
 from pretrain.backbones import create_backbone
 from pretrain.plain.mobilenetv2 import STEMS
+from pretrain.slimmable.heads import projector_of
 from pretrain.slimmable.ops import SlimDepthwiseConv2d
 from pretrain.universal import backbone_cost
 from tests.pretrain.helpers import universal
@@ -17,6 +18,21 @@ def torchvisions(plain, width: float) -> torch.nn.Module:
     reference.classifier = torch.nn.Identity()
     reference.load_state_dict(plain.state_dict(), strict=True)
     return reference.eval()
+
+
+def test_the_projectors_first_layer_can_start_small():
+    """As torchvision's classifier; the layers above it start as without."""
+    usual = create_backbone("mobilenetv2", base_channels=8)
+    small = create_backbone("mobilenetv2", base_channels=8, init="small_projector")
+    heads = []
+    for backbone in (usual, small):
+        torch.manual_seed(0)
+        heads.append(projector_of(backbone, hidden=64, outputs=16))
+    first, others = heads[1].linears[0], heads[0].linears[0]
+    assert first.weight.std().item() == pytest.approx(0.01, rel=0.05) and not first.bias.any()
+    assert others.bias.any() and others.weight.std().item() == pytest.approx((3 * 320) ** -0.5, rel=0.05)
+    assert torch.equal(heads[0].linears[1].weight, heads[1].linears[1].weight)
+    assert create_backbone(**small.arguments).init == "small_projector"
 
 
 @pytest.mark.parametrize("width", [1.0, 0.75, 0.5, 0.3])

@@ -10,6 +10,23 @@ from pretrain.universal import backbone_cost
 from tests.pretrain.helpers import universal
 
 
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_convolutions_start_by_fan_out_or_by_torchs_default(name):
+    """Standard deviations sqrt(2 / fan-out) and sqrt(1 / (3 fan-in)), the latter uniform."""
+    torch.manual_seed(0)
+    for init in ("kaiming", "torch"):
+        backbone = create_backbone(name, "cifar", init=init)
+        for weight in (module.weight for module in backbone.modules() if isinstance(module, torch.nn.Conv2d)):
+            outputs, inputs, height, width = weight.shape
+            fan_in, fan_out = inputs * height * width, outputs * height * width
+            expected = (2 / fan_out) ** 0.5 if init == "kaiming" else (1 / (3 * fan_in)) ** 0.5
+            assert weight.std().item() == pytest.approx(expected, rel=0.05)
+            assert init == "kaiming" or weight.abs().max() <= fan_in**-0.5
+        again = create_backbone(**backbone.arguments)
+        assert again.arguments == backbone.arguments and again.init == init
+    assert "init" not in create_backbone(name).arguments, "checkpoints say what differs from the default"
+
+
 @pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_extraction_has_torchvisions_names_and_shapes(name, stem):

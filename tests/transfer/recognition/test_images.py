@@ -3,6 +3,8 @@
 import pytest
 import torch
 from torch.utils.data import Dataset
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
 
 from pretrain.common.errors import UserError
 from transfer.recognition import images as module
@@ -59,7 +61,7 @@ def test_views_are_the_same_in_whatever_batch_they_are_made():
         pixels, labels = viewed.__getitems__([4, 0, 3])
         assert labels.tolist() == [0, 0, 1]
         assert all(torch.equal(pixels[row], viewed[i][0]) for row, i in enumerate((4, 0, 3)))
-    assert torch.equal(plain(found, 16)[5][0], module.evaluation_view(16)(found[5][0]))
+    assert torch.equal(plain(found, 16)[5][0], module.evaluation_view(16, "bicubic")(found[5][0]))
 
 
 def test_worker_processes_give_the_same_batches(monkeypatch):
@@ -74,7 +76,7 @@ def test_worker_processes_give_the_same_batches(monkeypatch):
 def test_the_test_view_is_the_centre_of_the_resized_image(size, resized):
     image = torch.zeros(3, resized, resized + 20, dtype=torch.uint8)
     image[:, resized // 2 - 2 : resized // 2 + 2, resized // 2 + 8 : resized // 2 + 12] = 255
-    view = module.evaluation_view(size)(image)
+    view = module.evaluation_view(size, "bilinear")(image)
     assert view.shape == (3, size, size)
     assert view[0, size // 2 - 2 : size // 2 + 2, size // 2 - 2 : size // 2 + 2].min() == 255
     assert view.float().sum() == 255 * 3 * 16
@@ -89,7 +91,22 @@ def test_views_are_the_checkpoints_own_on_its_own_data_only():
     assert train_augmentation("digits", 16, NOWHERE).flip == 0, "mirrored digits are none"
     usual = train_augmentation("folder", 32, metadata)
     assert usual.flip == 0.5 and usual.crop_scale == (0.8, 1.0) and usual.interpolation == "bicubic"
-    assert train_augmentation("folder", 224, metadata).crop_scale == (0.08, 1.0)
+    large = train_augmentation("folder", 224, metadata)
+    assert large.crop_scale == (0.08, 1.0) and large.interpolation == "bilinear"
+
+
+def test_large_images_are_resized_bilinear_unless_asked_otherwise():
+    """Against torchvision's own resize and crop."""
+    found = Images(Counted())
+    image = found[3][0]
+    for size, asked, mode in ((16, None, "BICUBIC"), (96, None, "BILINEAR"), (96, "bicubic", "BICUBIC")):
+        side = 18 if size == 16 else 110
+        expected = F.center_crop(F.resize(image, [side], InterpolationMode[mode], antialias=True), [size])
+        assert torch.equal(plain(found, size, asked)[3][0], expected), (size, asked)
+    recorded = {"interpolation": "bilinear"}
+    metadata = {"data": {"name": "digits", "image_size": 32}, "calibration": {"views": recorded}}
+    assert train_augmentation("digits", 32, metadata).interpolation == "bilinear", "as it was calibrated"
+    assert train_augmentation("digits", 32, metadata, "bicubic").interpolation == "bicubic"
 
 
 def test_epochs_have_orders_of_their_own():

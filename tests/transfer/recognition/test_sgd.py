@@ -82,7 +82,7 @@ def test_lars_is_that_of_its_paper():
         ("cifar10", "resnet18", Recipe(30, 512, 100, "steps", "sgd")),
         ("cifar100", "mobilenetv2", Recipe(30, 512, 100, "steps", "sgd")),
         ("flowers", "resnet50", Recipe(30, 512, 100, "steps", "sgd")),
-        ("imagenet", "resnet50", Recipe(0.8, 2048, 60, "cosine", "lars")),
+        ("imagenet", "resnet50", Recipe(0.8, 1024, 60, "cosine", "lars")),
         ("cifar10", "vit_tiny", Recipe(0.1, 256, 90, "cosine", "sgd")),
     ],
 )
@@ -91,7 +91,7 @@ def test_recipes_are_those_of_the_method_page(target, backbone, expected):
 
 
 def test_rates_that_are_stated_per_batch_scale_with_it():
-    assert recipe_for("imagenet", "resnet50", batch=256).learning_rate == pytest.approx(0.1)
+    assert recipe_for("imagenet", "resnet50", batch=128).learning_rate == pytest.approx(0.1)
     assert recipe_for("cifar10", "vit_tiny", batch=512).learning_rate == pytest.approx(0.2)
     assert recipe_for("cifar10", "resnet18", batch=256).learning_rate == 30
     assert recipe_for("imagenet", "resnet50", 256, 5, 0.3) == Recipe(0.3, 256, 5, "cosine", "lars")
