@@ -32,6 +32,7 @@ FLAGS = {  # of the cluster: the keys of a preset
     "constraint": (str, "features that nodes must have"), "memory": (float, "GB of a node"),
     "time": (minutes, "limit of one turn: minutes, H:M:S or D-H; a longer job is requeued and continues"),
     "cpus-per-task": (int, "cores of each process"), "gpus-per-node": (int, "GPUs of a node, a task each; 0: on CPUs"),
+    "gres": (str, "ask for GPUs by --gres=NAME:N, where --gpus-per-node is unknown, e.g. gpu or gpu:a100"),
     "array-parallelism": (int, "jobs of an array that run at once"), "exclude": (str, "nodes to avoid"),
     "comment": (str, "of the jobs"), "dependency": (str, "added to the jobs' own, e.g. afterok:123"),
     "signal-delay": (int, "seconds before its limit at which a job is told"),

@@ -1,7 +1,6 @@
 """What a job runs: the callable that submitit starts in every task, on a cluster and on this machine."""
 
 import os
-import random
 import shlex
 import shutil
 import socket
@@ -13,13 +12,13 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from pretrain.common.errors import NonFiniteLossError, UserError
+from pretrain.common.errors import CollapsedError, NonFiniteLossError, UserError
 from pretrain.common.files import write_json
+from pretrain.run.membership import PORTS
 from slurm.attempts import FAILED, fail, note
 from slurm.graph import Command
 
 DONE = "done.json"
-PORTS = (20_000, 32_000)  # below the range from which connections get theirs
 
 
 class CommandFailed(RuntimeError):
@@ -75,7 +74,8 @@ class NodeJob:
         join()
         config = load_config(self.command.subject, list(self.command.overrides))
         path = pretrain(config, self.folder, resume=True, device=self.device)
-        print(f"universal checkpoint: {path}", flush=True)
+        if task()[0] == 0:
+            print(f"universal checkpoint: {path}", flush=True)
 
     def run(self) -> None:
         """A tool as a process of its own; CommandFailed with its last line if it says why it failed."""
@@ -108,9 +108,11 @@ class NodeJob:
 def final(error: Exception) -> bool:
     """Whether an error would repeat itself. A task of several whose peer is lost sees only some RuntimeError or OSError
     of the connection, so in their company these are no proof."""
-    if isinstance(error, (UserError, NonFiniteLossError, CommandFailed)) or task()[1] == 1:
+    import torch
+
+    if isinstance(error, (UserError, NonFiniteLossError, CollapsedError, CommandFailed, torch.OutOfMemoryError)):
         return True
-    return not isinstance(error, (RuntimeError, OSError))
+    return task()[1] == 1 or not isinstance(error, (RuntimeError, OSError))
 
 
 def task() -> tuple[int, int]:
@@ -128,15 +130,17 @@ def job_id() -> str:
 
 
 def join() -> None:
-    """Export the rendezvous of this job's tasks for torch.distributed, which then is joined by pretraining itself."""
-    from submitit.helpers import TorchDistributedEnvironment
+    """Say of tasks on this machine what srun says of a cluster's: pretraining joins them by it."""
+    from submitit import JobEnvironment
 
-    # another port after each restart: the former incarnation's may still be taken
-    turn = f"{job_id()}-{os.environ.get('SLURM_RESTART_COUNT', 0)}"
-    os.environ["MASTER_PORT"] = str(random.Random(turn).randint(*PORTS))
-    TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
-    if os.environ.get("SUBMITIT_EXECUTOR") == "local":
-        os.environ["MASTER_ADDR"] = "127.0.0.1"  # this machine's name may not resolve
+    if os.environ.get("SUBMITIT_EXECUTOR") != "local":
+        return
+    environment, (first, count) = JobEnvironment(), PORTS
+    os.environ |= {
+        "RANK": str(environment.global_rank), "WORLD_SIZE": str(environment.num_tasks),
+        "LOCAL_RANK": str(environment.local_rank), "LOCAL_WORLD_SIZE": str(environment.num_tasks),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(first + int(job_id()) % count),
+    }  # fmt: skip
 
 
 def collect(folders: tuple[Path, ...], target: Path) -> None:

@@ -33,6 +33,7 @@ class Preset:
     memory: PositiveFloat | None = None
     cpus_per_task: PositiveInt | None = None
     gpus_per_node: Count = 1
+    gres: str | None = None
     array_parallelism: PositiveInt = 256
     exclude: str | None = None
     comment: str | None = None

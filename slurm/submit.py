@@ -76,11 +76,13 @@ def parameters(group: list[Entry], preset: Preset, submission: Path, dependencie
     exports = [
         f"export {key}={shlex.quote(str(value))}" for key, value in {**environment, **preset.environment}.items()
     ]
+    # a detector is one task, which starts a process for each GPU by itself
+    cpus = preset.cpus_per_task and preset.cpus_per_task * max(1, first.gpus // first.tasks)
     waits = [f"afterok:{':'.join(dependencies)}"] if dependencies else []
     waits += [preset.dependency] if preset.dependency else []
     values = {
         "job_name": submission.name, "time": preset.time, "nodes": first.nodes, "ntasks_per_node": first.tasks,
-        "cpus_per_task": preset.cpus_per_task, "gpus_per_node": first.gpus or None,
+        "cpus_per_task": cpus, **gpus_of(first, preset),
         "mem": None if preset.memory is None else f"{round(preset.memory * 1024)}M", "partition": preset.partition,
         "account": preset.account, "qos": preset.qos, "constraint": preset.constraint, "exclude": preset.exclude,
         "comment": preset.comment, "dependency": ",".join(waits) or None, "array_parallelism": preset.array_parallelism,
@@ -91,13 +93,20 @@ def parameters(group: list[Entry], preset: Preset, submission: Path, dependencie
         # one dead task ends all; srun does not take the job's --cpus-per-task over
         "srun_args": [
             "--kill-on-bad-exit=1",
-            *([f"--cpus-per-task={preset.cpus_per_task}"] if preset.cpus_per_task else []),
+            *([f"--cpus-per-task={cpus}"] if cpus else []),
         ],
         "additional_parameters": {
             "requeue": True, **({"kill-on-invalid-dep": "yes"} if waits else {}), **preset.sbatch,
         },
     }  # fmt: skip
     return {key: value for key, value in values.items() if value is not None}
+
+
+def gpus_of(node: Node, preset: Preset) -> dict:
+    """submitit's parameter that asks for the node's GPUs."""
+    if not node.gpus:
+        return {}
+    return {"gres": f"{preset.gres}:{node.gpus}"} if preset.gres else {"gpus_per_node": node.gpus}
 
 
 def script_text(group: list[Entry], preset: Preset, submission: Path, dependencies: list[str]) -> str:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Pretrain a universally slimmable backbone from a config; one process, or many under torchrun."""
+"""Pretrain a universally slimmable backbone from a config; one process, or many under torchrun or srun."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from pretrain.common import cli
 from pretrain.configfile import Address, as_python
 from pretrain.run.allocator import restart_for_cpu
+from pretrain.run.membership import is_main_process
 
 
 def main(argv: list[str]) -> None:
@@ -34,12 +35,11 @@ def main(argv: list[str]) -> None:
         print(as_python(config.as_dict()), end="")
         return
 
-    from pretrain.run.distributed import process_rank
     from pretrain.train import pretrain
 
     work_dir = args.work_dir or Path("runs") / args.config.run
     path = pretrain(config, work_dir, args.resume, cli.checked_device(args.device))
-    if process_rank() == 0:
+    if is_main_process():
         print(f"universal checkpoint: {path}")
 
 

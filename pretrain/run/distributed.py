@@ -1,6 +1,5 @@
 """Processes: how this one belongs to a group, and the differentiable collectives of losses and norms."""
 
-import os
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -9,6 +8,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pretrain.common.errors import UserError
+from pretrain.run.membership import Member, membership
 
 TIMEOUT = timedelta(minutes=30)  # for a process that others wait for: it may calibrate, or read a slow file system
 
@@ -26,23 +26,39 @@ class World:
         return self.rank == 0
 
 
-def join_world(device: str) -> World:
-    """Join the group that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe; alone without them.
+def join_world(device: str, member: Member | None = None) -> World:
+    """Join the group as ``member``, by default as the environment says (pretrain/run/membership.py); alone without one.
 
-    nccl on GPUs (one per process, LOCAL_RANK), gloo on CPUs. A group that exists already is used as it is.
+    nccl on GPUs, each process on one of its own, gloo on CPUs. A group that exists already is used as it is.
     Errors: UserError for more processes than GPUs.
     """
-    size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    member = member or membership()
     if device == "cuda":
-        local, present = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
-        if local >= present:
-            raise UserError(f"process {local} of this machine needs a GPU of its own, but torch sees {present}")
-        torch.cuda.set_device(local)
-        device = f"cuda:{torch.cuda.current_device()}"
-    if size > 1 and not dist.is_initialized():
-        gpu = torch.device(device) if device.startswith("cuda") else None
-        dist.init_process_group("nccl" if gpu else "gloo", device_id=gpu, timeout=TIMEOUT)
-    return World(rank, size, torch.device(device))
+        device = f"cuda:{own_gpu(member.local_rank if member else 0)}"
+        torch.cuda.set_device(device)
+    if dist.is_initialized():
+        return World(dist.get_rank(), dist.get_world_size(), torch.device(device))
+    if member is None:
+        return World(0, 1, torch.device(device))
+    if not all(member.address.rpartition(":")[::2]):
+        raise UserError("MASTER_ADDR and MASTER_PORT are not both set; expected what torchrun or srun would say")
+    gpu = torch.device(device) if device.startswith("cuda") else None
+    dist.init_process_group(
+        "nccl" if gpu else "gloo", init_method=f"tcp://{member.address}", rank=member.rank, world_size=member.size,
+        device_id=gpu, timeout=TIMEOUT,
+    )  # fmt: skip
+    return World(member.rank, member.size, torch.device(device))
+
+
+def own_gpu(local_rank: int) -> int:
+    """The number of a process's GPU: its rank on the machine; 0 where it was given sight of a single one.
+
+    Errors: UserError for more processes than GPUs.
+    """
+    present = torch.cuda.device_count()
+    if local_rank >= present and present != 1:
+        raise UserError(f"process {local_rank} of this machine needs a GPU of its own, but torch sees {present}")
+    return local_rank if local_rank < present else 0
 
 
 class _AllReduceSum(torch.autograd.Function):

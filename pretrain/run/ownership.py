@@ -23,6 +23,7 @@ from pretrain.common.errors import UserError
 from pretrain.common.files import one_line
 from pretrain.run import liveness
 from pretrain.run.liveness import alive, describe, heartbeat_age, identity, is_identity, is_me
+from pretrain.run.membership import is_main_process
 
 FILE_NAME = ".owner.json"
 BEING_WRITTEN = 2.0  # seconds in which a file that names no owner may yet be completed
@@ -32,9 +33,9 @@ BEING_WRITTEN = 2.0  # seconds in which a file that names no owner may yet be co
 def owned(folder: Path) -> Iterator[None]:
     """Own ``folder`` (made if need be) for the duration. UserError if a live job owns it, or it can't be written.
 
-    Of the processes of a group only the main one (RANK, under srun SLURM_PROCID, is 0) owns; it may own a folder twice.
+    Of the processes of a group only the main one owns; it may own a folder twice.
     """
-    if not _is_main():
+    if not is_main_process():
         yield
         return
     made = not folder.exists()
@@ -79,7 +80,7 @@ def owning(argument: str) -> Callable:
 
 def check_owner(folder: Path) -> None:
     """Before a write: UserError unless this process, if it is the main one, still owns ``folder``."""
-    if not _is_main():
+    if not is_main_process():
         return
     owner = read_owner(folder)
     if owner is None or not is_me(owner, identity()):
@@ -123,10 +124,6 @@ def owner_lives(folder: Path) -> bool:
     """Whether a live process owns ``folder``, as far as can be told from here."""
     owner = read_owner(folder)
     return owner is not None and bool(alive(owner, Path(folder) / FILE_NAME, {**identity(), "job": None}))
-
-
-def _is_main() -> bool:
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0
 
 
 def _create(path: Path, me: dict) -> bool:

@@ -4,18 +4,20 @@ import dataclasses
 import json
 import os
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from pretrain.common.errors import UserError
+from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.run.allocator import FOR_CPU
 from pretrain.run.ownership import owned
 from slurm.cluster import State
 from slurm.folder import Entry, Standing, place, standing, write_grid
 from slurm.folder import read_grid as read_folder
 from slurm.graph import Command, Graph, Node
-from slurm.jobs import NodeJob, collect
+from slurm.jobs import NodeJob, collect, final
 from slurm.presets import Preset, load_preset
 from slurm.submit import groups, on_machine, only_one, script_text, to_submit
 from tests.requirements import requires
@@ -67,6 +69,17 @@ class TestScript:
             "mem": "245760M", "signal": "USR2@120", "dependency": "afterok:1", "mail-type": "FAIL", "requeue": "",
         }  # fmt: skip
         assert {key: found.get(key) for key in expected} == expected
+
+    def test_a_detector_is_one_task_with_the_cores_of_all_its_processes(self):
+        preset = Preset(cpus_per_task=12)
+        assert self.options(preset, [entry("a", gpus=8)])["cpus-per-task"] == "96"
+        assert self.options(preset, [entry("a", kind="pretrain", gpus=8, tasks=8)])["cpus-per-task"] == "12"
+        assert self.options(preset, [entry("a")])["cpus-per-task"] == "12"
+
+    def test_sites_that_know_gres_alone(self):
+        found = self.options(Preset(gres="gpu:a100"), [entry("a", gpus=8)])
+        assert found["gres"] == "gpu:a100:8" and "gpus-per-node" not in found
+        assert "gres" not in self.options(Preset(gres="gpu:a100"), [entry("a")])
 
     def test_children_wait_and_are_cancelled_with_their_parents(self):
         found = self.options(Preset(), [entry("a"), entry("b"), entry("c")], ["7", "9_1"])
@@ -209,6 +222,18 @@ class TestJob:
     def test_a_tool_that_succeeds_leaves_its_hash(self, tmp_path):
         self.job(tmp_path, "--help")()
         assert json.loads((tmp_path / "node/done.json").read_text())["hash"] == "hash"
+
+    @pytest.mark.parametrize("tasks", [1, 4])
+    def test_out_of_memory_is_final_and_a_lost_peer_is_not(self, monkeypatch, tasks):
+        monkeypatch.setattr("slurm.jobs.task", lambda: (0, tasks))
+        assert final(torch.OutOfMemoryError("no")) and final(NonFiniteLossError("inf")) and final(KeyError("x"))
+        assert final(RuntimeError("connection closed by peer")) == (tasks == 1)
+
+    def test_a_tool_that_is_told_to_stop_may_go_on_and_leaves_no_failure(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(Command, "argv", lambda self: [sys.executable, "-c", "import sys; sys.exit(143)"])
+        with pytest.raises(SystemExit) as ended:
+            self.job(tmp_path, "runs")()
+        assert ended.value.code == 143 and not (tmp_path / "node/failed.json").exists()
 
     def test_a_checkpoint_is_the_same_job_once_more(self, tmp_path):
         job = self.job(tmp_path, "runs")

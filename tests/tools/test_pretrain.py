@@ -1,5 +1,7 @@
 """The command line of pretraining: overrides, one-line errors, exit codes."""
 
+import json
+import os
 import subprocess
 import sys
 
@@ -25,6 +27,35 @@ def test_a_run_ends_with_the_path_of_its_checkpoint(repository, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"universal checkpoint: {tmp_path}/run/universal.safetensors"
     assert (tmp_path / "run/universal.safetensors").is_file()
+
+
+def test_tasks_of_srun_are_one_training(repository, tmp_path):
+    """Two processes with the variables that srun gives, and no others."""
+    command = [
+        sys.executable,
+        str(repository / "tools/pretrain.py"),
+        CONFIG,
+        *TINY,
+        "--work-dir",
+        str(tmp_path / "run"),
+    ]
+    step = {
+        "SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_STEP_NODELIST": "localhost",
+    }  # fmt: skip
+    tasks = [
+        subprocess.Popen(
+            [*command, "training.log_interval=1"], cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env={**os.environ, **step, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    printed = [task.communicate(timeout=300) for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], printed
+    assert "2 process(es) on cpu" in printed[0][0] and "universal checkpoint: " in printed[0][0]
+    assert printed[1][0] == ""
+    lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["iteration"] for line in lines] == [1, 2]
 
 
 def test_a_config_is_shown_with_what_changes_it_and_nothing_is_trained(repository, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pretrain.common.cli import widths_argument
 from pretrain.common.errors import UserError
-from transfer.detection.processes import is_main_process
+from pretrain.run.membership import is_main_process
 from transfer.detection.settings import Settings
 from transfer.results import FILE_NAME
 from transfer.source import INITS, Source, find_checkpoint, load_source

@@ -10,10 +10,10 @@ import torch
 from pretrain.common.cli import checked_device
 from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.plain.cost import cost
+from pretrain.run.membership import Member
 from transfer.detection.data.coco import CocoData
 from transfer.detection.data.voc import VocData
 from transfer.detection.evaluation.metrics import class_metrics, flat_metrics
-from transfer.detection.processes import Member
 from transfer.detection.schedule import Schedule
 from transfer.detection.settings import Settings
 from transfer.results import Result, settings_hash

@@ -9,9 +9,10 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.backbones import create_backbone
+from pretrain.common.errors import UserError
 from pretrain.objectives.step import Batch
 from pretrain.objectives.us3l import US3L, US3LSettings
-from pretrain.run.distributed import World, all_gather, all_reduce_sum, same_in_all
+from pretrain.run.distributed import World, all_gather, all_reduce_sum, join_world, own_gpu, same_in_all
 from pretrain.slimmable.calibrate import calibrate
 from pretrain.slimmable.ops import SlimBatchNorm
 from pretrain.slimmable.statistics import SynchronisedStatistics
@@ -140,3 +141,20 @@ def test_a_run_of_two_processes_through_all_stages(tmp_path):
     for a, b in zip(*(map(json.loads, log) for log in logs), strict=True):
         assert a["iteration"] == b["iteration"]
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(("local_rank", "seen", "own"), [(0, 1, 0), (3, 8, 3), (3, 1, 0), (3, 2, None), (0, 0, None)])
+def test_a_process_has_a_gpu_of_its_own_or_the_one_that_it_sees(monkeypatch, local_rank, seen, own):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: seen)
+    if own is None:
+        with pytest.raises(UserError, match=f"process {local_rank} of this machine needs .* but torch sees {seen}"):
+            own_gpu(local_rank)
+    else:
+        assert own_gpu(local_rank) == own
+
+
+def test_a_group_without_an_address_is_one_line(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="MASTER_ADDR and MASTER_PORT are not both set"):
+        join_world("cpu")

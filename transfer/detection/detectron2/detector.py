@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from pretrain.run.distributed import join_world
+from pretrain.run.membership import Member, is_main_process, membership
 from pretrain.run.ownership import owning
 from transfer.convert import convert
 from transfer.convert.detectron2 import check_sayable
@@ -12,7 +14,6 @@ from transfer.detection.detectron2.recipe import plain_settings, recipe_path, re
 from transfer.detection.detectron2.resolution import image_size
 from transfer.detection.job import Job, errors_in_one_line, known_before, on_devices, result
 from transfer.detection.previous import set_aside
-from transfer.detection.processes import Member, is_main_process, join, membership
 from transfer.detection.settings import Settings
 from transfer.installed import require_detectron2, without_deprecations
 from transfer.results import FILE_NAME, read_result
@@ -66,7 +67,7 @@ def join_group(member: Member, device: str) -> None:
     from detectron2.utils import comm
 
     first = not torch.distributed.is_initialized()
-    join(member, device)
+    join_world(device)
     if first:
         comm.create_local_process_group(member.local_size)
     comm.synchronize()

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+from pretrain.run.distributed import join_world
+from pretrain.run.membership import Member, is_main_process, membership
 from pretrain.run.ownership import owning
 from transfer.convert import convert
 from transfer.convert.mmdet import check_sayable
@@ -12,7 +14,6 @@ from transfer.detection.job import Job, errors_in_one_line, known_before, on_dev
 from transfer.detection.mmdet.recipe import plain_settings, recipe_path, resolve, summary
 from transfer.detection.mmdet.resolution import image_size
 from transfer.detection.previous import set_aside
-from transfer.detection.processes import Member, is_main_process, join, membership
 from transfer.detection.settings import Settings
 from transfer.installed import require_detectron2, require_mmdet, without_deprecations
 from transfer.results import FILE_NAME, read_result
@@ -48,7 +49,7 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
             what = f"{target.detector} on {source.backbone} at width {width:g} ({source.method} weights)"
             print(f"{what}, by mmdet", flush=True)
         if member:
-            join(member, settings.device)
+            join_world(settings.device)
             dist.barrier()
         config = resolve(settings, backbone, data, folder).config  # what is wrong is said before processes start
     known = known_before(source, plain, width, settings.seed, dataset, image_size(config))
@@ -78,7 +79,7 @@ def free_port() -> int:
 
 def run_as_member(rank: int, job: Job, size: int, address: str) -> None:
     """One of ``size`` new processes on this machine."""
-    join(Member(rank, size, rank, size, address), job.settings.device)
+    join_world(job.settings.device, Member(rank, size, rank, size, address))
     try:
         run(job)
     finally:
