@@ -26,7 +26,7 @@ LOG, FAILED = "attempts.jsonl", "failed.json"
 
 
 def note(folder: Path, event: str, **details) -> None:
-    """Append an event to the folder's log: submitted, started, requeued (as planned) or ended."""
+    """Append an event to the folder's log: submitted, started, requeued (as planned), ended or cancelled."""
     folder.mkdir(parents=True, exist_ok=True)
     append_line(folder / LOG, {"event": event, "time": time.time(), **details})
 
@@ -37,6 +37,12 @@ def crashes(folder: Path) -> int:
     for event in events(folder):
         count += {"started": 1, "requeued": -1, "submitted": -count}.get(event["event"], 0)
     return max(0, count)
+
+
+def cancelled(folder: Path) -> bool:
+    """Whether the job was cancelled since its last submission."""
+    last = [event["event"] for event in events(folder) if event["event"] in ("submitted", "cancelled")]
+    return last[-1:] == ["cancelled"]
 
 
 def events(folder: Path) -> list[dict]:

@@ -1,6 +1,7 @@
 """The command line of ``tools/launch.py``: its options, and one call for each subcommand."""
 
 import argparse
+import os
 import re
 import shlex
 import sys
@@ -16,7 +17,8 @@ from slurm.launch import Launch, launch
 from slurm.presets import list_presets, load_preset, minutes
 from transfer.targets import FRAMEWORKS
 
-OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+# as config keys are: below a section, or one of the two that have none; a name without a dot is --data's or --env's
+OVERRIDE = re.compile(r"(?:[A-Za-z_]\w*\.[\w.]+|method|width_range)=")
 PRETRAIN = "configs/pretrain/us3l_resnet18_digits.py"
 SUBCOMMANDS = {
     "pretrain": ("one pretraining on N nodes", "pretrain configs/pretrain/us3l_resnet50_imagenet.py --nodes 2"),
@@ -58,6 +60,7 @@ def main(argv: list[str]) -> None:
     text, example = SUBCOMMANDS[name]
     parser = cli.Parser(text, f"tools/launch.py {example}")
     ADD[name](parser)
+    # An option of several values (--data a=/x) would swallow a key=value behind it.
     overrides = [part for part in rest if OVERRIDE.match(part)] if name == "pretrain" else []
     arguments = parser.parse_args([part for part in rest if part not in overrides])
     arguments.overrides = overrides
@@ -208,7 +211,9 @@ def add_change(parser: argparse.ArgumentParser) -> None:
 
 def relaunch() -> str:
     """The command that was typed."""
-    return shlex.join([sys.executable, "tools/launch.py", *sys.argv[1:]])
+    return (
+        f"cd {shlex.quote(os.getcwd())} && {shlex.join([sys.executable, str(ROOT / 'tools/launch.py'), *sys.argv[1:]])}"
+    )
 
 
 ADD = {

@@ -201,6 +201,7 @@ def pretrain_node(
             "tools/pretrain.py", str(address), (*row.overrides, *teacher), {"--work-dir": ("{output}",), "--resume": ()}
         ),
         flops=flops, disk=size, hours=row.hours, data=config.data.name,
+        root=config.data.root,
     )  # fmt: skip
     return node, config
 

@@ -13,7 +13,7 @@ from pretrain.common.errors import UserError
 from pretrain.common.files import write_json
 from pretrain.common.settings import read
 from pretrain.run.ownership import owner_lives
-from slurm.attempts import events
+from slurm.attempts import cancelled, events
 from slurm.cluster import State, states
 from slurm.graph import OWN, Graph, Node
 from slurm.jobs import DONE, FAILED
@@ -122,6 +122,8 @@ def standing(entry: Entry, job: dict, state: State | None) -> Standing:
         why = "what it needs has failed" if state.reason == "DependencyNeverSatisfied" else state.reason
         name = {"COMPLETED": "failed", "CANCELLED": "cancelled"}.get(state.name, state.name.lower())
         return Standing(name, number, state.nodes, "it ended without a result" if state.name == "COMPLETED" else why)
+    if job["executor"] == "local" and cancelled(entry.path) and not local_lives(job):
+        return Standing("cancelled", number)
     log = events(entry.path)
     if owner_lives(entry.path) or (job["executor"] == "local" and local_lives(job)):
         return Standing("running", number, log[-1].get("host", "") if log else "", active=True)

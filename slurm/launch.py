@@ -8,8 +8,9 @@ from rich.console import Console
 
 from pretrain.common.errors import UserError
 from slurm.cluster import check_cluster
+from slurm.data import check_data
 from slurm.folder import FILE_NAME, JOB, Entry, Standing, place, read_grid, read_json, standings, write_grid
-from slurm.graph import Graph
+from slurm.graph import ROOT, Graph
 from slurm.local import run_here
 from slurm.plan import changed, show_plan
 from slurm.presets import Preset
@@ -40,6 +41,7 @@ def launch(order: Launch, dry_run: bool) -> None:
     old = read_grid(order.folder)[0] if (order.folder / FILE_NAME).is_file() else []
     for name in changed(old, entries):
         print(f"changed since the last launch: {name}")
+    check_data([entry.node for entry in chosen], order.preset)
     show_plan(entries, chosen, found, order.preset)
     if dry_run:
         show_scripts(chosen, found, order.preset, order.folder)
@@ -66,7 +68,7 @@ def carry_out(entries: list[Entry], chosen: list[Entry], preset: Preset, folder:
             )
     else:
         report(chosen, submit(chosen, found, preset, folder, relaunch))
-    print(f"folder: {folder}  (tools/launch.py status {folder} --watch)")
+    print(f"folder: {folder}  ({shlex.join([str(ROOT / 'tools/launch.py'), 'status', str(folder), '--watch'])})")
     print(f"again: {relaunch}")
 
 

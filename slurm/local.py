@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pretrain.run.allocator import lacking_variables
 from pretrain.run.liveness import process_start
-from slurm.attempts import FAILED, crashes, fail, note
+from slurm.attempts import FAILED, cancelled, crashes, fail, note
 from slurm.folder import Entry, Standing, read_json
 from slurm.graph import ROOT
 from slurm.jobs import DONE
@@ -29,15 +29,18 @@ def run_here(
     """  # fmt: skip
     left, running, failed = list(chosen), {}, []
     open_names = {entry.name for entry in chosen} | {name for name, found in standings.items() if found.active}
+    for entry in chosen:  # from here on it may be cancelled
+        prepare(entry)
     try:
         while left or running:
-            for entry in [entry for entry in left if set(entry.needs) & set(failed)]:
-                say(f"{entry.name}: left out, as what it needs has failed")
+            for entry in [entry for entry in left if set(entry.needs) & set(failed) or cancelled(entry.path)]:
+                say(
+                    f"{entry.name}: {'cancelled' if cancelled(entry.path) else 'left out, as what it needs has failed'}"
+                )
                 failed.append(entry.name)
                 left.remove(entry)
             ready = [entry for entry in left if not set(entry.needs) & open_names]
             for entry in ready[: preset.array_parallelism - len(running)]:
-                prepare(entry)
                 left.remove(entry)
                 running[entry.name] = (entry, start(entry, preset, folder, relaunch))
                 say(f"{entry.name}: started, log: {running[entry.name][1].paths.stdout}")
@@ -48,6 +51,9 @@ def run_here(
                 if read_json(entry.path / DONE).get("hash") == entry.hash:
                     say(f"{name}: done")
                     open_names.discard(name)
+                elif cancelled(entry.path):
+                    say(f"{name}: cancelled")
+                    failed.append(name)
                 elif not (entry.path / FAILED).exists() and crashes(entry.path) <= preset.max_retries:
                     say(f"{name}: killed; starting again")
                     running[name] = (entry, start(entry, preset, folder, relaunch))

@@ -12,6 +12,7 @@ from rich.live import Live
 
 from pretrain.common.errors import UserError
 from pretrain.common.settings import read
+from slurm.attempts import note
 from slurm.folder import Entry, job_of, local_lives, read_grid, standings
 from slurm.graph import expand
 from slurm.launch import carry_out
@@ -73,12 +74,16 @@ def follow(path: Path, entry: Entry) -> None:
 
 def cancel(arguments: argparse.Namespace) -> None:
     """End the active jobs."""
-    entries, _ = read_grid(arguments.folder)
+    entries, options = read_grid(arguments.folder)
     entries = chosen_entries(entries, arguments.names)
     found = standings(entries)
     active = [entry for entry in entries if found[entry.name].active]
     for entry in active:
         print(f"{'would cancel' if arguments.dry_run else 'cancelling'} {entry.name}: job {found[entry.name].job}")
+    if not arguments.dry_run and options["preset"]["executor"] == "local":
+        for entry in entries:  # what waits for its turn here, too
+            if found[entry.name].name != "done":
+                note(entry.path, "cancelled")
     if arguments.dry_run or not active:
         print(f"{len(active)} active jobs")
         return
