@@ -211,9 +211,8 @@ def add_change(parser: argparse.ArgumentParser) -> None:
 
 def relaunch() -> str:
     """The command that was typed."""
-    return (
-        f"cd {shlex.quote(os.getcwd())} && {shlex.join([sys.executable, str(ROOT / 'tools/launch.py'), *sys.argv[1:]])}"
-    )
+    words = [sys.executable, str(ROOT / "tools/launch.py"), *sys.argv[1:]]
+    return f"cd {shlex.quote(os.getcwd())} && {shlex.join(words)}"
 
 
 ADD = {

@@ -5,59 +5,56 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pretrain.common.errors import UserError
+from pretrain.data.images.layout import has_split
 from slurm.graph import Node
 from slurm.presets import Preset
 from slurm.submit import on_machine
+from transfer.detection.data.coco import find_coco
+from transfer.detection.data.voc import find_voc
+from transfer.recognition.targets import find_root
+from transfer.targets import TARGETS
 
 
 def check_data(nodes: Iterable[Node], preset: Preset) -> None:
-    """A line for every folder that only the cluster's nodes may see.
+    """Print a line for every folder that only the cluster's nodes may see.
 
     Errors: UserError for a data set without a folder, or a folder that does not hold it.
     """
-    folders: dict[tuple[str, str | None], None] = {}
-    for node in nodes:
-        if node.kind in ("pretrain", "transfer") and node.data != "digits":  # they are embedded
-            folders[node.data, folder_of(node, preset)] = None
-    unknown = [name for name, folder in folders if folder is None]
+    found = {node.data: folders_of(node, preset) for node in nodes if node.kind in ("pretrain", "transfer")}
+    found.pop("digits", None)  # they are embedded
+    unknown = [name for name, folders in found.items() if not folders]
     if unknown:
         wanted = " ".join(f"{name}=FOLDER" for name in unknown)
         raise UserError(f"no folder is known for {', '.join(unknown)}; expected --data {wanted}, or data in the preset")
-    for name, folder in folders:
-        if Path(folder).is_dir():
-            if not holds(name, Path(folder)):
-                raise UserError(
-                    f"{folder} holds no {name}; expected the folder that tools/transfer.py --help describes"
-                )
-        elif preset.executor == "local":
+    for name, folder in ((name, Path(folder)) for name, folders in found.items() for folder in folders):
+        if folder.is_dir() and not holds(name, folder):
+            raise UserError(f"{folder} holds no {name}; expected the layout that tools/transfer.py --help tells")
+        if not folder.exists() and preset.executor == "local":
             raise UserError(f"no such folder: {folder}; expected the root of the data set '{name}'")
-        else:
+        if not folder.exists():
             print(f"{name}: {folder} is not seen from this machine, and so not checked")
 
 
-def folder_of(node: Node, preset: Preset) -> str | None:
-    """Where the node's command looks for its images; None if nobody has said it."""
-    command = on_machine(node, preset)
+def folders_of(node: Node, preset: Preset) -> tuple[str, ...]:
+    """Where the node's command looks for its images; none if nobody has said it."""
+    command, given = on_machine(node, preset), preset.data.get(node.data)
     if node.kind == "pretrain":
-        roots = [word.partition("=")[2] for word in command.overrides if word.startswith("data.root=")]
-        return roots[-1] if roots else node.root
+        return node.roots if given is None or node.command.sets("data.root") else (given,)
     if "--data" in command.words[:-1]:
-        return command.words[command.words.index("--data") + 1]
+        return (command.words[command.words.index("--data") + 1],)
     usual = os.environ.get("DETECTRON2_DATASETS", "datasets")
-    return command.options.get("--data", (usual if holds(node.data, Path(usual)) else None,))[0]
+    return command.options.get("--data", (usual,) if holds(node.data, Path(usual)) else ())
 
 
 def holds(name: str, folder: Path) -> bool:
-    """Whether the images of a data set lie in ``folder``, by the names of folders and files alone."""
-    from pretrain.data.images.datasets import has_split
-    from transfer.detection.data.coco import find_coco
-    from transfer.detection.data.voc import find_voc
-    from transfer.recognition.targets import SETS, find_root
-
+    """Whether a folder looks like the root of a data set, by the names in it alone."""
     if name in ("coco", "voc"):
         try:
             return bool({"coco": find_coco, "voc": find_voc}[name](folder))
         except UserError:
             return False
-    root, spec = find_root(name, folder), SETS[name]
-    return (spec.folders and has_split(root, "train")) or (bool(spec.folder) and (root / spec.folder).is_dir())
+    files = getattr(TARGETS[name].reader.SET, "folder", None)
+    if files is None:  # of the many layouts that pretraining reads
+        return folder.is_dir() and any(folder.iterdir())
+    root = find_root(name, folder)
+    return has_split(root, "train") or (root / files).is_dir()

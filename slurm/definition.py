@@ -195,13 +195,14 @@ def pretrain_node(
     settings: dict[str, Any] = {"config": config.hash}
     if chunks is None:  # one for each process
         settings["processes"] = processes
+    root = config.data.root
+    roots = () if root is None else (root,) if isinstance(root, str) else tuple(root)
     node = Node(
         name=name, kind="pretrain", settings=settings, parents=parents, nodes=row.nodes, gpus=gpus, tasks=tasks,
         command=Command(
             "tools/pretrain.py", str(address), (*row.overrides, *teacher), {"--work-dir": ("{output}",), "--resume": ()}
         ),
-        flops=flops, disk=size, hours=row.hours, data=config.data.name,
-        root=config.data.root,
+        flops=flops, disk=size, hours=row.hours, data=config.data.name, roots=roots,
     )  # fmt: skip
     return node, config
 

@@ -68,8 +68,8 @@ class Node:
     command: ``{output}`` in it stands for the node's own folder, ``{NAME}`` for that of the parent NAME.
     collect: parents whose result.json files are copied to ``{output}/results`` first.
     nodes, gpus, tasks: machines of the job, GPUs and processes (tasks) of each. flops: of the whole job. hours: in
-    place of an estimate from them. disk: bytes that it leaves. data: name of the data set that it reads, root: its
-    folder where the config says it. framework: of a detector.
+    place of an estimate from them. disk: bytes that it leaves. data: name of the data set that it reads, roots: its
+    folders where the config says them. framework: of a detector.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Node:
     hours: float | None = None
     disk: float = 0.0
     data: str = ""
-    root: str | None = None
+    roots: tuple[str, ...] = ()
     framework: str = ""
 
 

@@ -34,9 +34,8 @@ def run_here(
     try:
         while left or running:
             for entry in [entry for entry in left if set(entry.needs) & set(failed) or cancelled(entry.path)]:
-                say(
-                    f"{entry.name}: {'cancelled' if cancelled(entry.path) else 'left out, as what it needs has failed'}"
-                )
+                why = "cancelled" if cancelled(entry.path) else "left out, as what it needs has failed"
+                say(f"{entry.name}: {why}")
                 failed.append(entry.name)
                 left.remove(entry)
             ready = [entry for entry in left if not set(entry.needs) & open_names]

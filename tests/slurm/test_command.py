@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ from pretrain.common.errors import UserError
 from slurm import command
 from slurm.command import SUBCOMMANDS
 from slurm.folder import read_grid, read_json
+from slurm.graph import ROOT
 from tests.pretrain.helpers import universal
 from tests.requirements import requires
 
 pytestmark = requires("submitit")
+IMAGENET = "configs/pretrain/us3l_resnet50_imagenet.py"
 TINY = [
     "training.iterations=4", "training.batch_size=8", "training.threads=1", "backbone.base_channels=8",
     "data.images_per_class=4", "objective.hidden=16", "calibration.batches=1", "calibration.batch_size=8",
@@ -60,9 +63,47 @@ def test_a_transfer_is_planned_for_each_width_and_seed(launch, tmp_path):
     assert f"digits --epochs 2 --width 0.5 --seed 2 --checkpoint {checkpoint} --output {tmp_path}/transfer" in printed
 
 
+def words_of(printed: str, name: str = "us3l_resnet18_digits") -> list[str]:
+    """The command that a dry run prints of a job."""
+    line = next(line for line in printed.splitlines() if line.startswith(f"# {name}: "))
+    return shlex.split(line.partition(": ")[2])
+
+
+def test_data_and_environment_are_no_overrides(launch, tmp_path):
+    (tmp_path / "photos/train").mkdir(parents=True)
+    config = ("data.name=folder", "training.epochs=1")
+    printed = launch("pretrain", *config, "--data", "folder=photos", "--env", "A=a b", "B=1", "--dry-run")
+    assert "export A='a b'" in printed and "export B=1" in printed
+    assert words_of(printed)[2:6] == [str(ROOT / command.PRETRAIN), *config, "data.root=photos"]
+
+
+def test_printed_commands_can_be_typed(launch, tmp_path):
+    printed = launch("pretrain", "width_range=(0.5, 1.0)", "--work-dir", tmp_path / "a run", "--dry-run")
+    words = words_of(printed)
+    assert words[0] == sys.executable and Path(words[1]).is_file()
+    assert words[3:] == ["width_range=(0.5, 1.0)", "--work-dir", str(tmp_path / "a run"), "--resume"]
+
+
+def test_a_folder_that_only_nodes_see_is_said(launch):
+    printed = launch("pretrain", IMAGENET, "--gpus-per-node", 8, "--data", "imagenet=/nodes/imagenet", "--dry-run")
+    assert "imagenet: /nodes/imagenet is not seen from this machine, and so not checked" in printed
+    assert "data.root=/nodes/imagenet" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["pretrain", IMAGENET, "--nodes", "4", "--dry-run"],
+            "no folder is known for imagenet; expected --data imagene",
+        ),
+        (["pretrain", IMAGENET, "--data", "imagenet=empty", "--dry-run"], "empty holds no imagenet"),
+        (["pretrain", IMAGENET, "--data", "imagenet=/no", "--cluster", "local"], "no such folder: /no"),
+        (
+            ["transfer", "pets", "--width", "1", "--checkpoint", "c"],
+            "no folder is known for pets; expected --data pets",
+        ),
+        (["transfer", "pets", "--width", "1", "--checkpoint", "c", "--data", "pets=empty"], "empty holds no pets"),
         (["grdi"], "unknown subcommand 'grdi'; expected it first; did you mean 'grid'?"),
         (["pretrain", "--partition", "main"], "no sbatch on PATH"),
         (["pretrain", "--cluster", "slrum"], "no cluster preset 'slrum'; did you mean 'slurm'?"),
@@ -87,6 +128,7 @@ def test_a_mistake_is_one_line_before_anything_is_submitted(launch, tmp_path, re
     config = repository / "configs/pretrain/us3l_resnet18_digits.py"
     rows = ", ".join(f'{a}=dict(config="{config}", teacher="{b}", teacher_key="data.root")' for a, b in ("ab", "ba"))
     (tmp_path / "cycle.py").write_text(f"pretrain = dict({rows})")
+    (tmp_path / "empty").mkdir()
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError) as raised:
         launch(*arguments)
@@ -109,7 +151,9 @@ class TestThisMachine:
             launch(*order, "optimizer.lr=0.1")
 
     def test_what_fails_says_why_and_what_needs_it_is_left_out(self, launch, tmp_path, repository):
-        overrides = [*TINY, "data.name=folder", "data.root=/nowhere"]
+        (tmp_path / "photos/train/cat").mkdir(parents=True)
+        (tmp_path / "photos/train/cat/a.jpg").write_text("no image")
+        overrides = [*TINY, "data.name=folder", f"data.root={tmp_path}/photos"]
         config = repository / "configs/pretrain/us3l_resnet18_digits.py"
         (tmp_path / "small.py").write_text(
             f'pretrain = dict(x=dict(config="{config}", overrides={overrides}))\n'
@@ -119,9 +163,32 @@ class TestThisMachine:
             launch("grid", "small.py", "--cluster", "local")
         folder = tmp_path / "runs/grids/small"
         table = launch("status", folder)
-        assert "failed" in table and "/nowhere" in table and "missing" in table
+        assert "failed" in table and "photos" in table and "missing" in table
         assert [json.loads((entry.path / "failed.json").read_text())["message"] for entry in read_grid(folder)[0][:1]]
-        assert "/nowhere" in launch("logs", folder)
+        assert "photos" in launch("logs", folder)
+
+    def test_what_is_cancelled_does_not_start_again_and_nothing_that_waits_starts(self, launch, tmp_path, repository):
+        """The grid runs in this process; another one cancels it as soon as its pretraining has begun."""
+        config, endless = (
+            repository / "configs/pretrain/us3l_resnet18_digits.py",
+            [*TINY, "training.iterations=1000000"],
+        )
+        (tmp_path / "two.py").write_text(
+            f'pretrain = dict(x=dict(config="{config}", overrides={endless}), y=dict(config="{config}"))'
+        )
+        folder = tmp_path / "runs/grids/two"
+        tool = f"{sys.executable} {repository}/tools/launch.py"
+        canceller = subprocess.Popen(
+            ["sh", "-c", f"until ls {tmp_path}/runs/nodes/*/job.json; do sleep 0.2; done; {tool} cancel {folder}"],
+            env={**os.environ, "PATH": os.defpath}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        with pytest.raises(UserError, match="2 of 2 jobs failed, first two/"):
+            launch("grid", "two.py", "--cluster", "local")
+        assert "cancelling two/x" in canceller.communicate()[0]
+        nodes = {entry.name: entry.path for entry in read_grid(folder)[0]}
+        starts = {name: (path / "attempts.jsonl").read_text().count('"started"') for name, path in nodes.items()}
+        assert starts == {"two/x": 1, "two/y": 0}
+        assert "cancelled" in launch("status", folder)
 
 
 def test_the_tool_itself_exits_with_2_and_one_line(repository, tmp_path):
