@@ -93,7 +93,7 @@ HOW_TO_RUN = [
     How(r"(.* tools/report.py .*)", r"\1"),
     How(r"(.* tools/benchmark.py .*) --batch 128 (.*)", r"\1 --batch 2 \2 --repeats 1"),
     How(
-        r"(\S+ tools/launch.py) pretrain (\S+) --nodes 2 --gpus-per-node 4 --partition gpu",
+        r"(\S+ tools/launch.py) pretrain (\S+) --nodes 2 --gpus-per-node 4 --partition gpu --data \S+",
         rf"\1 pretrain \2 --nodes 2 --cluster local data.root=datasets/cifar10 data.image_size=64 "
         rf"data.workers=0 {TINY}",
         "submitit",

@@ -95,13 +95,13 @@ def test_a_folder_that_only_nodes_see_is_said(launch):
     [
         (
             ["pretrain", IMAGENET, "--nodes", "4", "--dry-run"],
-            "no folder is known for imagenet; expected --data imagene",
+            "no folder is known for imagenet; expected --data",
         ),
         (["pretrain", IMAGENET, "--data", "imagenet=empty", "--dry-run"], "empty holds no imagenet"),
         (["pretrain", IMAGENET, "--data", "imagenet=/no", "--cluster", "local"], "no such folder: /no"),
         (
             ["transfer", "pets", "--width", "1", "--checkpoint", "c"],
-            "no folder is known for pets; expected --data pets",
+            "no folder is known for pets; expected",
         ),
         (["transfer", "pets", "--width", "1", "--checkpoint", "c", "--data", "pets=empty"], "empty holds no pets"),
         (["grdi"], "unknown subcommand 'grdi'; expected it first; did you mean 'grid'?"),
