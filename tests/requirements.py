@@ -14,7 +14,6 @@ imports it inside its tests and fixtures, so that collecting it works everywhere
 """
 
 import os
-import platform
 import shutil
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nullcuda.program import headers
+from tests.nullcuda.program import lacking as nullcuda_lacking
 
 SLURM_PROGRAMS = ("sbatch", "slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd")
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -77,19 +76,6 @@ def lacks_commands(*commands: str) -> Callable[[], str | None]:
     return check
 
 
-def lacks_null_device() -> str | None:
-    """A torch built with CUDA, with its headers, and a compiler for the device that stands in (tests/nullcuda/)."""
-    import torch
-
-    if torch.version.cuda is None:
-        return f"torch {torch.__version__} is built without CUDA"
-    if platform.system() != "Linux":
-        return "not on Linux"
-    if headers() is None:
-        return "no headers of the CUDA runtime beside torch"
-    return lacks_commands("g++", "c++filt")()
-
-
 def lacks_root() -> str | None:
     """The rights of root."""
     return None if os.geteuid() == 0 else "not run as root"
@@ -103,7 +89,7 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "chromium": lacks_commands("chromium"),
     "images": lacks_modules("pyarrow", "tifffile"),
     "mmdet": lacks_modules("mmdet", "mmcv"),
-    "nullcuda": lacks_null_device,
+    "nullcuda": nullcuda_lacking,
     "timm": lacks_modules("timm"),
     "slurm": lacks_slurm,
     "submitit": lacks_modules("submitit"),

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "evaluation": "one pass of the fast protocol over all widths, beside a run of the paper's for each",
     "calibration": "calibration of all widths in one pass, beside a pass for each",
     "memory": "peak memory of a training step, with one backward pass for all widths and with one for each",
+    "launches": "what a training step of a config asks of a GPU: operations, waits, memory; counted without one",
     "reduction": "what processes reduce in a step, in which buckets, and how much of it hides behind the backward pass",
 }
 EXAMPLE = "--backbone resnet18 --stem cifar --batch 128 --widths 1 0.625 0.25 --precision bf16 --json"
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--threads", type=int, metavar="N", help="of torch (default: torch's own choice)")
     parser.add_argument("--device", metavar="NAME", help="cuda or cpu (default: cuda if present)")
-    args = parser.parse_args(argv[1:])
+    args = parser.parse_intermixed_args(argv[1:])
     args.device = cli.checked_device(args.device)
     if args.threads is not None:
         import torch

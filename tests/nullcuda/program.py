@@ -4,6 +4,8 @@ import hashlib
 import importlib
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -72,6 +74,20 @@ def headers() -> Path | None:
     spec = find_spec("nvidia")
     folders = spec.submodule_search_locations if spec else []
     return next((path.parent for folder in folders for path in Path(folder).rglob("driver_types.h")), None)
+
+
+def lacking() -> str | None:
+    """What this machine lacks to run anything under the null device."""
+    import torch
+
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    if platform.system() != "Linux":
+        return "not on Linux"
+    if headers() is None:
+        return "no headers of the CUDA runtime beside torch"
+    commands = [command for command in ("g++", "c++filt") if shutil.which(command) is None]
+    return f"no {', '.join(commands)} on PATH" if commands else None
 
 
 def main(name: str, args: str, answer: str) -> None:
