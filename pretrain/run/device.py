@@ -10,7 +10,7 @@ import inspect
 import os
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
 from pretrain.slimmable.backbone import SlimBackbone
@@ -59,11 +59,28 @@ def grad_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
 def lay_out(model: nn.Module, device: torch.device, precision: str) -> nn.Module:
     """``model`` on ``device``, in the formats that its step is fastest in there."""
     model = model.to(device, memory_format=torch.channels_last)
+    if device.type == "cuda":
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+                module.weight.data = with_strides(module.weight.data)
     if device.type == "cpu" and precision == "fp32":
         for module in model.modules():
             if isinstance(module, SlimResNet) and module.depth == 18:
                 module.layer4.to(memory_format=torch.contiguous_format)
     return model
+
+
+def with_strides(weight: Tensor) -> Tensor:
+    """A weight [O, I, 1, 1] with the strides that cuDNN's gradient of it has: those of channels_last by the letter.
+
+    ``to`` leaves them as they are where dimensions are 1. With others every gradient is copied before it is kept, and
+    DistributedDataParallel warns of it.
+    """
+    return (
+        torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
+        .as_strided(weight.shape, (weight.shape[1], 1, weight.shape[1], weight.shape[1]))
+        .copy_(weight)
+    )
 
 
 def compile_backbones(model: nn.Module, sub_networks: int, backend: str = "inductor") -> None:

@@ -61,25 +61,6 @@ def own_gpu(local_rank: int) -> int:
     return local_rank if local_rank < present else 0
 
 
-class _AllReduceSum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        y = x.clone()
-        dist.all_reduce(y)
-        return y
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
-        total = grad.contiguous().clone()
-        dist.all_reduce(total)
-        return total
-
-
-def all_reduce_sum(x: Tensor) -> Tensor:
-    """Sum of ``x`` over all processes. Its gradient is the sum of the processes' gradients."""
-    return _AllReduceSum.apply(x)
-
-
 class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:

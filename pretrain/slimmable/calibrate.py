@@ -32,7 +32,7 @@ class PooledStatistics(BatchStatistics):
         super().__init__()
         self.sums: dict[SlimBatchNorm, Tensor] = {}
 
-    def normalise(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
+    def __call__(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
         dims = [0, *range(2, x.dim())]
         exact = x.double()
         if exact.numel() == exact.shape[1]:
@@ -40,7 +40,7 @@ class PooledStatistics(BatchStatistics):
         count = torch.full_like(exact.sum(dims), exact.numel() // exact.shape[1])
         seen = torch.stack([count, exact.sum(dims), exact.square().sum(dims)])
         self.sums[norm] = self.sums[norm] + seen if norm in self.sums else seen
-        return super().normalise(norm, x)
+        return super().__call__(norm, x)
 
     def moments(self) -> dict[SlimBatchNorm, Moments]:
         """(mean, variance) of each batch norm in fp32, over all processes. One reduction."""

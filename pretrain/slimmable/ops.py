@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
+from pretrain.slimmable.cut import cut
 from pretrain.slimmable.widths import round_channels
 
 
@@ -21,7 +22,7 @@ class SlimConv2d(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
 
     def forward(self, x: Tensor, out_channels: int) -> Tensor:
-        weight = self.weight[:out_channels, : x.shape[1]]
+        weight = cut(self.weight, out_channels, x.shape[1])
         return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation)
 
 
@@ -40,7 +41,7 @@ class SlimLinear(nn.Linear):
     """``linear(x)``: [B, c_in] -> [B, out_features] with the weight ``W[:, :c_in]``; the output keeps its full size."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight[:, : x.shape[1]], self.bias)
+        return F.linear(x, cut(self.weight, len(self.weight), x.shape[1]), self.bias)
 
 
 class SlimLayerNorm(nn.LayerNorm):
@@ -85,11 +86,16 @@ class SlimBatchNorm(nn.Module):
         """
         if self.weight is None:
             return None, None
+        owner = self.owner(channels)
+        return owner.weight[:channels], owner.bias[:channels]
+
+    def owner(self, channels: int) -> "SlimBatchNorm":
+        """The norm whose first ``channels`` parameters are used: this one, or a private one; errors as ``affine``."""
         if self.private is None or channels == len(self.weight):
-            return self.weight[:channels], self.bias[:channels]
+            return self
         if str(channels) not in self.private:
             raise UserError(f"{channels} channels have no batch norm of their own; expected {', '.join(self.private)}")
-        return self.private[str(channels)].affine(channels)
+        return self.private[str(channels)]
 
     def unused(self, widths: list[float]) -> list[nn.Parameter]:
         """The affine parameters that belong to other widths than ``widths``: only private ones do."""

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretrain.common.errors import UncalibratedWidthError
-from pretrain.run.distributed import all_reduce_sum
 from pretrain.slimmable.grouped import GroupedBatchNorm
 from pretrain.slimmable.ops import SlimBatchNorm
+from pretrain.slimmable.parts import AffineChain
 
 Moments = tuple[Tensor, Tensor]
 
@@ -20,21 +20,24 @@ class BatchStatistics:
     each view every chunk, separately (docs/method.md, sections 1 and 3).
     """
 
+    synchronised = False
+
     def __init__(self, groups: int = 1):
-        self.groups = groups
+        self.groups, self.chain = groups, AffineChain()
 
     def __call__(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
-        return self.normalise(norm, x) if self.groups == 1 else self.normalise_groups(norm, x)
+        if torch.compiler.is_compiling():  # a compiler joins the parts by itself
+            return torch.cat([self.normalise(norm, part) for part in x.chunk(self.groups)])
+        if self.synchronised or x.is_cuda:
+            return self.chain.normalise(norm.owner(x.shape[1]), x, self.groups, norm.eps, self.synchronised)
+        if self.groups == 1:
+            return self.normalise(norm, x)
+        return GroupedBatchNorm.apply(x, *norm.affine(x.shape[1]), self.groups, norm.eps)
 
     def normalise(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
+        """One part."""
         weight, bias = norm.affine(x.shape[1])
         return F.batch_norm(x, None, None, weight, bias, training=True, eps=norm.eps)
-
-    def normalise_groups(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
-        """The same part by part; on CPUs without joining what was computed apart (a compiler does that by itself)."""
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
-            return torch.cat([self.normalise(norm, part) for part in x.chunk(self.groups)])
-        return GroupedBatchNorm.apply(x, *norm.affine(x.shape[1]), self.groups, norm.eps)
 
 
 def batch_norms(backbone: nn.Module) -> dict[str, SlimBatchNorm]:
@@ -52,30 +55,11 @@ def batch_statistics(backbone: nn.Module, width: object) -> BatchStatistics:
 
 
 class SynchronisedStatistics(BatchStatistics):
-    """Batch statistics of all processes together, by a differentiable sum: works with gloo on CPUs as with nccl.
+    """Batch statistics of all processes together, on CPUs by gloo as on GPUs by nccl; alone, those of the batch."""
 
-    torch's SyncBatchNorm has no multi-process path on CPUs. Two passes (mean, then squared deviations) instead of
-    E[x^2] - E[x]^2, which cancels in fp32.
-    """
-
-    def normalise_groups(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
-        return torch.cat([self.normalise(norm, part) for part in x.chunk(self.groups)])
-
-    def normalise(self, norm: SlimBatchNorm, x: Tensor) -> Tensor:
-        if not (dist.is_available() and dist.is_initialized()):
-            return super().normalise(norm, x)
-        dims = [0, *range(2, x.dim())]
-        shape = [1, -1] + [1] * (x.dim() - 2)
-        exact = x.double() if x.dtype == torch.float64 else x.float()
-        count = exact.numel() // exact.shape[1] * dist.get_world_size()
-        mean = all_reduce_sum(exact.sum(dims)) / count
-        centred = exact - mean.view(shape)
-        variance = all_reduce_sum(centred.square().sum(dims)) / count
-        y = centred * torch.rsqrt(variance + norm.eps).view(shape)
-        weight, bias = norm.affine(x.shape[1])
-        if weight is not None:
-            y = y * weight.view(shape) + bias.view(shape)
-        return y.to(x.dtype)
+    @property
+    def synchronised(self) -> bool:
+        return dist.is_available() and dist.is_initialized()
 
 
 def statistics_of(synchronised: bool, groups: int) -> BatchStatistics:
