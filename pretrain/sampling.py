@@ -88,6 +88,18 @@ class WidthSampler:
             return once + count * drawn
         return once + sum([high**2, low**2, *[drawn] * max(0, count - 2)][:count])
 
+    def heaviest(self) -> list[float]:
+        """Widths of the heaviest step that the schedule can come to, largest first: what is drawn is w_max."""
+        if self.fixed:
+            return sorted(self.fixed, reverse=True)
+        # of the iterations with sub-networks, R_min is largest in the first: where stage 1 begins
+        first = -(-self.iterations // STAGES) if self.dynamic else 0
+        low, high, count = self.smallest(first), self.space.high, self.count(first)
+        if low == high:
+            return [high]
+        sandwich = [high, low][:count] if self.sandwich else []
+        return sorted([*sandwich, *[high] * (count - len(sandwich))], reverse=True)
+
     def widths(self, iteration: int) -> list[float]:
         """The widths of ``iteration``, largest first: the base network's, then the sub-networks'.
 

@@ -24,6 +24,7 @@ from pretrain.run.device import choose_kernels
 from pretrain.run.distributed import World, join_world
 from pretrain.run.metrics import MetricsLog
 from pretrain.run.ownership import check_owner, owning
+from pretrain.run.rehearsal import fits, rehearse
 from pretrain.run.reporting import Interval, TimeLeft, progress, report, timed
 from pretrain.run.requests import Requests
 from pretrain.start import begin, find, last_good
@@ -55,6 +56,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     batches = IterationBatches(
         len(source), training.batch_size, training.seed, start, iterations, world.rank, world.size
     )
+    rehearse(trainer)
     views = CutViews(source, trainer.views, data.image_size, training.seed, data.decode, data.on_bad)
     loader = view_loader(views, batches, data.workers)
     bad = BadImages(source, data.max_bad, work_dir, world)
@@ -79,7 +81,8 @@ def run(
         for iteration, (batch, waited) in enumerate(timed(loader), start):
             interval.waited += waited
             bad.add(batch.bad)
-            interval.add(iteration, trainer.step(batch, iteration))
+            with fits(trainer, f"iteration {iteration}"):
+                interval.add(iteration, trainer.step(batch, iteration))
             done = iteration + 1
             planned = done % training.checkpoint_interval == 0 or done == trainer.iterations
             logs = planned or done % training.log_interval == 0 or watch.due(done)

@@ -117,6 +117,14 @@ class Trainer:
         self.model.finish_step(targets)
         return terms
 
+    def rehearse(self, loaded: LoadedBatch, widths: list[float]) -> None:
+        """The passes of a step at ``widths``, for the memory that they take: nothing is learnt, no trace is left."""
+        training, targets, batch = self.config.training, None, self.prepare(loaded)
+        together = training.update == "accumulate" and training.memory == "normal"
+        for part in [widths] if together else [[width] for width in widths]:
+            targets = self._backward(batch, part, targets).targets
+        self.optimizer.zero_grad()
+
     def _backward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
         with autocast(self.precision, self.world.device):
             step = self.ddp(batch, widths, targets)

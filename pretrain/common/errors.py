@@ -8,6 +8,10 @@ class UserError(ValueError):
     """What was wrong, what was expected and, where there is one, the nearest valid name; one line."""
 
 
+class OutOfMemoryError(UserError):
+    """A step does not fit into a GPU's memory: it never will, so nobody need try again."""
+
+
 class UncalibratedWidthError(UserError):
     """A width was used in eval mode before its batch-norm statistics were estimated."""
 

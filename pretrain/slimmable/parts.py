@@ -120,8 +120,10 @@ def input_gradient(kernels: ModuleType, each: list, weight: Tensor | None, sums:
 def added(found: list[Pair], channels: int, later: Pair) -> list[Tensor]:
     """Gradients of weight and bias, [C] each: ``later`` and the [c] of each part in ``found``."""
     total = list(found[0])
-    for part in found[1:]:
-        torch._foreach_add_(total, list(part))
+    if len(found) == 2:
+        torch._foreach_add_(total, list(found[1]))
+    elif len(found) > 2:
+        total = [torch.stack(parts).sum(dim=0) for parts in zip(*found)]
     if later[0] is None:
         if len(total[0]) == channels:
             return total
