@@ -1,10 +1,11 @@
-"""The slimmable backbones by name."""
+"""The slimmable backbones by name, and those of somebody's own: ``module:attribute`` of an ``Architecture``."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
 from pretrain.common.errors import UserError, nearest
+from pretrain.common.named import named
 from pretrain.plain.mobilenetv2 import STEMS as MOBILENET_STEMS
 from pretrain.plain.resnet import STEMS as RESNET_STEMS
 from pretrain.slimmable.backbone import SlimBackbone
@@ -42,9 +43,7 @@ def list_backbones() -> list[str]:
 
 def backbone_options(name: str) -> tuple[str, ...]:
     """The options of the backbone ``name``; UserError for an unknown name, with the nearest."""
-    if name not in BACKBONES:
-        raise UserError(f"unknown backbone '{name}'{nearest(name, BACKBONES)}")
-    return BACKBONES[name].options
+    return named(name, BACKBONES, "backbone").options
 
 
 def create_backbone(name: str, stem: str | None = None, **options: Any) -> SlimBackbone:
@@ -59,8 +58,7 @@ def create_backbone(name: str, stem: str | None = None, **options: Any) -> SlimB
     >>> create_backbone("vit_tiny", image_size=32).num_features(0.25)
     48
     """
-    known = backbone_options(name)
-    choices = BACKBONES[name].choices
+    build, known, choices = named(name, BACKBONES, "backbone")
     given = {option: value for option, value in {"stem": stem, **options}.items() if value is not None}
     for option, value in given.items():
         if option not in known:
@@ -69,4 +67,4 @@ def create_backbone(name: str, stem: str | None = None, **options: Any) -> SlimB
             raise UserError(f"unknown {option} '{value}'{nearest(str(value), choices[option])}")
         if option in COUNTS and value < 1:
             raise UserError(f"{option} is {value}; expected a number from 1")
-    return BACKBONES[name].build(**given)
+    return build(**given)

@@ -13,14 +13,17 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Discriminator, Field
 
-from pretrain.backbones import backbone_options, create_backbone
+from pretrain.backbones import BACKBONES, backbone_options, create_backbone
 from pretrain.common.errors import UserError
+from pretrain.common.named import is_own, named
 from pretrain.common.overrides import apply
 from pretrain.common.settings import PositiveFloat, PositiveInt, Processes, Seed, Share, Threads, read, settings
 from pretrain.configfile import Address, read_config
 from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.images.datasets import DATASETS
 from pretrain.monitor import Monitor
-from pretrain.objectives import AnySettings
+from pretrain.objectives import OBJECTIVES, AnySettings
+from pretrain.objectives.step import ObjectiveSettings
 from pretrain.objectives.us3l import US3LSettings
 from pretrain.optim import Optimizer
 from pretrain.slimmable.widths import TEN_WIDTHS, WIDTH_MAX, WIDTH_MIN
@@ -191,9 +194,24 @@ def load_config(config: str | Path | Address, overrides: list[str]) -> PretrainC
 
 def validate(values: dict) -> PretrainConfig:
     """A PretrainConfig from nested dictionaries; UserError names the first bad key."""
-    config = read(PretrainConfig, _with_defaults(values), noun="config key")
+    values = _with_defaults(values)
+    own = _own_objective(values)
+    config = read(PretrainConfig, values, noun="config key")
+    config = dataclasses.replace(config, objective=own) if own is not None else config
+    named(config.backbone.name, BACKBONES, "backbone", typed=True)
+    named(config.data.name, DATASETS, "data set", typed=True)
     _check_values(config)
     return dataclasses.replace(config, backbone=_resolved(config.backbone, config.data.image_size))
+
+
+def _own_objective(values: dict) -> ObjectiveSettings | None:
+    """The settings of an objective outside of the suite, ``name = "module:Settings"``, taken out of ``values``."""
+    objective = values["objective"]
+    if not isinstance(objective, dict) or not is_own(str(objective["name"])):
+        return None
+    del values["objective"]
+    kind = named(objective["name"], OBJECTIVES, "objective.name", typed=True)
+    return read(kind, objective, noun="key of the objective")
 
 
 def _resolved(backbone: Backbone, image_size: int) -> Backbone:

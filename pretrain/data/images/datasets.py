@@ -1,6 +1,7 @@
 """Image data sets by name: the embedded digits, images on disk, CIFAR. An item is (uint8 tensor [C, H, W], label)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as V
 
-from pretrain.common.errors import UserError, nearest
+from pretrain.common.errors import UserError
+from pretrain.common.named import named
 from pretrain.data.images.digits import digits
 from pretrain.data.images.encoded import DecodedImage, EncodedImage, EncodedImages
 from pretrain.data.images.files import of_classes
 from pretrain.data.images.index import PackedNames
 from pretrain.data.images.layout import SPLITS, has_split, images_at
-
-CIFAR = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}
-NAMES = ("digits", "folder", "imagenet", *CIFAR)
 
 
 class TensorImages(Dataset):
@@ -113,25 +112,22 @@ def image_dataset(
 
     name: ``digits`` (embedded; the only one whose images are made at ``image_size``), ``folder`` and ``imagenet``
     (whatever layout.py recognises), ``cifar10`` and ``cifar100`` (torchvision's files, or such a layout of a split).
+    Besides ``module:function`` of somebody's own that takes (root, split, image_size, channels).
     root: a folder or file, or several. split: ``train`` or ``test``. images_per_class: only the first so many of each
     class. channels: 3 are RGB, 1 is gray, others are those of the files.
     Errors: UserError for an unknown name, a missing root, a root without images.
     """  # fmt: skip
-    if name not in NAMES:
-        raise UserError(f"unknown data set '{name}'{nearest(name, NAMES)}")
-    dataset = _whole(name, root, split, image_size, channels)
+    dataset = named(name, DATASETS, "data set")(root, split, image_size, channels)
     return dataset if images_per_class is None else FirstPerClass(dataset, images_per_class)
 
 
-def _whole(name: str, root: Root | None, split: str, image_size: int, channels: int) -> Dataset:
-    if name == "digits":
-        images, labels = digits(split, image_size)
-        return TensorImages(with_channels(images, channels), labels, [str(d) for d in range(10)])
-    if not root:
-        raise UserError(f"the data set '{name}' needs its folder; expected data.root=FOLDER (or --data FOLDER)")
-    roots = [Path(root)] if isinstance(root, (str, Path)) else [Path(one) for one in root]
-    if name in CIFAR and not has_split(roots[0], split):
-        return _cifar(CIFAR[name], roots[0], split, channels)
+def _digits(root: Root | None, split: str, image_size: int, channels: int) -> Dataset:
+    images, labels = digits(split, image_size)
+    return TensorImages(with_channels(images, channels), labels, [str(d) for d in range(10)])
+
+
+def _on_disk(root: Root | None, split: str, image_size: int, channels: int) -> Dataset:
+    roots = _roots(root)
     found = [images for one in roots if (images := images_at(one, split, channels)) is not None]
     if not found:
         where = " or ".join(SPLITS[split])
@@ -142,6 +138,38 @@ def _whole(name: str, root: Root | None, split: str, image_size: int, channels: 
     return found[0] if len(found) == 1 else JoinedImages(found)
 
 
+def _cifar(kind: type, root: Root | None, split: str, image_size: int, channels: int) -> Dataset:
+    folder = _roots(root)[0]
+    if has_split(folder, split):
+        return _on_disk(root, split, image_size, channels)
+    if not folder.is_dir():
+        raise UserError(f"no such folder: {folder}; expected the root of the data set '{kind.__name__.lower()}'")
+    try:
+        source = kind(folder, train=split == "train", download=False)
+    except RuntimeError as error:
+        raise UserError(
+            f"no {kind.__name__} in {folder}: {error}; expected torchvision's layout, or train/ and test/"
+        ) from None
+    images = with_channels(torch.from_numpy(source.data).permute(0, 3, 1, 2), channels)
+    return TensorImages(images, torch.tensor(source.targets), source.classes)
+
+
+def _roots(root: Root | None) -> list[Path]:
+    if not root:
+        raise UserError("the data set needs its folder; expected data.root=FOLDER (or --data FOLDER)")
+    return [Path(root)] if isinstance(root, (str, Path)) else [Path(one) for one in root]
+
+
+# name -> what reads it, a function of (root, split, image_size, channels)
+DATASETS: dict[str, Callable[[Root | None, str, int, int], Dataset]] = {
+    "digits": _digits,
+    "folder": _on_disk,
+    "imagenet": _on_disk,
+    "cifar10": partial(_cifar, torchvision.datasets.CIFAR10),
+    "cifar100": partial(_cifar, torchvision.datasets.CIFAR100),
+}
+
+
 def with_channels(images: Tensor, channels: int) -> Tensor:
     """uint8 [N, 3, H, W] -> [N, channels, H, W], 1 (the luminance) or 3. UserError for others."""
     if channels == 3:
@@ -149,16 +177,3 @@ def with_channels(images: Tensor, channels: int) -> Tensor:
     if channels == 1:
         return V.rgb_to_grayscale(images)
     raise UserError(f"data.channels is {channels}, but these images have 3; expected 3 or 1")
-
-
-def _cifar(kind: type, root: Path, split: str, channels: int) -> TensorImages:
-    if not root.is_dir():
-        raise UserError(f"no such folder: {root}; expected the root of the data set '{kind.__name__.lower()}'")
-    try:
-        source = kind(root, train=split == "train", download=False)
-    except RuntimeError as error:
-        raise UserError(
-            f"no {kind.__name__} in {root}: {error}; expected torchvision's layout, or train/ and test/"
-        ) from None
-    images = with_channels(torch.from_numpy(source.data).permute(0, 3, 1, 2), channels)
-    return TensorImages(images, torch.tensor(source.targets), source.classes)
