@@ -209,6 +209,11 @@ def add_change(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would happen, and leave it at that")
 
 
+def add_retry(parser: argparse.ArgumentParser) -> None:
+    add_change(parser)
+    parser.add_argument("--trust", action="store_true", help="run what is not of this repository, too: configs, setup")
+
+
 def relaunch() -> str:
     """The command that was typed."""
     words = [sys.executable, str(ROOT / "tools/launch.py"), *sys.argv[1:]]
@@ -217,7 +222,7 @@ def relaunch() -> str:
 
 ADD = {
     "pretrain": add_pretrain, "transfer": add_transfer, "grid": add_grid, "status": add_status, "logs": add_logs,
-    "cancel": add_change, "retry": add_change,
+    "cancel": add_change, "retry": add_retry,
 }  # fmt: skip
 RUN = {
     "pretrain": run_pretrain, "transfer": run_transfer, "grid": run_grid, "status": manage.status, "logs": manage.logs,

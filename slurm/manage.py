@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import time
@@ -14,11 +15,13 @@ from pretrain.common.errors import UserError
 from pretrain.common.settings import read
 from slurm.attempts import note
 from slurm.folder import Entry, job_of, local_lives, read_grid, standings
-from slurm.graph import expand
+from slurm.graph import ROOT, expand
 from slurm.launch import carry_out
-from slurm.presets import Preset
+from slurm.presets import Preset, list_presets, load_preset
 from slurm.status import log_files, status_table, watch_header
 from slurm.submit import only_one, to_submit
+
+CODE = re.compile(r"[^\s=:]+\.(?:py|ya?ml|pkl|pth?)\b")  # what executes when it is read
 
 
 def status(arguments: argparse.Namespace) -> None:
@@ -102,6 +105,8 @@ def retry(arguments: argparse.Namespace) -> None:
     """Submit what failed, died or was cancelled once more, with everything that needs it."""
     entries, options = read_grid(arguments.folder)
     preset, found = read(Preset, options["preset"], str(arguments.folder)), standings(entries)
+    if not arguments.trust:
+        check_own(entries, preset, arguments.folder)
     chosen = to_submit(entries, found)
     if arguments.names:
         names = {entry.name for entry in chosen_entries(entries, arguments.names)}
@@ -120,6 +125,20 @@ def retry(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.folder).absolute()
     with only_one(folder):
         carry_out(entries, chosen, preset, folder, options["relaunch"])
+
+
+def check_own(entries: list[Entry], preset: Preset, folder: Path) -> None:
+    """UserError for what ``grid.json`` would execute that is none of this repository's: it may be a stranger's."""
+    words = (word for entry in entries for word in entry.node.command.argv()[2:])
+    files = (match[0] for word in words for match in CODE.finditer(word))
+    foreign = [file for file in files if not Path(file).resolve().is_relative_to(ROOT)]
+    own = [load_preset(name) for name in list_presets()]
+    for key in ("setup", "environment", "sbatch"):
+        value = getattr(preset, key)
+        if value and value not in [getattr(one, key) for one in own]:
+            foreign.append(f"{key} {value}")
+    if foreign:
+        raise UserError(f"{folder} would run {foreign[0]}, which is not of this repository; expected --trust if it is")
 
 
 def chosen_entries(entries: list[Entry], names: list[str]) -> list[Entry]:

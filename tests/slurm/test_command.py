@@ -1,5 +1,6 @@
 """``tools/launch.py`` without a cluster: dry runs, this machine, and mistakes that are answered by one line."""
 
+import dataclasses
 import json
 import os
 import shlex
@@ -12,8 +13,9 @@ import pytest
 from pretrain.common.errors import UserError
 from slurm import command
 from slurm.command import SUBCOMMANDS
-from slurm.folder import read_grid, read_json
-from slurm.graph import ROOT
+from slurm.folder import place, read_grid, read_json, write_grid
+from slurm.graph import ROOT, Command, Graph, Node
+from slurm.presets import load_preset
 from tests.pretrain.helpers import universal
 from tests.requirements import requires
 
@@ -189,6 +191,35 @@ class TestThisMachine:
         starts = {name: (path / "attempts.jsonl").read_text().count('"started"') for name, path in nodes.items()}
         assert starts == {"two/x": 1, "two/y": 0}
         assert "cancelled" in launch("status", folder)
+
+
+class TestAStrangersGrid:
+    """``retry`` starts this project's tools and nothing else that a grid.json names."""
+
+    @pytest.fixture
+    def folder(self, tmp_path, repository) -> Path:
+        nodes = [Node("x", "pretrain", {}, Command("tools/pretrain.py", str(repository / command.PRETRAIN)))]
+        values = {"preset": dataclasses.asdict(load_preset("local")), "relaunch": "again"}
+        write_grid(tmp_path / "x", place(Graph(nodes), tmp_path / "nodes"), values)
+        return tmp_path / "x"
+
+    @pytest.mark.parametrize(
+        ("old", "new", "message"),
+        [
+            ('"tools/pretrain.py"', '"/tmp/evil.py"', "node.command.tool: unknown '/tmp/evil.py'; valid: tools/"),
+            (command.PRETRAIN, "../evil.py", "evil.py, which is not of this repository; expected --trust"),
+            ('"setup": []', '"setup": ["rm -rf x"]', "would run setup ('rm -rf x',), which is not of this repository"),
+            ('"kind": "pretrain"', '"kind": "evil"', "node.kind: unknown 'evil'"),
+        ],
+    )
+    def test_is_refused(self, launch, folder, old, new, message):
+        assert "would retry x" in launch("retry", folder, "--dry-run")
+        text = (folder / "grid.json").read_text()
+        assert old in text
+        (folder / "grid.json").write_text(text.replace(old, new))
+        with pytest.raises(UserError) as raised:
+            launch("retry", folder, "--dry-run")
+        assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_the_tool_itself_exits_with_2_and_one_line(repository, tmp_path):

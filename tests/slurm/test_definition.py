@@ -138,10 +138,10 @@ def test_without_chunks_the_number_of_processes_determines_the_result(write):
             f"no such config: {DIGITS[:-4]}.py; did you mean '{DIGITS}'?",
         ),
         (GRID.replace('"mmdet"]', '"mmdett"]'), "transfer.1.frameworks.1: unknown 'mmdett'; did you mean 'mmdet'?"),
-        (GRID.replace("widths=[1.0, 0.25]", "widths=[2.0]"), "transfer.0.widths.0: Input should be less than or equal"),
+        (GRID.replace("widths=[1.0, 0.25]", "widths=[2.0]"), "transfer.0.widths.0 is 2.0; expected a number up to 1"),
         (GRID.replace("widths=[1.0, 0.25]", "widths=[1.0]"), "no width of (1.0,) is in the range 0.25 to 0.25 of"),
         (GRID.replace("seeds=[0, 1]", "seeds='many'"), "seeds"),
-        (GRID.replace("seeds=[0, 1]", "seeds=[-1]"), "transfer.0.seeds.0: Input should be greater than or equal to 0"),
+        (GRID.replace("seeds=[0, 1]", "seeds=[-1]"), "transfer.0.seeds.0 is -1; expected a number from 0"),
         (GRID.replace("seeds=[0, 1]", "seeds=[]"), "transfer.0.seeds: Tuple should have at least 1 item"),
         (GRID.replace('target="digits"', 'target="digit"'), "unknown target 'digit'; did you mean 'digits'?"),
         (GRID.replace('"random"]', '"randm"]'), "transfer.1.inits.1: unknown 'randm'; did you mean 'random'?"),
@@ -150,7 +150,7 @@ def test_without_chunks_the_number_of_processes_determines_the_result(write):
         (GRID.replace("seeds=[0, 1]", "arguments=['--epochs', 'x']"), "argument --epochs: invalid int value: 'x'"),
         (GRID.replace("seeds=[0, 1]", "arguments=['neighbour=5']"), "did you mean 'neighbours'?"),
         (GRID.replace("seeds=[0, 1]", "frameworks=['mmdet']"), "frameworks are for coco and voc, not for digits"),
-        (GRID.replace("us3l=dict(", "us3l=dict(nodes=-1, "), "pretrain.us3l.nodes: Input should be greater than 0"),
+        (GRID.replace("us3l=dict(", "us3l=dict(nodes=-1, "), "pretrain.us3l.nodes is -1; expected a number from 1"),
         (
             GRID.replace("us3l=dict(", "us3l=dict(teacher='narow', teacher_key='data.root', "),
             "did you mean 'grid/narrow'?",
@@ -159,12 +159,20 @@ def test_without_chunks_the_number_of_processes_determines_the_result(write):
         ('transfer = [dict(target="coco")]', "the key 'transfer.0.of' is missing"),
         ('include = ["grid.py"]', "the grid has a cycle: grid.py includes grid.py"),
         ("pretrain = {", "is no valid grid"),
+        ("pretrain = 1 / 0", "is no valid grid: division by zero"),
+        ('_base_ = ["grid.py"]', "is no valid grid"),
     ],
 )
 def test_mistakes_are_one_line(write, text, message):
     with pytest.raises(UserError) as raised:
         load_graph(write(text), gpus=0)
     assert message in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_grid_of_other_bytes_than_utf_8_is_one_line(tmp_path):
+    (tmp_path / "grid.py").write_bytes(b"pretrain = dict()  # \xff")
+    with pytest.raises(UserError, match="grid.py is no valid grid: 'utf-8' codec can't decode"):
+        load_graph(tmp_path / "grid.py", gpus=0)
 
 
 def test_a_missing_grid_names_the_nearest():
