@@ -11,7 +11,7 @@ from slurm.attempts import FAILED
 from slurm.folder import Entry, Standing, job_of, read_json, standings
 
 STYLES = {"done": "green", "running": "cyan", "failed": "red", "dead": "red", "missing": "dim", "pending": "yellow"}
-METRICS = ("loss", "total_loss", "top1", "box/AP")
+METRICS = ("loss", "top1", "box/AP")
 TAIL = 16_384  # bytes of a log that are looked at
 
 
@@ -38,9 +38,9 @@ def progress(entry: Entry, found: Standing) -> tuple[str, str, str]:
     if entry.node.kind == "pretrain":
         lines, total = read_lines(entry.path / "metrics.jsonl", TAIL), total_iterations(entry.path)
     else:
-        logs = sorted(entry.path.rglob("metrics.json"), key=lambda path: path.stat().st_mtime)
+        logs = sorted(entry.path.rglob("metrics.jsonl"), key=lambda path: path.stat().st_mtime)
         lines = read_lines(logs[-1], TAIL) if logs else []
-        total = detection_iterations(logs[-1].parent) if logs else None
+        total = lines[-1].get("iterations") if lines else None
         results = [read_json(path) for path in sorted(entry.path.rglob("result.json")) if "results" not in path.parts]
         if results:
             return "", "", metric_text([results[-1].get("metrics", {})])
@@ -55,13 +55,10 @@ def progress(entry: Entry, found: Standing) -> tuple[str, str, str]:
 
 def time_left(lines: list[dict], total: int) -> float | None:
     """Seconds to the end at the rate of the last lines."""
-    key = "seconds" if "seconds" in lines[-1] else "time"
-    if key == "time" and "time" in lines[-1]:  # detectron2 logs seconds an iteration
-        return (total - lines[-1]["iteration"]) * lines[-1]["time"]
     steps = lines[-1]["iteration"] - lines[0]["iteration"]
-    if steps <= 0 or key not in lines[0]:
+    if steps <= 0 or "seconds" not in lines[0] or "seconds" not in lines[-1]:
         return None
-    return (total - lines[-1]["iteration"]) * (lines[-1][key] - lines[0][key]) / steps
+    return (total - lines[-1]["iteration"]) * (lines[-1]["seconds"] - lines[0]["seconds"]) / steps
 
 
 def metric_text(lines: list[dict]) -> str:
@@ -74,15 +71,6 @@ def metric_text(lines: list[dict]) -> str:
 
 def total_iterations(folder: Path) -> int | None:
     return read_json(folder / "config.json").get("training", {}).get("iterations")
-
-
-def detection_iterations(folder: Path) -> int | None:
-    """``max_iter`` of the recipe that detectron2 wrote beside its metrics."""
-    try:
-        lines = [line for line in (folder / "config.yaml").read_text().splitlines() if "max_iter:" in line]
-        return int(lines[0].split("max_iter:")[1].strip(" ,}").split(",")[0])
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 def why_failed(entry: Entry, found: Standing) -> str:

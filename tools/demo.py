@@ -31,7 +31,7 @@ def demonstrate(args: argparse.Namespace) -> None:
     from pretrain.train import pretrain
     from transfer.convert import convert
     from transfer.detection.data.scenes import make_scenes
-    from transfer.detection.detectron2.detector import detect
+    from transfer.detection.detect import detect
     from transfer.detection.detectron2.recipe import DIGITS
     from transfer.detection.settings import Settings
     from transfer.plots import plot

@@ -74,9 +74,12 @@ METRICS = {
     "top1": "top-1", "top5": "top-5", "class_mean": "class mean", "box/AP": "box AP", "box/AP50": "box AP50",
     "box/AP75": "box AP75", "mask/AP": "mask AP", "mask/AP50": "mask AP50", "mask/AP75": "mask AP75",
 }  # fmt: skip
-# framework -> the module whose ``detect(source, width, settings, output, dataset)`` returns the record of result.json,
-# which it writes below the folder of its ``TASK``; the first is the default
-FRAMEWORKS = {"detectron2": "transfer.detection.detectron2.detector", "mmdet": "transfer.detection.mmdet.detector"}
+# framework, which is also a format of ``transfer.convert`` -> its ``transfer.detection.framework.Framework``; the first
+# is the default
+FRAMEWORKS = {
+    "detectron2": "transfer.detection.detectron2.framework.Detectron2",
+    "mmdet": "transfer.detection.mmdet.framework.Mmdet",
+}
 
 COCO_PRECISIONS, VOC_PRECISIONS = ("AP", "AP50", "AP75", "APs", "APm", "APl"), ("AP", "AP50", "AP75")
 

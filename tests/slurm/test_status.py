@@ -36,12 +36,13 @@ def test_nothing_is_known_before_the_first_line(one):
     assert progress(one, RUNNING) == ("", "", "")
 
 
-def test_a_detectors_progress_is_read_from_detectron2s_files(tmp_path):
+@pytest.mark.parametrize("task", ["detection", "detection_mmdet"])
+def test_a_detectors_progress_is_the_same_for_all_frameworks(task, tmp_path):
     one = entry("a", path=tmp_path)
-    folder = tmp_path / "coco/detection/width_0.5"
-    write_lines(folder / "metrics.json", [{"iteration": 19, "total_loss": 1.5, "time": 0.5}])
-    (folder / "config.yaml").write_text("train:\n  max_iter: 40\n")
-    assert progress(one, RUNNING) == ("19/40", "0:00:10", "total_loss 1.5")
+    folder = tmp_path / f"coco/{task}/width_0.5/seed_0-12345678"
+    lines = [{"iteration": i, "iterations": 40, "loss": 1.5, "seconds": i / 2} for i in (10, 20)]
+    write_lines(folder / "metrics.jsonl", lines)
+    assert progress(one, RUNNING) == ("20/40", "0:00:10", "loss 1.5")
     (folder / "result.json").write_text('{"metrics": {"box/AP": 38.25}}')
     assert progress(one, Standing("done")) == ("", "", "box/AP 38.25")
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import pytest
 
 from pretrain.common.errors import UserError
+from transfer.convert import FORMATS
 from transfer.targets import FRAMEWORKS, METRICS, TARGETS, TASKS, headline, target_named, targets_of
 
 
@@ -28,8 +29,10 @@ def test_a_target_has_a_file_that_reads_it_and_metrics_with_names(name):
         assert {f"{kind}/{each}" for kind, names in target.precisions.items() for each in names} >= set(target.headline)
 
 
-def test_every_framework_is_a_module():
-    assert all(find_spec(module) for module in FRAMEWORKS.values())
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_every_framework_has_a_class_and_a_format_to_convert_to(name):
+    module, _, kind = FRAMEWORKS[name].rpartition(".")
+    assert name in FORMATS and find_spec(module) is not None and kind == name.capitalize()
 
 
 def test_a_result_is_headed_by_its_targets_metric_or_by_its_tasks():

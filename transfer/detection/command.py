@@ -1,14 +1,13 @@
 """``tools/transfer.py coco`` and ``voc``: a detector on a pretrained backbone, at one or more widths."""
 
 import argparse
-from importlib import import_module
 from pathlib import Path
 
 from pretrain.common.cli import widths_argument
 from pretrain.common.errors import UserError
 from pretrain.run.membership import is_main_process
 from transfer.detection.settings import Settings
-from transfer.results import FILE_NAME
+from transfer.results import read_result
 from transfer.source import INITS, Source, find_checkpoint, load_source
 from transfer.targets import FRAMEWORKS
 from transfer.weights import load_weights
@@ -40,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "torchrun their number is the tasks'")  # fmt: skip
     add("--device", metavar="DEVICE", help="cuda or cpu (default: cuda where there is one)")
     add("--eval-only", action="store_true", help="evaluate the last checkpoint of the output folder")
+    add("--boxes-only", action="store_true", help="Faster R-CNN on COCO's boxes (chosen where there are no masks)")
+    add("--trust", action="store_true", help="read initial weights (train.init_checkpoint) that may run code")
     add("--resume", action="store_true", help="go on from the last checkpoint of the output folder")
     add("--output", type=Path, metavar="D", help="folder for results (default: transfer/ beside the checkpoint)")
     add("--seed", type=int, default=0, metavar="S", help="of weights that are not pretrained and the order of images")
@@ -52,20 +53,22 @@ def settings(arguments: argparse.Namespace) -> Settings:
         target=arguments.target, recipe=arguments.config, data=arguments.data, iterations=arguments.iterations,
         image_size=arguments.image_size, batch=arguments.batch, num_gpus=arguments.num_gpus, device=arguments.device,
         seed=arguments.seed, resume=arguments.resume, eval_only=arguments.eval_only,
-        overrides=tuple(arguments.overrides),
+        overrides=tuple(arguments.overrides), framework=arguments.framework, boxes_only=arguments.boxes_only,
+        trust=arguments.trust,
     )  # fmt: skip
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Train and evaluate one width after the other; prints the metrics and the path of each result."""
+    from transfer.detection.detect import detected
+
     source, origin = find_source(arguments)
-    framework = import_module(FRAMEWORKS[arguments.framework])
     output = arguments.output or origin.parent / "transfer"
     for width in arguments.widths or source.default_widths:
-        record = framework.detect(source, width, arguments.settings, output, arguments.name)
+        path = detected(source, width, arguments.settings, output, arguments.name)
         if is_main_process():
-            print(metrics_line(record))
-            print(source.folder(output, record["dataset"], framework.TASK, width) / FILE_NAME)
+            print(metrics_line(read_result(path)))
+            print(path)
 
 
 def find_source(arguments: argparse.Namespace) -> tuple[Source, Path]:

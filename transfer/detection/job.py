@@ -1,18 +1,15 @@
-"""What one training of a detector is, whichever framework trains it: its processes, its errors, its result.json."""
+"""What one training of a detector is, whichever framework trains it: its processes and its result.json."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from pretrain.common.cli import checked_device
-from pretrain.common.errors import NonFiniteLossError, UserError
+from pretrain.common.errors import UserError
 from pretrain.plain.cost import cost
 from pretrain.run.membership import Member
-from transfer.detection.data.coco import CocoData
-from transfer.detection.data.voc import VocData
+from transfer.detection.data import Data
 from transfer.detection.evaluation.metrics import class_metrics, flat_metrics
 from transfer.detection.schedule import Schedule
 from transfer.detection.settings import Settings
@@ -22,12 +19,20 @@ from transfer.source import Source
 
 @dataclass(frozen=True)
 class Job:
-    """What every process of one training needs. known: the fields of the Result that are known before it."""
+    """What every process of one training needs.
+
+    backbone: config that the converter wrote. weights: its weights' file; weights_hash: of the bytes that were written.
+    folder: where the training lies; place: where the result goes, the same but for an evaluation with other settings.
+    known: the fields of the Result that are known before the training.
+    """
 
     settings: Settings
-    data: CocoData | VocData
+    data: Data
     backbone: Path
+    weights: Path
+    weights_hash: str
     folder: Path
+    place: Path
     title: str
     known: dict
 
@@ -55,36 +60,30 @@ def on_devices(settings: Settings, member: Member | None = None) -> Settings:
     return replace(settings, device=device)
 
 
-@contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """What a user can mend stays one line, whichever of the new processes met it."""
-    from torch.multiprocessing import ProcessRaisedException
-
-    try:
-        yield
-    except ProcessRaisedException as error:
-        last = str(error).strip().splitlines()[-1]
-        for kind in (UserError, NonFiniteLossError):
-            if f"{kind.__name__}: " in last:
-                raise kind(last.split(f"{kind.__name__}: ", 1)[1]) from None
-        raise
+def detector_name(data: Data) -> str:
+    return "Mask R-CNN" if data.has_masks else "Faster R-CNN"
 
 
 def result(
-    job: Job, framework: str, recipe: str, image_size: int, schedule: Schedule, settings: dict, results: dict,
-    detector: dict, seconds: float,
+    job: Job, recipe: str, image_size: int, schedule: Schedule, settings: dict, results: dict, detector: dict,
+    seconds: float, failed: str | None = None,
 ) -> Result:  # fmt: skip
-    """The record of one training. settings: of the resolved recipe; results: the evaluator's; detector: its costs."""
+    """The record of one training. settings: of the resolved recipe; results: the evaluator's; detector: its costs.
+
+    failed: why the evaluation failed, when every metric is undefined.
+    """
     data, target = job.data, job.settings.target
     details = {
         **job.known["details"],
-        "target": target, "framework": framework, "recipe": recipe, "detector": detector,
-        "overrides": list(job.settings.overrides),
-        **vars(schedule), "image_size": image_size, "data": data.folder.resolve().name, "classes": len(data.classes),
-        "train_images": data.train_count, "val_images": data.val_count, "per_class_AP": class_metrics(results, target),
+        "target": target, "framework": job.settings.framework, "recipe": recipe, "detector": detector,
+        "overrides": list(job.settings.overrides), **vars(schedule), "image_size": image_size,
+        "data": data.folder.resolve().name, "classes": len(data.classes), "train_images": data.train_count,
+        "val_images": data.val_count, "per_class_AP": class_metrics(results, target, data.has_masks),
+        **({} if failed is None else {"failed": failed}),
     }  # fmt: skip
+    areas = () if failed else data.object_areas
     return Result(
         **{**job.known, "details": details},
-        metrics=flat_metrics(results, data.object_areas, target), config=settings_hash(settings),
+        metrics=flat_metrics(results, areas, target, data.has_masks), config=settings_hash(settings),
         seconds=round(seconds, 3),
     )  # fmt: skip

@@ -15,7 +15,9 @@ class Settings:
     target: ``coco`` (Mask R-CNN) or ``voc`` (Faster R-CNN). recipe: the framework's config file, None for its own of
     the target. data: a folder in the target's layout. image_size: shorter side in pixels. batch: images of all
     processes together. num_gpus: processes, one for each GPU. Learning rate, iterations and warm-up follow the batch
-    (transfer/detection/schedule.py). overrides: ``key=value``, applied last.
+    (transfer/detection/schedule.py). overrides: ``key=value``, applied last. framework: in
+    transfer/detection/framework.py. boxes_only: leave COCO's masks alone, which is chosen where there are none. trust:
+    initial weights may run code when they are read.
     """
 
     target: str = "coco"
@@ -30,6 +32,9 @@ class Settings:
     resume: bool = False
     eval_only: bool = False
     overrides: tuple[str, ...] = ()
+    framework: str = "detectron2"
+    boxes_only: bool = False
+    trust: bool = False
 
     def __post_init__(self) -> None:
         """UserError for a number that is not positive."""

@@ -1,5 +1,7 @@
 """Small digit scenes and a tiny universal network: a detection test takes seconds."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,6 +11,13 @@ from transfer.detection.data.scenes import SceneSettings, make_scenes
 from transfer.detection.detectron2.recipe import DIGITS
 from transfer.detection.settings import Settings
 from transfer.source import Source
+
+
+def run_of(parent: Path) -> Path:
+    """The folder of the one training (or the one evaluation) in a width's folder."""
+    [found] = parent.glob("seed_*")
+    return found
+
 
 SMALL = SceneSettings(train=6, val=3, size=64, seed=1)
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.requirements import requires
+from tests.transfer.detection.conftest import run_of
 from transfer.convert import convert
 from transfer.detection.command import metrics_line
 
@@ -47,7 +48,7 @@ def test_voc_from_weights_of_any_origin(repository, real_data, source, tmp_path)
     ]  # fmt: skip
     done = subprocess.run(list(map(str, command)), cwd="/", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    path = tmp_path / "transfer/voc_mini/detection/width_0.25_moco/result.json"
+    path = run_of(tmp_path / "transfer/voc_mini/detection/width_0.25_moco") / "result.json"
     assert done.stdout.splitlines()[-1] == str(path)
     record = json.loads(path.read_text())
     assert (record["method"], record["width"], record["dataset"]) == ("moco", 0.25, "voc_mini")
@@ -63,7 +64,7 @@ def test_real_photographs_with_overrides_behind_the_widths(transfer, repository,
         "dataloader.train.num_workers=0", "dataloader.test.num_workers=0",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    path = tmp_path / "coco_mini/detection/width_0.5/result.json"
+    path = run_of(tmp_path / "coco_mini/detection/width_0.5") / "result.json"
     assert done.stdout.splitlines()[-1] == str(path)
     record = json.loads(path.read_text())
     assert record["details"]["classes"] == 80 and record["details"]["overrides"][0] == "dataloader.train.num_workers=0"

@@ -1,4 +1,4 @@
-"""Detection in processes that SLURM has started."""
+"""Processes that SLURM or torchrun have started."""
 
 import json
 import os
@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from pretrain.common.errors import UserError
+from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.run.membership import membership
 from tests.pretrain.run.test_membership import TASK
 from tests.requirements import requires
+from transfer.detection.processes import errors_in_one_line
 
 
 @requires("detection")
@@ -57,6 +59,15 @@ def test_two_slurm_tasks_train_together(framework, recipe, repository, source, s
         ))  # fmt: skip
     printed = [task.communicate(timeout=300) for task in tasks]
     assert [task.returncode for task in tasks] == [0, 0], printed
-    assert printed[0][0].splitlines()[-1].endswith("width_0.5/result.json") and printed[1][0] == ""
+    assert printed[0][0].splitlines()[-1].endswith("/result.json") and printed[1][0] == ""
     record = json.loads(Path(printed[0][0].splitlines()[-1]).read_text())
     assert (record["details"]["processes"], record["details"]["batch"]) == (2, 2)
+
+
+@pytest.mark.parametrize("kind", [UserError, NonFiniteLossError])
+def test_an_error_of_one_of_several_processes_stays_one_line(kind):
+    """torch.multiprocessing wraps it in the traceback of its process."""
+    name = f"{kind.__module__}.{kind.__name__}"
+    text = f"-- Process 1 terminated with the following error:\nTraceback ...\n{name}: x is wrong\n"
+    with pytest.raises(kind, match="^x is wrong$"), errors_in_one_line():
+        raise torch.multiprocessing.ProcessRaisedException(text, 1, 1234)

@@ -7,6 +7,8 @@ The years may also lie directly in the folder, as below ``DETECTRON2_DATASETS``.
 object classes challenge" (IJCV 2010).
 """
 
+import hashlib
+import json
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
@@ -15,12 +17,16 @@ from functools import cached_property
 from pathlib import Path
 
 from pretrain.common.errors import UserError
+from transfer.detection.data.boxes import Tally, inside
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")  # of images, in any case
+WORDS = {"": False, "0": False, "1": True, "false": False, "true": True, "no": False, "yes": True,
+         "unspecified": False}  # fmt: skip
 UNNAMED = ("VOCdevkit", "VOC2007", "datasets")  # folders whose name says nothing of the data
 
 
@@ -46,11 +52,13 @@ class VocImage:
 
 @dataclass(frozen=True)
 class VocSplit:
-    """folder: of one year, e.g. ``VOCdevkit/VOC2007``. name: of the image set, e.g. ``trainval``."""
+    """folder: of one year, e.g. ``VOCdevkit/VOC2007``. name: of the image set, e.g. ``trainval``. note: what was
+    changed of it."""
 
     folder: Path
     name: str
     images: tuple[VocImage, ...]
+    note: str = ""
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -81,7 +89,27 @@ class VocData:
     def note(self) -> str:
         """What a user should know of the data beside its size."""
         alone = len(self.train) == 1
-        return f"; {self.folder} has no VOC2012, trained is on VOC2007 alone" if alone else ""
+        missing = f"; {self.folder} has no VOC2012, trained is on VOC2007 alone" if alone else ""
+        return missing + "".join(f"; {split.note}" for split in (*self.train, self.val) if split.note)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """What the detector's labels 0, 1, ... are, kept with a training and deciding afterwards."""
+        return self.classes
+
+    @cached_property
+    def hash(self) -> str:
+        """Of the annotations."""
+        splits = [
+            [split.name, [[i.name, i.width, i.height, [list(vars(o).values()) for o in i.objects]]
+                          for i in split.images]]
+            for split in (*self.train, self.val)
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(splits).encode()).hexdigest()
+
+    def prepared(self, folder: Path, write: bool) -> "VocData":
+        """Itself: frameworks take the objects that were read."""
+        return self
 
     @cached_property
     def object_areas(self) -> tuple[float, ...]:
@@ -107,10 +135,18 @@ def find_voc(data: Path | None) -> tuple[Path, str]:
     raise UserError(f"{root} holds no VOC data: expected VOC2007/ImageSets/Main in it or in its VOCdevkit/{hint}")
 
 
-def read(data: Path | None, need_train: bool = True) -> VocData:
+def name_of(data: Path | None) -> str:
+    """The data set's name in results. UserError where there is none."""
+    return find_voc(data)[1]
+
+
+def read(
+    data: Path | None, need_train: bool = True, categories: Iterable[str] | None = None, boxes_only: bool = False
+) -> VocData:
     """Find, read and check a data set. Errors: UserError, in one line, for whatever would stop a training later.
 
-    Class names are the standard 20; where an annotation has another, they are those that occur, sorted.
+    Class names are the standard 20; where an annotation has another, they are those that occur, sorted. categories: of
+    the training that is evaluated, which decide. boxes_only: nothing changes, there are no masks.
     """
     folder, name = find_voc(data)
     val = read_split(folder / "VOC2007", "test")
@@ -121,7 +157,13 @@ def read(data: Path | None, need_train: bool = True) -> VocData:
             train.append(read_split(folder / "VOC2012", "trainval"))
         if not any(image.objects for split in train for image in split.images):
             raise UserError(f"{folder} has no objects in its trainval images; expected boxes to train on")
-    return VocData(folder, name, tuple(train), val, class_names([*train, val]))
+    if categories is None:
+        return VocData(folder, name, tuple(train), val, class_names([*train, val]))
+    known = tuple(categories)
+    if stray := sorted(val.names - set(known)):
+        raise UserError(f"{folder} has objects of the class '{stray[0]}', which was not trained on; the training knows "
+                        f"{len(known)}: {', '.join(known)[:100]}")  # fmt: skip
+    return VocData(folder, name, tuple(train), val, known)
 
 
 def class_names(splits: Iterable[VocSplit]) -> tuple[str, ...]:
@@ -132,48 +174,107 @@ def class_names(splits: Iterable[VocSplit]) -> tuple[str, ...]:
 def read_split(folder: Path, name: str) -> VocSplit:
     """The images that ``folder/ImageSets/Main/<name>.txt`` lists, with their annotations."""
     path = folder / f"ImageSets/Main/{name}.txt"
-    if not path.is_file():
-        raise UserError(f"no such file: {path}; expected the names of the {name} images, one a line")
-    names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
-    if not names:
-        raise UserError(f"{path} is empty; expected the names of the {name} images, one a line")
-    present = set(os.listdir(folder / "JPEGImages")) if (folder / "JPEGImages").is_dir() else set()
-    absent = [name for name in names if f"{name}.jpg" not in present]
+    names = read_names(path, name)
+    files = image_files(folder / "JPEGImages")
+    absent = [name for name in names if name not in files]
     if absent:
         raise UserError(f"{folder / 'JPEGImages'} lacks {len(absent)} of {len(names)} images of {path.name}, "
-                        f"the first is {absent[0]}.jpg")  # fmt: skip
-    return VocSplit(folder, name, tuple(read_image(folder, name) for name in names))
+                        f"the first is {absent[0]}.jpg (or {', '.join(SUFFIXES[1:])})")  # fmt: skip
+    tally = Tally()
+    images = tuple(read_image(folder, name, files[name], tally) for name in names)
+    said = tally.said()
+    return VocSplit(folder, name, images, f"boxes of {folder.name} {name}: {said}" if said else "")
 
 
-def read_image(folder: Path, name: str) -> VocImage:
+def read_names(path: Path, name: str) -> list[str]:
+    """The names that an image set lists: files' names without suffix, each once."""
+    expected = f"expected the names of the {name} images, one a line"
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no text; {expected}") from None
+    except OSError:
+        raise UserError(f"no such file: {path}; {expected}") from None
+    names = [line.split()[0] for line in lines if line.strip()]
+    if not names:
+        raise UserError(f"{path} is empty; {expected}")
+    seen: set[str] = set()
+    for found in names:
+        if found in seen:
+            raise UserError(f"{path} lists {found} twice; {expected}")
+        if "/" in found or "\0" in found or found in (".", ".."):
+            raise UserError(f"{path} lists {found[:80]!r}, which is no file's name; {expected}")
+        seen.add(found)
+    return names
+
+
+def image_files(folder: Path) -> dict[str, Path]:
+    """The images of a folder by name without suffix; of several of one name VOC's own .jpg, or the first."""
+    found: dict[str, Path] = {}
+    for file in (
+        sorted(os.listdir(folder), key=lambda file: (not file.endswith(".jpg"), file)) if folder.is_dir() else ()
+    ):
+        stem, suffix = os.path.splitext(file)
+        if suffix.lower() in SUFFIXES:
+            found.setdefault(stem, folder / file)
+    return found
+
+
+def read_image(folder: Path, name: str, file: Path, tally: Tally) -> VocImage:
     """One image's annotation; ``pose``, ``truncated`` and ``difficult`` may be missing from it."""
     path = folder / f"Annotations/{name}.xml"
     try:
         tree = ElementTree.parse(path)
     except FileNotFoundError:
-        raise UserError(f"no such file: {path}; expected the annotation of {name}.jpg") from None
-    except ElementTree.ParseError as error:
-        raise UserError(f"{path} is no valid XML: {error}") from None
-    width, height = (int(number(path, tree, f"size/{side}")) for side in ("width", "height"))
-    objects = tuple(read_object(path, element, width, height) for element in tree.iter("object"))
-    return VocImage(name, folder / f"JPEGImages/{name}.jpg", width, height, objects)
+        raise UserError(f"no such file: {path}; expected the annotation of {file.name}") from None
+    except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
+        raise UserError(f"{path} is no valid XML: {' '.join(str(error).split())[:160]}") from None
+    width, height = (side(path, tree, f"size/{name}") for name in ("width", "height"))
+    objects = (read_object(path, element, width, height, tally) for element in tree.iter("object"))
+    return VocImage(name, file, width, height, tuple(found for found in objects if found))
 
 
-def read_object(path: Path, element: ElementTree.Element, width: int, height: int) -> VocObject:
+def read_object(path: Path, element: ElementTree.Element, width: int, height: int, tally: Tally) -> VocObject | None:
+    """One object, None where nothing is left of its box."""
     name = (element.findtext("name") or "").strip()
     if not name:
         raise UserError(f"{path}: an object has no name")
-    xmin, ymin, xmax, ymax = box = tuple(number(path, element, f"bndbox/{corner}") for corner in CORNERS)
-    if not (xmin <= xmax >= 1 and ymin <= ymax >= 1 and xmin <= width and ymin <= height):
-        raise UserError(f"{path}: the box {', '.join(f'{v:g}' for v in box)} of a {name} does not lie in the image; "
-                        f"expected xmin, ymin, xmax, ymax within {width} x {height}")  # fmt: skip
-    return VocObject(name, box, (element.findtext("difficult") or "0").strip() == "1")
+    xmin, ymin, xmax, ymax = corners = tuple(number(path, element, f"bndbox/{corner}") for corner in CORNERS)
+    try:
+        if xmin > xmax or ymin > ymax:
+            raise ValueError("has a negative size")
+        box = inside((xmin - 1, ymin - 1, xmax, ymax), width, height, tally)
+    except ValueError as error:
+        raise UserError(f"{path}: the box {', '.join(f'{v:g}' for v in corners)} of a {name} {error}; "
+                        f"expected xmin, ymin, xmax, ymax within {width} x {height}") from None  # fmt: skip
+    if box is None:
+        return None
+    return VocObject(name, (box[0] + 1, box[1] + 1, box[2], box[3]), truth(path, element, name))
+
+
+def truth(path: Path, element: ElementTree.Element, name: str) -> bool:
+    """Whether an object is marked difficult: 1 and 0, or words for them; nothing means that it is not."""
+    text = (element.findtext("difficult") or "").strip().lower()
+    if text not in WORDS:
+        raise UserError(f"{path}: a {name} is marked difficult by {text[:40]!r}; expected 0 or 1")
+    return WORDS[text]
+
+
+def side(path: Path, tree, field: str) -> int:
+    """A side of the image, in pixels."""
+    value = number(path, tree, field)
+    if value < 1 or value != int(value):
+        raise UserError(f"{path} has the {field} {value:g}; expected a positive whole number")
+    return int(value)
 
 
 def number(path: Path, element, field: str) -> float:
-    """The number in ``field``; UserError if there is none."""
+    """The finite number in ``field``; UserError if there is none."""
     text = element.findtext(field)
     try:
-        return float(text)
+        value = float(text)
+        if not abs(value) <= 1e9:
+            raise ValueError
+        return value
     except (TypeError, ValueError):
-        raise UserError(f"{path} has no number in '{field}'; found {text!r}") from None
+        raise UserError(f"{path} has no number in '{field}'; found {text!r:.80}") from None

@@ -5,8 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from pretrain.common.errors import UserError
-from transfer.detection.data.coco import CocoData
-from transfer.detection.data.voc import VocData
+from transfer.detection.data import Data
 from transfer.detection.detectron2.overrides import apply_overrides
 from transfer.detection.detectron2.resolution import image_size, scale_to
 from transfer.detection.schedule import Schedule, explain, scale
@@ -32,16 +31,18 @@ def recipe_path(settings: Settings) -> Path:
     return path
 
 
-def resolve(settings: Settings, backbone: Path, data: CocoData | VocData, names: dict, output: Path) -> Resolved:
+def resolve(settings: Settings, backbone: Path, data: Data, output: Path) -> Resolved:
     """The config of one training.
 
-    backbone: the LazyConfig that the converter wrote. names: of the registered splits. Errors: UserError for values or
-    overrides that don't fit.
+    backbone: the LazyConfig that the converter wrote. Errors: UserError for values or overrides that don't fit.
     """
-    from detectron2.config import LazyConfig
+    from transfer.detection.detectron2.dataset import names_of
+    from transfer.detection.detectron2.variants import without_masks
 
-    config, narrow = LazyConfig.load(str(recipe_path(settings))), LazyConfig.load(str(backbone))
+    config, narrow, names = read(recipe_path(settings)), read(backbone), names_of(data)
     check_target(config, settings)
+    if settings.target == "coco" and not data.has_masks:
+        without_masks(config.model, config.dataloader)
     config.model.backbone.bottom_up = narrow.model.backbone.bottom_up
     config.model.pixel_mean, config.model.pixel_std = narrow.model.pixel_mean, narrow.model.pixel_std
     config.model.roi_heads.num_classes = len(data.classes)
@@ -50,6 +51,7 @@ def resolve(settings: Settings, backbone: Path, data: CocoData | VocData, names:
     loaders.train.dataset.names, loaders.test.dataset.names = names["train"] or names["val"], names["val"][0]
     if data.has_masks:
         loaders.train.mapper.instance_mask_format = data.mask_format
+    if settings.target == "coco":
         loaders.evaluator.output_dir = str(output / "inference")
     if settings.device:
         train.device = settings.device
@@ -65,13 +67,29 @@ def resolve(settings: Settings, backbone: Path, data: CocoData | VocData, names:
     return Resolved(config, used, explain(recipe, used, tuple(name for name, key in FIELDS.items() if key in keys)))
 
 
+def read(path: Path):
+    """A LazyConfig. UserError for a file that is none."""
+    from detectron2.config import LazyConfig
+
+    try:
+        config = LazyConfig.load(str(path))
+    except Exception as error:  # a config is a program
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UserError(f"{path} is no LazyConfig: {reason}") from None
+    return config
+
+
 def check_target(config, settings: Settings) -> None:
-    """UserError for a recipe of the other target."""
+    """UserError for a recipe of the other target, or of none."""
+    missing = [part for part in ("model", "dataloader", "optimizer", "lr_multiplier", "train") if part not in config]
+    if missing:
+        raise UserError(f"{recipe_path(settings).name} has no '{missing[0]}'; expected a LazyConfig of detectron2 such "
+                        f"as {RECIPES[settings.target].name}")  # fmt: skip
     evaluator = config.dataloader.evaluator["_target_"]
     target = "voc" if str(evaluator).rstrip("'>").endswith("VocEvaluator") else "coco"
     if target != settings.target:
-        raise UserError(f"{settings.recipe.name} is a recipe for {target}; expected one for {settings.target} such as "
-                        f"{RECIPES[settings.target].name}")  # fmt: skip
+        raise UserError(f"{recipe_path(settings).name} is a recipe for {target}; expected one for {settings.target} "
+                        f"such as {RECIPES[settings.target].name}")  # fmt: skip
 
 
 def read_schedule(config, processes: int) -> Schedule:
@@ -108,7 +126,7 @@ def plain_settings(config) -> dict:
     return json.loads(json.dumps(plain(OmegaConf.to_container(config, resolve=True)), default=str))
 
 
-def summary(resolved: Resolved, data: CocoData | VocData) -> str:
+def summary(resolved: Resolved, data: Data) -> str:
     """The settings that decide about time and accuracy, in a few lines."""
     config = resolved.config
     rpn, loader = config.model.proposal_generator, config.dataloader.train

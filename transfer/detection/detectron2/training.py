@@ -3,86 +3,85 @@
 import contextlib
 import io
 import logging
-import os
 import sys
 from pathlib import Path
 
 import torch
-from detectron2.checkpoint import DetectionCheckpointer
-from detectron2.config import instantiate
+from detectron2.config import LazyConfig, instantiate
 from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, hooks
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.evaluation import inference_on_dataset
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
-from detectron2.utils.events import CommonMetricPrinter, JSONWriter, TensorboardXWriter
+from detectron2.utils.events import CommonMetricPrinter, EventWriter, TensorboardXWriter, get_event_storage
 from torch import nn
 
-from pretrain.common.errors import NonFiniteLossError, UserError
-from pretrain.common.files import cut_lines
+from pretrain.common.errors import NonFiniteLossError
+from transfer.detection import checkpoints
 from transfer.detection.detectron2.cost import detector_cost
 from transfer.detection.detectron2.loaders import evaluation_loader, training_loader
+from transfer.detection.detectron2.log import ProgressBar
 from transfer.detection.detectron2.predictions import draw_predictions
-from transfer.detection.detectron2.progress import ProgressBar
 from transfer.detection.detectron2.resolution import image_size
+from transfer.detection.detectron2.start import load_start
+from transfer.detection.framework import Training
+from transfer.detection.job import Job
+from transfer.detection.progress import ProgressFile
 from transfer.detection.stream import iteration_seed
 
 log = logging.getLogger("detectron2.transfer")
-# what a training leaves in its folder
-LEFT = (
-    "metrics.json", "log.txt", "events.out.tfevents.*", "last_checkpoint", "model_*.pth", "predictions", "config.yaml",
-)  # fmt: skip
 
 
-def train_and_evaluate(config, title: str, resume: bool, eval_only: bool) -> tuple[dict, dict]:
-    """Train as ``config`` says unless ``eval_only``, then evaluate: the evaluator's results and the detector's cost.
+class Detectron2Training(Training):
+    """A detector of a LazyConfig. The main process draws ``predictions/*.jpg`` after an evaluation."""
 
-    The main process draws ``predictions/*.jpg`` in the output folder. Every process calls it; the results are the main
-    process's, elsewhere empty. Errors: NonFiniteLossError.
-    """
-    seed_all_rng(config.train.seed + comm.get_rank())
-    model = instantiate(config.model).to(config.train.device)
-    checkpointer = DetectionCheckpointer(model, config.train.output_dir)
-    if eval_only:
-        checkpointer.resume_or_load(trained_weights(config, checkpointer), resume=False)
-    else:
-        train(config, model, title, resume)
-    results = evaluate(config, model)
-    if not comm.is_main_process():
-        return {}, {}
-    draw_predictions(config, model, Path(config.train.output_dir) / "predictions")
-    return results, detector_cost(model, image_size(config.dataloader))
+    def __init__(self, job: Job, config):
+        seed_all_rng(config.train.seed + comm.get_rank())
+        if comm.is_main_process():
+            LazyConfig.save(config, str(job.place / "config.yaml"))
+        self.job, self.config = job, config
+        self.model = instantiate(config.model).to(config.train.device)
 
+    def train(self, state: dict | None) -> None:
+        train(self.config, self.model, self.job, state)
 
-def trained_weights(config, checkpointer: DetectionCheckpointer) -> str:
-    """The checkpoint that ``--eval-only`` reads: the run's last one."""
-    if not checkpointer.has_checkpoint():
-        raise UserError(
-            f"--eval-only, but {config.train.output_dir} holds no checkpoint; train first, without --eval-only"
-        )
-    return checkpointer.get_checkpoint_file()
+    def load(self, state: dict) -> None:
+        checkpoints.load_weights(self.model, state)
+
+    def evaluate(self) -> tuple[dict, dict]:
+        results = evaluate(self.config, self.model)
+        if not comm.is_main_process():
+            return {}, {}
+        draw_predictions(self.config, self.model, self.job.place / "predictions")
+        return results, detector_cost(self.model, image_size(self.config.dataloader))
+
+    def final(self) -> dict:
+        return {"model": self.model.state_dict(), "__author__": "US3L"}
 
 
-def train(config, model: nn.Module, title: str, resume: bool) -> None:
-    """Iterate to ``config.train.max_iter``, from the last checkpoint of the output folder if ``resume``."""
+def train(config, model: nn.Module, job: Job, state: dict | None) -> None:
+    """Iterate to ``config.train.max_iter``, from a checkpoint's ``state`` or from the recipe's initial weights."""
     config.optimizer.params.model = model
     optimizer = instantiate(config.optimizer)
     parallel = create_ddp_model(model, **ddp_options(config))
     trainer_class = AMPTrainer if config.train.amp.enabled else SimpleTrainer
     trainer = trainer_class(parallel, [], optimizer)
-    checkpointer = DetectionCheckpointer(model, config.train.output_dir, trainer=trainer)
-    trainer.register_hooks(training_hooks(config, model, checkpointer, title))
-    checkpointer.resume_or_load(config.train.init_checkpoint, resume=resume)
-    start = trainer.iter + 1 if resume and checkpointer.has_checkpoint() else 0
-    if resume and comm.is_main_process():
-        cut_metrics(Path(config.train.output_dir) / "metrics.json", start)
+    start = state["iteration"] if state else 0
+    trainer.register_hooks(training_hooks(config, model, job, start))
+    if state:
+        checkpoints.load_weights(model, state)
+        trainer.load_state_dict(state["trainer"])
+    else:
+        load_start(model, config.train.init_checkpoint, job.settings.trust)
     trainer.reset_data_loader(lambda: training_loader(config, start))
     try:
         trainer.train(start, config.train.max_iter)
     except FloatingPointError as error:
-        last = checkpointer.get_checkpoint_file() or "none"
         reason = str(error).splitlines()[0].rstrip(".!")
-        raise NonFiniteLossError(f"{title}, iteration {trainer.iter}: {reason}; last good checkpoint: {last}") from None
+        last = checkpoints.named(job.folder)
+        raise NonFiniteLossError(
+            f"{job.title}, iteration {trainer.iter}: {reason}; last good checkpoint: {last}"
+        ) from None
 
 
 class SeedIterations(HookBase):
@@ -95,9 +94,33 @@ class SeedIterations(HookBase):
         torch.manual_seed(iteration_seed(self.seed, self.trainer.iter, comm.get_rank()))
 
 
-def cut_metrics(path: Path, iteration: int) -> None:
-    """Remove what an interrupted training wrote of iterations that are now trained again."""
-    cut_lines(path, lambda line: line.get("iteration", 0) < iteration)
+class Saving(HookBase):
+    """A checkpoint every ``period`` iterations and after the last one."""
+
+    def __init__(self, model: nn.Module, folder: Path, title: str, period: int):
+        self.model, self.folder, self.title, self.period = model, folder, title, period
+
+    def after_step(self) -> None:
+        done = self.trainer.iter + 1
+        if done % self.period == 0 or done == self.trainer.max_iter:
+            state = {"model": self.model.state_dict(), "trainer": self.trainer.state_dict()}
+            checkpoints.save(self.folder, done, state, self.title)
+
+
+class MetricsWriter(EventWriter):
+    """The newest scalars as a line of metrics.jsonl."""
+
+    def __init__(self, file: ProgressFile):
+        self.file, self.written = file, 0
+
+    def write(self) -> None:
+        storage = get_event_storage()
+        # after the last iteration detectron2 counts one more
+        done, values = min(storage.iter + 1, self.file.iterations), storage.latest()
+        if done > self.written and "total_loss" in values:
+            found = {name: value for name, (value, _) in values.items() if name != "total_loss"}
+            self.file.write(done, {"loss": values["total_loss"][0], **found})
+            self.written = done
 
 
 def ddp_options(config) -> dict:
@@ -106,7 +129,7 @@ def ddp_options(config) -> dict:
     return {**config.train.ddp, "device_ids": [torch.cuda.current_device()] if on_gpu else None}
 
 
-def training_hooks(config, model: nn.Module, checkpointer: DetectionCheckpointer, title: str) -> list[HookBase]:
+def training_hooks(config, model: nn.Module, job: Job, start: int) -> list[HookBase]:
     settings, common = config.train, [SeedIterations(config.train.seed), hooks.IterationTimer()]
     common.append(hooks.LRScheduler(scheduler=instantiate(config.lr_multiplier)))
     evaluation = hooks.EvalHook(settings.eval_period, lambda: evaluate(config, model), eval_after_train=False)
@@ -114,17 +137,16 @@ def training_hooks(config, model: nn.Module, checkpointer: DetectionCheckpointer
         return [*common, evaluation]
     writers = [
         CommonMetricPrinter(settings.max_iter),
-        JSONWriter(os.path.join(settings.output_dir, "metrics.json")),
+        MetricsWriter(ProgressFile(job.folder, start, settings.max_iter)),
         TensorboardXWriter(settings.output_dir),
     ]
-    saving, bar = settings.checkpointer, [ProgressBar(title)] if sys.stdout.isatty() else []
     return [
         *common,
-        hooks.PeriodicCheckpointer(checkpointer, saving.period, settings.max_iter, saving.max_to_keep),
+        Saving(model, job.folder, job.title, settings.checkpointer.period),
         evaluation,
         hooks.PeriodicWriter(writers, settings.log_period),
-        *bar,
-    ]  # fmt: skip
+        *([ProgressBar(job.title)] if sys.stdout.isatty() else []),
+    ]
 
 
 def evaluate(config, model: nn.Module) -> dict:

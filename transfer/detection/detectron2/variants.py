@@ -5,12 +5,17 @@ from detectron2.config import LazyCall as L
 from transfer.detection.evaluation.voc import VocEvaluator
 
 
-def to_voc(model, dataloader) -> None:
-    """Mask R-CNN on COCO becomes Faster R-CNN on VOC: no masks, VOC's evaluation."""
+def without_masks(model, dataloader) -> None:
+    """Mask R-CNN becomes Faster R-CNN."""
     for key in ("mask_in_features", "mask_pooler", "mask_head"):
         model.roi_heads.pop(key)
-    model.roi_heads.num_classes = 20
     dataloader.train.mapper.use_instance_mask = False
+
+
+def to_voc(model, dataloader) -> None:
+    """Mask R-CNN on COCO becomes Faster R-CNN on VOC: no masks, VOC's evaluation."""
+    without_masks(model, dataloader)
+    model.roi_heads.num_classes = 20
     dataloader.evaluator = L(VocEvaluator)(dataset_name="${..test.dataset.names}")
 
 

@@ -15,19 +15,22 @@ from transfer.detection.evaluation.metrics import TASKS
 from transfer.targets import COCO_PRECISIONS
 
 
-def average_precisions(annotations: Path, found: list[dict], log: logging.Logger) -> dict[str, dict[str, float]]:
+def average_precisions(
+    annotations: Path, found: list[dict], log: logging.Logger, masks: bool = True
+) -> dict[str, dict[str, float]]:  # fmt: skip
     """``{"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-<class>", ...}, "segm": ...}`` in percent.
 
     annotations: COCO's JSON file. found: detections as in COCO's result files (``image_id``, ``category_id``, ``bbox``
     as [x, y, width, height], ``score``, ``segmentation`` with compressed run lengths). NaN where nothing is defined:
     no object (of that size), or nothing found at all, when pycocotools gives up. log: takes what pycocotools prints.
+    masks: whether to evaluate them.
     """
     from pycocotools.coco import COCO
 
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         truth = COCO(str(annotations))
-        results = {task: task_precisions(truth, found, task) for task in TASKS}
+        results = {task: task_precisions(truth, found, task) for task in TASKS if masks or task != "segm"}
     log.info("pycocotools:\n%s", printed.getvalue())
     return results
 

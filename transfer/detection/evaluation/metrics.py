@@ -9,16 +9,18 @@ TASKS = {"bbox": "box", "segm": "mask"}
 AREAS = {"APs": (0, 32**2), "APm": (32**2, 96**2), "APl": (96**2, math.inf)}
 
 
-def flat_metrics(results: dict, object_areas: tuple[float, ...], target: str = "coco") -> dict[str, float | None]:
-    """``{"bbox": {"AP": 38.3, …}, "segm": …}`` -> ``{"box/AP": 38.3, …, "mask/APl": …}``, the target's
-    ``precisions``.
+def flat_metrics(
+    results: dict, object_areas: tuple[float, ...], target: str = "coco", masks: bool = True
+) -> dict[str, float | None]:  # fmt: skip
+    """``{"bbox": {"AP": 38.3, …}, "segm": …}`` -> ``{"box/AP": 38.3, …, "mask/APl": …}``, the target's ``precisions``.
 
-    object_areas: of the validation objects. None where no average precision is defined: no object (of that size). A
-    detector that found nothing has an average precision of 0 where there are objects, though pycocotools gives up.
+    object_areas: of the validation objects. masks: whether they were evaluated, where the target has them. None where
+    no average precision is defined: no object (of that size). A detector that found nothing has an average precision of
+    0 where there are objects, though pycocotools gives up.
     """
     metrics: dict[str, float | None] = {}
     for task, name in TASKS.items():
-        names = TARGETS[target].precisions.get(name, ())
+        names = TARGETS[target].precisions.get(name, ()) if masks or name != "mask" else ()
         found = results.get(task, {})
         nothing = all(math.isnan(found.get(metric, math.nan)) for metric in names)
         for metric in names:
@@ -34,7 +36,7 @@ def has_objects(metric: str, object_areas: tuple[float, ...]) -> bool:
     return any(low <= area <= high for area in object_areas)
 
 
-def class_metrics(results: dict, target: str = "coco") -> dict[str, dict[str, float | None]]:
+def class_metrics(results: dict, target: str = "coco", masks: bool = True) -> dict[str, dict[str, float | None]]:
     """Average precision per class: ``{"box": {"person": 52.1, …}, "mask": …}``; None for a class without objects."""
     return {
         name: {
@@ -43,5 +45,5 @@ def class_metrics(results: dict, target: str = "coco") -> dict[str, dict[str, fl
             if key.startswith("AP-")
         }
         for task, name in TASKS.items()
-        if name in TARGETS[target].precisions
+        if name in TARGETS[target].precisions and (masks or name != "mask")
     }

@@ -7,6 +7,7 @@ from mmdet.structures.mask import encode_mask_results
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from transfer.detection.data import Data
 from transfer.detection.data.coco import CocoData
 from transfer.detection.data.voc import VocData
 from transfer.detection.evaluation import coco as coco_evaluation
@@ -18,14 +19,15 @@ class CommonEvaluation(BaseMetric):
     """COCO's or VOC's average precisions, by the target of ``data``.
 
     ``found``: after an evaluation, in the main process, ``{"bbox": {"AP", ..., "AP-<class>"}, "segm": ...}`` in
-    percent. data: the checked data set. categories: the data set's number or name of each of the detector's labels.
+    percent. data: the checked data set.
     """
 
     default_prefix = "val"
 
-    def __init__(self, data: CocoData | VocData, categories: Sequence):
+    def __init__(self, data: Data):
         super().__init__()
-        self.data, self.categories = data, list(categories)
+        coco = isinstance(data, CocoData)
+        self.data, self.categories = data, [number for number, _ in data.categories] if coco else list(data.classes)
         self.found: dict[str, dict[str, float]] = {}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
@@ -38,9 +40,9 @@ class CommonEvaluation(BaseMetric):
         entries = [entry for image in results for entry in image]
         if isinstance(self.data, CocoData):
             self.found = coco_evaluation.average_precisions(
-                self.data.val.annotations, entries, MMLogger.get_current_instance()
+                self.data.val.annotations, entries, MMLogger.get_current_instance(), self.data.has_masks
             )
-            metrics = flat_metrics(self.found, self.data.object_areas, "coco")
+            metrics = flat_metrics(self.found, self.data.object_areas, "coco", self.data.has_masks)
         else:
             self.found = {"bbox": voc_precisions(self.data, entries)}
             metrics = flat_metrics(self.found, self.data.object_areas, "voc")

@@ -10,6 +10,9 @@ from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader, Dataset
 
 from pretrain.common.errors import UserError
+from transfer.detection.data import Data
+from transfer.detection.data.voc import VocData, VocSplit
+from transfer.detection.mmdet import dataset  # noqa: F401  (registers CheckedVoc)
 from transfer.detection.stream import BatchStream, Place, numpy_seed
 
 
@@ -50,16 +53,18 @@ class StreamedImages(Dataset):
         return found
 
 
-def streamed(recipe, seed: int) -> StreamedImages:
-    """The data set that a loader's config names."""
+def streamed(recipe, seed: int, splits: tuple[VocSplit, ...] = ()) -> StreamedImages:
+    """The data set that a loader's config names. splits: what a ``CheckedVoc`` holds. UserError for other classes than
+    the detector's."""
+    given = {"splits": splits} if splits else {}
     with DefaultScope.overwrite_default_scope("mmdet"), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-        return StreamedImages(DATASETS.build(recipe.dataset), seed)
+        return StreamedImages(DATASETS.build({**recipe.dataset, **given}), seed)
 
 
-def training_loader(config) -> DataLoader:
+def training_loader(config, data: Data) -> DataLoader:
     """The recipe's training images in this process's batches; its batch sampler's ``start`` is the first iteration."""
     recipe, seed = config.train_dataloader, config.randomness.seed
-    images = streamed(recipe, seed)
+    images = streamed(recipe, seed, data.train if isinstance(data, VocData) else ())
     if not len(images):
         raise UserError("no image to train on: mmdet leaves out those without boxes, and those smaller than 32 pixels")
     sizes = (images.images.get_data_info(i) for i in range(len(images)))
@@ -69,10 +74,10 @@ def training_loader(config) -> DataLoader:
     return DataLoader(images, batch_sampler=stream, collate_fn=pseudo_collate, **workers(recipe))
 
 
-def evaluation_loader(config) -> DataLoader:
+def evaluation_loader(config, data: Data) -> DataLoader:
     """The recipe's validation images, shared among the processes."""
     recipe = config.val_dataloader
-    images = streamed(recipe, config.randomness.seed)
+    images = streamed(recipe, config.randomness.seed, (data.val,) if isinstance(data, VocData) else ())
     sampler = DefaultSampler(images, shuffle=False)
     return DataLoader(
         images, batch_size=recipe.batch_size, sampler=sampler, collate_fn=pseudo_collate, **workers(recipe)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pretrain.common.errors import UserError
+from transfer.detection.data import Data
 from transfer.detection.data.coco import CocoData
-from transfer.detection.data.voc import VocData
 from transfer.detection.mmdet.overrides import apply_overrides
 from transfer.detection.mmdet.resolution import image_size, scale_to
 from transfer.detection.schedule import Schedule, explain, scale
@@ -35,7 +35,7 @@ def recipe_path(settings: Settings) -> Path:
     return path
 
 
-def resolve(settings: Settings, backbone: Path, data: CocoData | VocData, output: Path) -> Resolved:
+def resolve(settings: Settings, backbone: Path, data: Data, output: Path) -> Resolved:
     """The config of one training.
 
     backbone: a config that the converter wrote. Errors: UserError for values or overrides that don't fit.
@@ -43,6 +43,8 @@ def resolve(settings: Settings, backbone: Path, data: CocoData | VocData, output
     config, narrow = read(recipe_path(settings)), read(backbone)
     check_target(config, settings)
     model = config.model
+    if settings.target == "coco" and not data.has_masks:
+        without_masks(config)
     model.backbone, model.neck.in_channels = narrow.model.backbone, narrow.model.neck.in_channels
     model.data_preprocessor.update(mean=narrow.model.data_preprocessor.mean, std=narrow.model.data_preprocessor.std)
     model.roi_head.bbox_head.num_classes = len(data.classes)
@@ -68,8 +70,9 @@ def read(path: Path):
 
     try:
         return Config.fromfile(path)
-    except (SyntaxError, NameError, ImportError, OSError, RuntimeError) as error:
-        raise UserError(f"{path} is no mmdet config: {' '.join(str(error).split())[:160]}") from None
+    except Exception as error:  # a config is a program
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UserError(f"{path} is no mmdet config: {reason}") from None
 
 
 def check_target(config, settings: Settings) -> None:
@@ -84,8 +87,8 @@ def check_target(config, settings: Settings) -> None:
                         f"{RECIPES[settings.target].name}")  # fmt: skip
 
 
-def set_data(config, data: CocoData | VocData) -> None:
-    """Name the data set's files, in mmdet's own classes for them."""
+def set_data(config, data: Data) -> None:
+    """Name the data set's files."""
     if isinstance(data, CocoData):
         for loader, split in ((config.train_dataloader, data.train), (config.val_dataloader, data.val)):
             split = split or data.val  # an evaluation needs no training images
@@ -97,19 +100,23 @@ def set_data(config, data: CocoData | VocData) -> None:
     training = config.train_dataloader.dataset
     while "dataset" in training:  # repeated, which an endless stream of images need not be
         training = training.dataset
-    part, validation = training.datasets[0], config.val_dataloader.dataset
-    training.datasets = [voc_split(part, split, data.classes) for split in data.train or (data.val,)]
-    config.train_dataloader.dataset = training
-    config.val_dataloader.dataset = voc_split(validation, data.val, data.classes)
+    config.train_dataloader.dataset = checked_voc(training.datasets[0], data.classes)
+    config.val_dataloader.dataset = checked_voc(config.val_dataloader.dataset, data.classes)
 
 
-def voc_split(recipe, split, classes: tuple[str, ...]) -> dict:
-    """mmdet's VOCDataset of one year's image set. recipe: its pipeline and filter."""
-    return {
-        **recipe, "data_root": str(split.folder.resolve().parent), "metainfo": {"classes": classes},
-        "ann_file": f"{split.folder.name}/ImageSets/Main/{split.name}.txt",
-        "data_prefix": {"sub_data_root": f"{split.folder.name}/"},
-    }  # fmt: skip
+def checked_voc(recipe, classes: tuple[str, ...]) -> dict:
+    """``CheckedVoc`` with the pipeline and the filter of ``recipe``; its loader gives it the objects."""
+    return {**recipe, "type": "CheckedVoc", "data_root": None, "ann_file": "", "data_prefix": {},
+            "metainfo": {"classes": classes}}  # fmt: skip
+
+
+def without_masks(config) -> None:
+    """Mask R-CNN becomes Faster R-CNN."""
+    config.model.type = "FasterRCNN"
+    config.model.roi_head.update(mask_roi_extractor=None, mask_head=None)
+    for step in config.train_dataloader.dataset.pipeline:
+        if step["type"] == "LoadAnnotations":
+            step["with_mask"] = False
 
 
 def read_schedule(config, processes: int) -> Schedule:
@@ -155,7 +162,7 @@ def plain_settings(config) -> dict:
     return json.loads(json.dumps(plain(config.to_dict()), default=str))
 
 
-def summary(resolved: Resolved, data: CocoData | VocData) -> str:
+def summary(resolved: Resolved, data: Data) -> str:
     """The settings that decide about time and accuracy, in a few lines."""
     config = resolved.config
     model, train, test = config.model, config.model.train_cfg, config.model.test_cfg
@@ -164,7 +171,8 @@ def summary(resolved: Resolved, data: CocoData | VocData) -> str:
     train_images = f"{data.train_count} training and " if data.train_count else ""
     synchronised = config.get("sync_bn") and resolved.schedule.processes > 1 and config.device == "cuda"
     lines = {
-        "data": f"{data.folder}: {train_images}{data.val_count} validation images, {len(data.classes)} classes",
+        "data": f"{data.folder}: {train_images}{data.val_count} validation images, {len(data.classes)} classes"
+        f"{data.note}",
         "images": f"shorter side {image_size(config)} px",
         "anchors": f"{', '.join(f'{side:g}' for side in anchors)} px",
         "proposals": f"{train.rpn_proposal.nms_pre} a level, {train.rpn_proposal.max_per_img} an image after "

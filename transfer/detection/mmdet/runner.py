@@ -1,36 +1,31 @@
 """mmengine's Runner as a detection training needs it: on any device, exact on resume, loud about what went wrong."""
 
-import builtins
-import functools
 import logging
-import math
 import warnings
 from pathlib import Path
 
-import numpy as np
 import torch
-from mmengine.dist import get_rank, get_world_size
-from mmengine.hooks import Hook
-from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.dist import get_world_size
+from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, convert_sync_batchnorm, is_model_wrapper
 from mmengine.model.utils import revert_sync_batchnorm
-from mmengine.registry import HOOKS, LOOPS
-from mmengine.runner import IterBasedTrainLoop, Runner, find_latest_checkpoint
+from mmengine.registry import LOOPS
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
-from pretrain.common.errors import NonFiniteLossError, UserError
-from transfer.detection.stream import iteration_seed
+from pretrain.common.errors import UserError
+from transfer.detection import checkpoints
 
 
 class DetectionRunner(Runner):
     """``config.device``: ``cpu`` or ``cuda``, where mmengine would take a GPU whenever there is one.
 
-    backbone_weights: a file whose ``state_dict`` the backbone has to load completely. On resume the learning rate
-    follows this training's schedule, not the interrupted one's, which may have been of another length.
+    backbone_weights: a file whose ``state_dict`` the backbone has to load completely. state: of the checkpoint that the
+    training goes on from.
     """
 
-    def __init__(self, backbone_weights: Path, **options):
-        self.backbone_weights = backbone_weights
+    def __init__(self, backbone_weights: Path, state: dict | None, **options):
+        self.backbone_weights, self.state = backbone_weights, state
         super().__init__(**options)
 
     @property
@@ -70,42 +65,33 @@ class DetectionRunner(Runner):
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"the recipe's backbone is not the one that was converted: {reason}") from None
 
-    def resume(self, filename: str, *positional, **options) -> None:
+    def load_or_resume(self) -> None:
+        """Go on from the state that was given. The learning rate follows this training's schedule, not the interrupted
+        one's, which may have been of another length."""
+        if self.state is None:
+            return
+        checkpoints.load_weights(self.detector, self.state)
         rates = [group["initial_lr"] for group in self.optim_wrapper.param_groups]
-        with torch.serialization.safe_globals(pickled_classes()):
-            super().resume(filename, resume_param_scheduler=False, map_location="cpu")
+        try:
+            self.optim_wrapper.load_state_dict(self.state["optimizer"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(
+                f"the checkpoint's optimizer is another one: {' '.join(str(error).split())[:160]}"
+            ) from None
         for group, rate in zip(self.optim_wrapper.param_groups, rates, strict=True):
             group["lr"] = group["initial_lr"] = rate
+        self.train_loop._iter = self.state["iteration"]
         self.param_schedulers = self.build_param_scheduler(self.cfg.param_scheduler)
         with warnings.catch_warnings():  # torch wants a step of the optimizer before each
             warnings.simplefilter("ignore")
             for _ in range(self.iter):
                 for scheduler in self.param_schedulers:
                     scheduler.step()
+        self.logger.info(f"resumed after iteration {self.iter}")
 
-    def load_trained(self) -> None:
-        """Load the output folder's last checkpoint for an evaluation. UserError if there is none."""
-        path = last_checkpoint(self.work_dir)
-        if path is None:
-            raise UserError(f"--eval-only, but {self.work_dir} holds no checkpoint; train first, without --eval-only")
-        with torch.serialization.safe_globals(pickled_classes()):
-            self.load_checkpoint(path, map_location="cpu", strict=True)
-
-
-def pickled_classes() -> list:
-    """What mmengine's checkpoints hold beside tensors: its logged scalars."""
-    dtypes = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.uint8, bool)]
-    return [
-        HistoryBuffer, np._core.multiarray._reconstruct, np._core.multiarray.scalar, np.ndarray, np.dtype, *dtypes,
-        builtins.getattr, functools.partial,
-    ]  # fmt: skip
-
-
-def last_checkpoint(folder: str | Path) -> str | None:
-    """The checkpoint that a training in ``folder`` saved last, None without one."""
-    if not (Path(folder) / "last_checkpoint").is_file():
-        return None
-    return find_latest_checkpoint(str(folder))
+    def load_trained(self, state: dict) -> None:
+        """Take a checkpoint's weights for an evaluation."""
+        checkpoints.load_weights(self.detector, state)
 
 
 @LOOPS.register_module()
@@ -129,32 +115,3 @@ class StreamTrainLoop(IterBasedTrainLoop):
         runner.call_hook("after_train_epoch")
         runner.call_hook("after_train")
         return runner.model
-
-
-@HOOKS.register_module()
-class SeedIterations(Hook):
-    """Seed torch before each iteration, so that the anchors and regions that it draws are a function of its number."""
-
-    def __init__(self, seed: int):
-        self.seed = seed
-
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        torch.manual_seed(iteration_seed(self.seed, runner.iter, get_rank()))
-
-
-@HOOKS.register_module()
-class StopAtNonFiniteLoss(Hook):
-    """NonFiniteLossError at the first iteration whose loss is no number, before a checkpoint is written."""
-
-    priority = "VERY_HIGH"
-
-    def __init__(self, title: str):
-        self.title = title
-
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        loss = float(outputs["loss"].detach())
-        if not math.isfinite(loss):
-            last = last_checkpoint(runner.work_dir) or "none"
-            raise NonFiniteLossError(
-                f"{self.title}, iteration {runner.iter}: the loss is {loss}; last good checkpoint: {last}"
-            )

@@ -81,7 +81,7 @@ def test_pose_truncated_and_difficult_may_be_missing_and_corners_be_fractions(tm
         ("<name>dog</name>", "", "000001.xml: an object has no name"),
         ("<xmax>30</xmax>", "", "000001.xml has no number in 'bndbox/xmax'; found None"),
         ("<xmax>30</xmax>", "<xmax>wide</xmax>", "has no number in 'bndbox/xmax'; found 'wide'"),
-        ("<xmax>30</xmax>", "<xmax>0</xmax>", "the box 1, 1, 0, 40 of a dog does not lie in the image"),
+        ("<xmax>30</xmax>", "<xmax>0</xmax>", "the box 1, 1, 0, 40 of a dog has a negative size"),
         ("<ymin>1</ymin>", "<ymin>70</ymin>", "the box 1, 70, 30, 40 of a dog"),
         ("<width>64</width>", "", "000001.xml has no number in 'size/width'"),
         ("</annotation>", "", "000001.xml is no valid XML"),
@@ -91,6 +91,60 @@ def test_pose_truncated_and_difficult_may_be_missing_and_corners_be_fractions(tm
 def test_an_annotation_that_cannot_be_used_is_named(data, before, after, message):
     edit(data, before, after)
     refused(data, message)
+
+
+@pytest.mark.parametrize(
+    ("text", "difficult"),
+    [("1", True), ("0", False), ("", False), ("true", True), ("True", True), ("false", False), (" 1 ", True)],
+)
+def test_difficult_is_said_in_several_ways(data, text, difficult):
+    edit(data, "<difficult>1</difficult>", f"<difficult>{text}</difficult>", "000003")
+    assert read_voc(data).val.images[0].objects[1].difficult is difficult
+    edit(data, f"<difficult>{text}</difficult>", "<difficult/>", "000003")  # labelme's
+    assert not read_voc(data).val.images[0].objects[1].difficult
+
+
+def test_another_word_for_difficult_is_refused(data):
+    edit(data, "<difficult>1</difficult>", "<difficult>perhaps</difficult>", "000003")
+    refused(data, "000003.xml: a dog is marked difficult by 'perhaps'; expected 0 or 1")
+
+
+@pytest.mark.parametrize(("year", "image"), [("VOC2007 trainval", "000001"), ("VOC2007 test", "000003")])
+def test_boxes_are_clipped_and_it_is_said(data, year, image):
+    before = {"000001": ("<xmax>30</xmax>", (1, 1, 64, 40)), "000003": ("<xmax>20</xmax>", (5, 5, 64, 20))}[image]
+    edit(data, before[0], "<xmax>90</xmax>", image)
+    found = read_voc(data)
+    assert f"boxes of {year}: 1 clipped to the image" in found.note
+    images = [i for split in (*found.train, found.val) for i in split.images if i.name == image]
+    assert images[0].objects[0].box == before[1]
+    edit(data, "<xmax>90</xmax>", "<xmax>65</xmax>", image)  # rounding
+    assert "clipped" not in read_voc(data).note
+
+
+def test_a_name_listed_twice_is_refused(data):
+    path = data / "VOC2007/ImageSets/Main/trainval.txt"
+    path.write_text("000001\n000002\n000001\n")
+    refused(data, "trainval.txt lists 000001 twice")
+    path.write_text("../Annotations/000001\n")
+    refused(data, "which is no file's name")
+    path.write_bytes(b"\xff\xfe\x00\x01")
+    refused(data, "trainval.txt is no text")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".JPG", ".jpeg"])
+def test_images_may_have_any_suffix(data, suffix):
+    for path in data.rglob("*.jpg"):
+        path.rename(path.with_suffix(suffix))
+    assert read_voc(data).val.images[0].file.name == f"000003{suffix}"
+
+
+def test_the_trainings_classes_decide_in_an_evaluation(data):
+    found = read_voc(data, need_train=False, categories=["zebra", "cat", "dog"])
+    assert found.classes == ("zebra", "cat", "dog")
+    with pytest.raises(
+        UserError, match="objects of the class 'dog', which was not trained on; the training knows 1: c"
+    ):
+        read_voc(data, need_train=False, categories=["cat"])
 
 
 def test_missing_pieces_are_named(data, tmp_path):
@@ -115,7 +169,7 @@ def test_detectron2_gets_the_boxes_that_it_would_read_itself(data):
     from detectron2.data import DatasetCatalog, MetadataCatalog
     from detectron2.data.datasets.pascal_voc import load_voc_instances
 
-    from transfer.detection.detectron2.registration import registered
+    from transfer.detection.detectron2.dataset import registered
 
     with registered(read_voc(data)) as names:
         ours = DatasetCatalog.get(names["train"][0])

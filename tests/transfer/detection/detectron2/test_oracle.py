@@ -9,7 +9,7 @@ import torch
 
 from tests.requirements import requires
 from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
-from transfer.detection.detectron2.detector import detect
+from transfer.detection.detect import detect
 from transfer.detection.detectron2.recipe import CONFIGS
 from transfer.detection.settings import Settings
 from transfer.targets import TARGETS
@@ -49,10 +49,11 @@ def answered(monkeypatch, source, tmp_path):
     from detectron2.data import DatasetCatalog
 
     from transfer.detection.detectron2 import training
-    from transfer.detection.detectron2.registration import registered
+    from transfer.detection.detectron2.dataset import registered
 
     def run(settings, shift=0.0):
-        with registered(TARGETS[settings.target].reader.read(settings.data)) as names:
+        data = TARGETS[settings.target].reader.read(settings.data).prepared(tmp_path, write=True)
+        with registered(data) as names:
             oracle = Oracle(DatasetCatalog.get(names["val"][0]), shift)
         evaluate = training.evaluate
         monkeypatch.setattr(training, "evaluate", lambda config, model: evaluate(config, oracle))

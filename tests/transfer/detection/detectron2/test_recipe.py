@@ -19,13 +19,9 @@ def resolve_for(source, tmp_path):
     """Settings -> what they resolve to with a backbone of width 0.5 and an output folder."""
 
     def resolve_for(settings, output="run"):
-        from transfer.detection.detectron2.registration import registered
-
         folder = tmp_path / output
         backbone = convert(source.net.extract(0.5), "detectron2", folder / "backbone", source.net.metadata)[0]
-        data = TARGETS[settings.target].reader.read(settings.data)
-        with registered(data) as names:
-            return resolve(settings, backbone, data, names, folder)
+        return resolve(settings, backbone, TARGETS[settings.target].reader.read(settings.data), folder)
 
     return resolve_for
 

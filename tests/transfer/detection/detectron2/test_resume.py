@@ -4,11 +4,11 @@ import json
 import shutil
 from dataclasses import replace
 
-import pytest
 import torch
 
 from tests.requirements import requires
-from transfer.detection.detectron2.detector import detect
+from tests.transfer.detection.conftest import run_of
+from transfer.detection.detect import detect
 
 pytestmark = requires("detection")
 # Groups by shape, mirrored images and anchors that are drawn: everything random that a recipe has.
@@ -41,24 +41,13 @@ def test_a_resumed_training_sees_the_same_images_and_ends_with_the_same_weights(
     whole = detect(source, 0.5, settings, tmp_path / "whole")
     expected, seen[:] = list(seen), []
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    folder, cut = (tmp_path / name / settings.data.name / "detection/width_0.5" for name in ("whole", "cut"))
-    (cut / "model_final.pth").unlink()
-    (cut / "last_checkpoint").write_text("model_0000001.pth")  # as if killed between iterations 2 and 4
+    folder, cut = (run_of(tmp_path / name / settings.data.name / "detection/width_0.5") for name in ("whole", "cut"))
+    (cut / "model_final.pth").unlink()  # as if killed between iterations 2 and 4
+    (cut / "checkpoints/iteration_00000004.pt").unlink()
     resumed = detect(source, 0.5, replace(settings, resume=True), tmp_path / "cut")
     assert len(expected) == 4 and seen == expected[2:]
     states = [torch.load(f / "model_final.pth", weights_only=True)["model"] for f in (folder, cut)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert resumed["metrics"] == whole["metrics"] and resumed["config"] == whole["config"]
-    lines = [json.loads(line) for line in (cut / "metrics.json").read_text().splitlines()]
-    assert [line["iteration"] for line in lines if "total_loss" in line] == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("tail", ["", '{"iteration": 3, "tot'])
-def test_metrics_of_iterations_that_are_trained_again_are_cut(tmp_path, tail):
-    from transfer.detection.detectron2.training import cut_metrics
-
-    path = tmp_path / "metrics.json"
-    path.write_text("".join(f'{{"iteration": {i}}}\n' for i in range(4)) + tail)
-    cut_metrics(path, 2)
-    assert path.read_text() == '{"iteration": 0}\n{"iteration": 1}\n'
-    cut_metrics(tmp_path / "absent.json", 2)
+    lines = [json.loads(line) for line in (cut / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [1, 2, 3, 4]

@@ -100,7 +100,7 @@ def test_the_means_are_those_of_detectron2s_evaluator(tmp_path):
     from detectron2.evaluation import PascalVOCDetectionEvaluator
     from detectron2.structures import Boxes, Instances
 
-    from transfer.detection.detectron2.registration import registered
+    from transfer.detection.detectron2.dataset import registered
     from transfer.detection.evaluation.voc import VocEvaluator
 
     whole = f"{WHOLE}<difficult>0</difficult>"

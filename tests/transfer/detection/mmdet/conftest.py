@@ -31,7 +31,7 @@ def source():
 def settings(settings):
     """Two iterations of two images at 64 pixels."""
     demand("mmdet")
-    return replace(settings, recipe=SMALL, overrides=LIGHT)
+    return replace(settings, framework="mmdet", recipe=SMALL, overrides=LIGHT)
 
 
 @pytest.fixture(scope="session")

@@ -35,13 +35,13 @@ def perfect_samples(data, shift=0.0):
     return samples
 
 
-def evaluated(data, samples, categories):
+def evaluated(data, samples):
     from mmengine.logging import MMLogger
 
     from transfer.detection.mmdet.evaluation import CommonEvaluation
 
     MMLogger.get_instance("evaluation test")
-    metric = CommonEvaluation(data, categories)
+    metric = CommonEvaluation(data)
     for sample in samples:
         metric.process({}, [sample])
     return metric.evaluate(len(samples)), metric.found
@@ -49,7 +49,7 @@ def evaluated(data, samples, categories):
 
 def test_a_perfect_detector_has_an_average_precision_of_100(scenes):
     data = read_coco(scenes)
-    metrics, found = evaluated(data, perfect_samples(data), range(1, 11))
+    metrics, found = evaluated(data, perfect_samples(data))
     for name in ("box/AP", "box/AP50", "box/AP75", "mask/AP", "mask/AP50", "mask/AP75"):
         assert metrics[f"val/{name}"] == pytest.approx(100)
     assert found["bbox"].keys() == found["segm"].keys() == {*COCO_PRECISIONS, *(f"AP-{i}" for i in range(10))}
@@ -58,7 +58,7 @@ def test_a_perfect_detector_has_an_average_precision_of_100(scenes):
 def test_a_detector_that_finds_nothing_has_0(scenes):
     data = read_coco(scenes)
     nothing = {"bboxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.long)}
-    metrics, _ = evaluated(data, [{"img_id": i, "pred_instances": nothing} for i in (1, 2, 3)], range(1, 11))
+    metrics, _ = evaluated(data, [{"img_id": i, "pred_instances": nothing} for i in (1, 2, 3)])
     assert metrics["val/box/AP"] == metrics["val/mask/AP"] == 0
 
 
@@ -68,10 +68,10 @@ def test_vocs_boxes_count_from_0_and_end_at_the_last_pixel(tmp_path):
     sample = {"img_id": "000003", "pred_instances": {
         "bboxes": torch.tensor([box]), "scores": torch.ones(1), "labels": torch.tensor([label]),
     }}  # fmt: skip
-    metrics, _ = evaluated(data, [sample], data.classes)
+    metrics, _ = evaluated(data, [sample])
     assert metrics == {f"val/box/{name}": pytest.approx(100) for name in ("AP", "AP50", "AP75")}
     sample["pred_instances"]["bboxes"] = torch.tensor([[4.0, 4.0, 20.0, 20.0]])  # a pixel more: 16^2 / 17^2 = 0.886
-    assert evaluated(data, [sample], data.classes)[0]["val/box/AP"] == pytest.approx(80)
+    assert evaluated(data, [sample])[0]["val/box/AP"] == pytest.approx(80)
 
 
 def test_it_says_what_detectron2s_evaluator_says(scenes, tmp_path):
@@ -79,7 +79,7 @@ def test_it_says_what_detectron2s_evaluator_says(scenes, tmp_path):
     from detectron2.evaluation import COCOEvaluator
     from detectron2.structures import Boxes, Instances
 
-    from transfer.detection.detectron2.registration import registered
+    from transfer.detection.detectron2.dataset import registered
     from transfer.detection.mmdet.evaluation import detections
 
     data, generator = read_coco(scenes), torch.Generator().manual_seed(0)

@@ -9,9 +9,8 @@ import torch
 from tests.requirements import requires
 from transfer.convert import convert
 from transfer.detection.data.coco import read as read_coco
-from transfer.detection.detectron2 import detector as by_detectron2
+from transfer.detection.detect import detect
 from transfer.detection.detectron2.recipe import DIGITS, resolve
-from transfer.detection.mmdet import detector as by_mmdet
 
 pytestmark = requires("detection", "mmdet")
 
@@ -21,12 +20,12 @@ def detectron2s(source, settings, data, folder):
     from detectron2.checkpoint import DetectionCheckpointer
     from detectron2.config import instantiate
 
+    from transfer.detection.detectron2.dataset import registered
     from transfer.detection.detectron2.loaders import evaluation_loader
-    from transfer.detection.detectron2.registration import registered
 
     backbone = convert(source.plain(0.9), "detectron2", folder, source.metadata)[0]
-    with registered(data) as names:
-        config = resolve(replace(settings, recipe=DIGITS, overrides=()), backbone, data, names, folder).config
+    with registered(data):
+        config = resolve(replace(settings, recipe=DIGITS, overrides=()), backbone, data, folder).config
         model = instantiate(config.model).eval()
         DetectionCheckpointer(model).load(config.train.init_checkpoint)
         images = [model.preprocess_image([x]).tensor for batch in evaluation_loader(config) for x in batch]
@@ -46,14 +45,14 @@ def mmdets(source, settings, data, folder):
         model = MODELS.build(config.model)
     model.init_weights()
     model.eval()
-    images = [model.data_preprocessor(batch, False)["inputs"] for batch in evaluation_loader(config)]
+    images = [model.data_preprocessor(batch, False)["inputs"] for batch in evaluation_loader(config, data)]
     return images, [list(model.backbone(image)) for image in images]
 
 
 @torch.no_grad()
 def test_before_training_both_see_the_same_images_and_compute_the_same_features(source, settings, tmp_path):
     """Through each framework's own reading, normalisation and backbone: one RGB order, one mean, equal weights."""
-    data = read_coco(settings.data)
+    data = read_coco(settings.data).prepared(tmp_path, write=True)
     (images, stages), (others, other_stages) = (
         prepare(source, settings, data, tmp_path / prepare.__name__) for prepare in (detectron2s, mmdets)
     )
@@ -71,8 +70,8 @@ def test_before_training_both_see_the_same_images_and_compute_the_same_features(
 
 
 def test_after_training_both_leave_a_result_of_the_same_form_side_by_side(source, settings, tmp_path):
-    one = by_detectron2.detect(source, 0.5, replace(settings, recipe=DIGITS, overrides=()), tmp_path)
-    other = by_mmdet.detect(source, 0.5, settings, tmp_path)
+    one = detect(source, 0.5, replace(settings, framework="detectron2", recipe=DIGITS, overrides=()), tmp_path)
+    other = detect(source, 0.5, settings, tmp_path)
     found = {path.relative_to(tmp_path / settings.data.name).parts[0] for path in tmp_path.rglob("result.json")}
     assert found == {"detection", "detection_mmdet"}
     assert one.keys() == other.keys() and one["metrics"].keys() == other["metrics"].keys()
@@ -85,7 +84,8 @@ def test_after_training_both_leave_a_result_of_the_same_form_side_by_side(source
     for record in (one, other):
         assert all(0 <= value <= 100 for value in record["metrics"].values() if value is not None)
         assert math.isfinite(record["metrics"]["box/AP"])
-    state = torch.load(next(tmp_path.rglob("iter_2.pth")), weights_only=False)["state_dict"]
+    [path] = tmp_path.rglob("detection_mmdet/**/model_final.pth")
+    state = torch.load(path, weights_only=True)["state_dict"]
     assert all(torch.isfinite(tensor).all() for tensor in state.values())
 
 
@@ -95,5 +95,5 @@ def test_without_mmdet_one_line_says_what_to_install(source, settings, tmp_path,
 
     monkeypatch.setattr(installed, "present", lambda module: module != "mmcv._ext")
     with pytest.raises(UserError, match="^mmcv._ext is not installed; .*make env EXTRAS=mmdet"):
-        by_mmdet.detect(source, 0.5, settings, tmp_path)
+        detect(source, 0.5, settings, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -38,13 +38,14 @@ def test_order_and_groups_are_mmdets():
 
 @pytest.fixture
 def config(settings, narrow, tmp_path):
-    return resolve(settings, narrow, read_coco(settings.data), tmp_path).config
+    data = read_coco(settings.data)
+    return resolve(settings, narrow, data, tmp_path).config, data
 
 
 def test_what_is_seen_is_a_function_of_the_place_in_the_stream(config):
     from transfer.detection.mmdet.loaders import streamed
 
-    images = streamed(config.train_dataloader, seed=5)
+    images = streamed(config[0].train_dataloader, seed=5)
     seen = [images[0, number]["data_samples"].flip for number in range(8)]
     assert set(seen) == {True, False} and seen == [images[0, number]["data_samples"].flip for number in range(8)]
 
@@ -52,7 +53,7 @@ def test_what_is_seen_is_a_function_of_the_place_in_the_stream(config):
 def test_a_continued_loader_gives_the_rest_of_the_whole(config):
     from transfer.detection.mmdet.loaders import training_loader
 
-    whole, rest = training_loader(config), training_loader(config)
+    whole, rest = training_loader(*config), training_loader(*config)
     rest.batch_sampler.start = 3
     expected = [batch["inputs"] for batch in islice(whole, 6)][3:]
     for one, other in zip(expected, islice(rest, 3), strict=True):
@@ -66,8 +67,9 @@ def voc(narrow, tmp_path):
 
     folder = write_voc(tmp_path / "voc", TWO_YEARS)
     settings = Settings("voc", CONFIGS / "faster_rcnn_fpn_small.py", folder, device="cpu")
-    config = resolve(settings, narrow, read_voc(folder), tmp_path).config
-    return streamed(config.train_dataloader, seed=0), folder
+    data = read_voc(folder)
+    config = resolve(settings, narrow, data, tmp_path).config
+    return streamed(config.train_dataloader, 0, data.train), folder
 
 
 def test_what_cannot_be_read_is_refused_by_the_files_name(voc):

@@ -70,17 +70,30 @@ def test_another_image_size_scales_anchors_and_numbers_as_in_detectron2(resolved
 
 
 @pytest.mark.parametrize("recipe", [None, CONFIGS / "faster_rcnn_fpn_small.py"])
-def test_vocs_layout_is_read_by_mmdets_own_class(narrow, tmp_path, recipe):
+def test_vocs_objects_are_those_of_mmdets_own_class(narrow, tmp_path, recipe):
     from mmdet.registry import DATASETS
     from mmengine.registry import DefaultScope
 
+    from transfer.detection.mmdet.loaders import streamed
+
     data = read_voc(write_voc(tmp_path / "voc", TWO_YEARS))
     config = resolve(Settings("voc", recipe, tmp_path / "voc", device="cpu"), narrow, data, tmp_path).config
+    train = streamed(config.train_dataloader, 0, data.train).images
+    val = streamed(config.val_dataloader, 0, (data.val,)).images
+    plain = {"metainfo": {"classes": data.classes}, "data_root": f"{tmp_path}/voc/", "pipeline": []}
+    kept = config.train_dataloader.dataset.filter_cfg
     with DefaultScope.overwrite_default_scope("mmdet"):
-        train, val = (DATASETS.build(loader.dataset) for loader in (config.train_dataloader, config.val_dataloader))
-    assert [part.sub_data_root for part in train.datasets] == [f"{tmp_path}/voc/VOC20{year}/" for year in ("07", "12")]
-    assert [len(part) for part in train.datasets] == [1, 1] and len(val) == 1  # one image has no object
-    assert train.datasets[0].metainfo["classes"] == data.classes and len(data.classes) == 20
+        parts = [DATASETS.build(dict(
+            plain, type="VOCDataset", ann_file=f"VOC20{year}/ImageSets/Main/{name}.txt", test_mode=name == "test",
+            data_prefix={"sub_data_root": f"VOC20{year}/"}, filter_cfg=None if name == "test" else kept,
+        )) for year, name in (("07", "trainval"), ("12", "trainval"), ("07", "test"))]  # fmt: skip
+    theirs = [part.get_data_info(i) for part in parts for i in range(len(part))]
+    ours = [part.get_data_info(i) for part in (train, val) for i in range(len(part))]
+    for info in [*ours, *theirs]:
+        info.pop("xml_path", None)
+        del info["sample_idx"]
+    assert ours == theirs and (len(train), len(val)) == (2, 1)  # one image has no object
+    assert train.metainfo["classes"] == data.classes and len(data.classes) == 20
     instance = val.get_data_info(0)["instances"][0]
     assert (instance["bbox"], data.classes[instance["bbox_label"]]) == ([4, 4, 19, 19], "cat")
     assert config.model.roi_head.bbox_head.num_classes == 20 and not config.model.roi_head.get("mask_head")

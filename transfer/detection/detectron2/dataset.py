@@ -7,19 +7,25 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
 
-from transfer.detection.data.coco import CocoData
-from transfer.detection.data.voc import VocData, VocImage, VocSplit
+from transfer.detection.data import Data
+from transfer.detection.data.voc import VocImage, VocSplit
+
+
+def names_of(data: Data) -> dict[str, list[str]]:
+    """Under what the splits are registered: ``train``, a name for each year, and ``val``."""
+    return {
+        kind: [f"{data.folder.resolve()}/{kind}{i}" for i in range(len(as_tuple(splits)))]
+        for kind, splits in (("train", data.train), ("val", data.val))
+    }
 
 
 @contextmanager
-def registered(data: CocoData | VocData) -> Iterator[dict[str, list[str]]]:
-    """Register the splits for the length of the block; gives their names as ``train`` and ``val``."""
-    splits = {"train": as_tuple(data.train), "val": as_tuple(data.val)}
-    names: dict[str, list[str]] = {}
+def registered(data: Data) -> Iterator[dict[str, list[str]]]:
+    """Register the splits for the length of the block; gives their names."""
+    names = names_of(data)
     try:
-        for kind, found in splits.items():
-            names[kind] = [f"{data.folder.resolve()}/{kind}{i}" for i in range(len(found))]
-            for name, split in zip(names[kind], found, strict=True):
+        for kind, splits in (("train", data.train), ("val", data.val)):
+            for name, split in zip(names[kind], as_tuple(splits), strict=True):
                 register(name, split, data.classes)
         yield names
     finally:

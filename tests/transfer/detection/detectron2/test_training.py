@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +10,8 @@ from pretrain.common.errors import NonFiniteLossError, UncalibratedWidthError, U
 from pretrain.plain.cost import cost
 from tests.pretrain.helpers import universal
 from tests.requirements import requires
-from transfer.detection.detectron2.detector import detect, launch
+from tests.transfer.detection.conftest import run_of
+from transfer.detection.detect import detect
 from transfer.results import read_results
 from transfer.source import Source
 
@@ -24,14 +24,21 @@ def random(source):
 
 
 def iterations(folder):
-    """The iteration of each line of metrics.json that has a loss."""
-    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
-    return [line["iteration"] for line in lines if "total_loss" in line]
+    """The iteration of each line of metrics.jsonl."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["loss"] > 0 and line["seconds"] > 0 for line in lines)
+    return [line["iteration"] for line in lines]
+
+
+def weights(output, settings):
+    """Of the one training of width 0.5 below ``output``."""
+    folder = run_of(output / settings.data.name / "detection/width_0.5")
+    return torch.load(folder / "model_final.pth", weights_only=True)["model"]
 
 
 def test_a_width_becomes_a_result(source, settings, tmp_path):
     record = detect(source, 0.5, settings, tmp_path, "digit_scenes")
-    folder = tmp_path / "digit_scenes/detection/width_0.5"
+    folder = run_of(tmp_path / "digit_scenes/detection/width_0.5")
     assert read_results(tmp_path) == [record] and (folder / "result.json").is_file()
     assert (record["task"], record["dataset"], record["method"], record["width"]) == (
         "detection",
@@ -47,16 +54,14 @@ def test_a_width_becomes_a_result(source, settings, tmp_path):
     assert {"box/AP", "box/AP50", "box/AP75", "mask/AP", "mask/AP50", "mask/AP75"} <= set(record["metrics"])
     assert set(record["details"]["per_class_AP"]["box"]) <= set("0123456789")
     left = {path.name for path in folder.iterdir()}
-    assert {"config.yaml", "log.txt", "metrics.json", "model_final.pth", "backbone", "inference"} <= left
-    assert any(name.startswith("events.out.tfevents") for name in left) and iterations(folder) == [1]
+    assert {"config.yaml", "log.txt", "metrics.jsonl", "model_final.pth", "backbone", "inference"} <= left
+    assert any(name.startswith("events.out.tfevents") for name in left) and iterations(folder) == [2]
 
 
 def test_training_starts_from_the_extracted_weights(source, settings, tmp_path):
     """A learning rate of zero leaves what was loaded."""
     detect(source, 0.5, replace(settings, overrides=("optimizer.lr=0",)), tmp_path)
-    state = torch.load(tmp_path / settings.data.name / "detection/width_0.5/model_final.pth", weights_only=True)[
-        "model"
-    ]
+    state = weights(tmp_path, settings)
     plain = source.net.extract(0.5)
     assert torch.equal(state["backbone.bottom_up.stem.conv1.weight"], plain.conv1.weight)
     assert torch.equal(state["backbone.bottom_up.res5.1.conv2.weight"], plain.layer4[1].conv2.weight)
@@ -65,8 +70,7 @@ def test_training_starts_from_the_extracted_weights(source, settings, tmp_path):
 def test_a_resnet50_has_a_pyramid_of_its_own_channels(settings, tmp_path):
     net = universal("resnet50", base_channels=16)
     record = detect(Source(net, "us3l", net.hash), 0.5, replace(settings, iterations=1), tmp_path)
-    folder = tmp_path / settings.data.name / "detection/width_0.5"
-    state = torch.load(folder / "model_final.pth", weights_only=True)["model"]
+    state = weights(tmp_path, settings)
     outer = net.backbone.channels(0.5).outer
     assert [state[f"backbone.fpn_lateral{i}.weight"].shape[1] for i in range(2, 6)] == list(outer)
     assert record["backbone"] == "resnet50" and record["params"] == net.cost(0.5).params
@@ -75,24 +79,28 @@ def test_a_resnet50_has_a_pyramid_of_its_own_channels(settings, tmp_path):
 def test_random_weights_are_drawn_by_the_seed_and_marked(source, random, settings, tmp_path):
     record = detect(random, 0.25, settings, tmp_path)  # no calibration needed
     assert (record["method"], record["checkpoint"], record["details"]["pretraining"]) == ("random", None, None)
-    assert (tmp_path / settings.data.name / "detection/width_0.25_random/result.json").is_file()
+    assert (run_of(tmp_path / settings.data.name / "detection/width_0.25_random") / "result.json").is_file()
     one, again, other = (random.plain(0.5, seed).conv1.weight for seed in (0, 0, 1))
     assert torch.equal(one, again) and not torch.equal(one, other)
     assert not torch.equal(one, source.plain(0.5).conv1.weight)
 
 
 def test_a_resumed_training_goes_on_and_eval_only_repeats_the_evaluation(source, settings, tmp_path):
-    folder = tmp_path / settings.data.name / "detection/width_0.5"
     settings = replace(settings, overrides=("train.log_period=1",))
     detect(source, 0.5, settings, tmp_path)
+    folder = run_of(tmp_path / settings.data.name / "detection/width_0.5")
     resumed = detect(source, 0.5, replace(settings, iterations=4, resume=True), tmp_path)
-    assert iterations(folder)[-1] == 3 and "Starting training from iteration 2" in (folder / "log.txt").read_text()
-    again = detect(source, 0.5, replace(settings, iterations=4, eval_only=True), tmp_path)
-    assert again["metrics"] == resumed["metrics"]
-    fresh = detect(source, 0.5, settings, tmp_path)  # without --resume it starts anew
-    assert iterations(folder) == [0, 1] and fresh["details"]["iterations"] == 2
-    # the earlier one is set aside, where tables do not see it
-    assert iterations(folder / "previous")[-1] == 3 and (folder / "previous/model_final.pth").is_file()
+    assert (
+        iterations(folder) == [1, 2, 3, 4] and "Starting training from iteration 2" in (folder / "log.txt").read_text()
+    )
+    again = detect(source, 0.5, replace(settings, iterations=None, overrides=(), eval_only=True), tmp_path)
+    assert again["metrics"] == resumed["metrics"] and again["details"]["iterations"] == 4
+    for number in (1, 2):
+        fresh = detect(source, 0.5, settings, tmp_path)  # without --resume it starts anew
+        assert iterations(folder) == [1, 2] and fresh["details"]["iterations"] == 2
+        # the earlier ones are set aside, where tables do not see them
+        assert [path.name for path in sorted((folder / "previous").iterdir())] == ["1", "2"][:number]
+    assert iterations(folder / "previous/1")[-1] == 4 and (folder / "previous/1/model_final.pth").is_file()
     assert read_results(tmp_path) == [fresh]
 
 
@@ -100,11 +108,7 @@ def test_the_same_seed_gives_the_same_weights(source, settings, tmp_path):
     states = []
     for name in ("a", "b"):
         detect(source, 0.5, replace(settings, iterations=1), tmp_path / name)
-        states.append(
-            torch.load(tmp_path / name / settings.data.name / "detection/width_0.5/model_final.pth", weights_only=True)[
-                "model"
-            ]
-        )
+        states.append(weights(tmp_path / name, settings))
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
@@ -127,18 +131,3 @@ def test_a_diverged_training_names_the_step(source, settings, tmp_path):
         NonFiniteLossError, match="resnet18 x 0.5 us3l, iteration [1-4]: .*; last good checkpoint: none"
     ):
         detect(source, 0.5, replace(settings, iterations=5, overrides=("optimizer.lr=1e30",)), tmp_path)
-
-
-@pytest.mark.parametrize("kind", [UserError, NonFiniteLossError])
-def test_an_error_of_one_of_several_processes_stays_one_line(monkeypatch, tmp_path, kind):
-    """torch.multiprocessing wraps it in the traceback of its process."""
-    name = f"{kind.__module__}.{kind.__name__}"
-    text = f"-- Process 1 terminated with the following error:\nTraceback ...\n{name}: x is wrong\n"
-
-    def launch_that_fails(*_, **__):
-        raise torch.multiprocessing.ProcessRaisedException(text, 1, 1234)
-
-    monkeypatch.setattr("detectron2.engine.launch", launch_that_fails)
-    job = SimpleNamespace(settings=SimpleNamespace(num_gpus=2), folder=tmp_path)
-    with pytest.raises(kind, match="^x is wrong$"):
-        launch(job)

@@ -10,24 +10,25 @@ import torch
 from pretrain.common.errors import NonFiniteLossError, UncalibratedWidthError, UserError
 from pretrain.plain.cost import cost
 from tests.requirements import requires
+from tests.transfer.detection.conftest import run_of
 from tests.transfer.detection.mmdet.conftest import LIGHT
-from transfer.detection.mmdet.detector import detect
+from transfer.detection.detect import detect
 from transfer.results import read_results
 
 pytestmark = requires("detection", "mmdet")
 
 
 def folder_of(settings, output, name="width_0.5"):
-    return output / settings.data.name / "detection_mmdet" / name
+    return run_of(output / settings.data.name / "detection_mmdet" / name)
 
 
-def weights(folder, iteration=2):
-    return torch.load(folder / f"iter_{iteration}.pth", weights_only=False)["state_dict"]
+def weights(folder):
+    return torch.load(folder / "model_final.pth", weights_only=True)["state_dict"]
 
 
 def test_a_width_becomes_a_result(source, settings, tmp_path, capsys):
     record = detect(source, 0.9, replace(settings, iterations=1), tmp_path, "digit_scenes")
-    folder = tmp_path / "digit_scenes/detection_mmdet/width_0.9"
+    folder = run_of(tmp_path / "digit_scenes/detection_mmdet/width_0.9")
     assert read_results(tmp_path) == [record] and (folder / "result.json").is_file()
     assert (record["task"], record["dataset"], record["method"], record["width"]) == (
         "detection", "digit_scenes", "us3l", 0.9,
@@ -41,7 +42,11 @@ def test_a_width_becomes_a_result(source, settings, tmp_path, capsys):
     assert {"box/AP", "box/AP50", "box/AP75", "mask/AP", "mask/AP50", "mask/AP75"} <= set(record["metrics"])
     assert set(record["details"]["per_class_AP"]["box"]) <= set("0123456789")
     left = {path.name for path in folder.iterdir() if path.is_file()}
-    assert left == {"iter_1.pth", "last_checkpoint", "log.txt", "mask_rcnn_fpn_small.py", "result.json"}
+    assert left == {
+        "model_final.pth", "metrics.jsonl", "log.txt", "mask_rcnn_fpn_small.py", "result.json", "run.json"
+    }  # fmt: skip
+    [line] = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    assert (line["iteration"], line["iterations"]) == (1, 1) and line["loss"] > line["loss_mask"] > 0
     (scalars,) = folder.glob("*/vis_data/scalars.json")
     assert "loss_mask" in json.loads(scalars.read_text().splitlines()[0])
     shown = capsys.readouterr().out
@@ -52,7 +57,7 @@ def test_training_starts_from_the_extracted_weights(source, settings, tmp_path):
     """A learning rate of zero leaves what was loaded."""
     overrides = (*LIGHT, "optim_wrapper.optimizer.lr=0.0")
     detect(source, 0.5, replace(settings, iterations=1, overrides=overrides), tmp_path)
-    state, plain = weights(folder_of(settings, tmp_path), 1), source.net.extract(0.5)
+    state, plain = weights(folder_of(settings, tmp_path)), source.net.extract(0.5)
     for name, parameter in plain.named_parameters():
         assert torch.equal(state[f"backbone.{name}"], parameter), name
 
@@ -62,25 +67,23 @@ def test_a_resumed_training_ends_with_the_same_weights_and_eval_only_repeats_the
     whole = detect(source, 0.5, settings, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     cut = folder_of(settings, tmp_path / "cut")
-    (cut / "iter_4.pth").unlink()
-    (cut / "last_checkpoint").write_text(str(cut / "iter_2.pth"))  # as if killed between iterations 2 and 4
+    (cut / "model_final.pth").unlink()  # as if killed between iterations 2 and 4
+    (cut / "checkpoints/iteration_00000004.pt").unlink()
     resumed = detect(source, 0.5, replace(settings, resume=True), tmp_path / "cut")
-    one, other = (weights(folder_of(settings, tmp_path / name), 4) for name in ("whole", "cut"))
+    one, other = (weights(folder_of(settings, tmp_path / name)) for name in ("whole", "cut"))
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert resumed["metrics"] == whole["metrics"] and resumed["config"] == whole["config"]
-    assert "resumed epoch: 0, iter: 2" in (cut / "log.txt").read_text()
+    assert "resumed after iteration 2" in (cut / "log.txt").read_text()
     again = detect(source, 0.5, replace(settings, eval_only=True), tmp_path / "cut")
     assert again["metrics"] == whole["metrics"] and again["details"]["train_images"] is None
-    detect(source, 0.5, replace(settings, iterations=1), tmp_path / "cut")  # without --resume it starts anew
-    assert sorted(path.name for path in cut.glob("iter_*")) == ["iter_1.pth"]
-    assert sorted(path.name for path in (cut / "previous").glob("iter_*")) == ["iter_2.pth", "iter_4.pth"]
-    assert len(list(cut.rglob("result.json"))) == 1
+    detect(source, 0.5, replace(settings, iterations=1), tmp_path / "cut")  # of another length: at its own place
+    assert len(list(cut.parent.iterdir())) == 2 and len(list(cut.parent.rglob("result.json"))) == 2
 
 
 def test_two_processes_share_a_batch(source, settings, tmp_path):
     record = detect(source, 0.5, replace(settings, num_gpus=2), tmp_path)
     assert record["details"]["processes"] == 2 and record["details"]["batch"] == 2
-    assert record["metrics"]["box/AP"] is not None and (folder_of(settings, tmp_path) / "iter_2.pth").is_file()
+    assert record["metrics"]["box/AP"] is not None and (folder_of(settings, tmp_path) / "model_final.pth").is_file()
 
 
 def test_mistakes_are_found_before_anything_trains(source, settings, tmp_path):
@@ -88,7 +91,7 @@ def test_mistakes_are_found_before_anything_trains(source, settings, tmp_path):
         detect(source, 0.3, settings, tmp_path)
     with pytest.raises(UserError, match="--eval-only, but .* holds no checkpoint"):
         detect(source, 0.5, replace(settings, eval_only=True), tmp_path)
-    assert not list(tmp_path.rglob("iter_*.pth"))
+    assert not list(tmp_path.rglob("model_*.pth"))
 
 
 def test_a_diverged_training_names_the_step(source, settings, tmp_path):

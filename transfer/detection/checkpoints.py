@@ -1,0 +1,68 @@
+"""Checkpoints of a detection training, the same for all frameworks: ``checkpoints/iteration_*.pt``, as pretraining's.
+
+Each is written in one step with its checksum beside it, holds tensors and plain values alone, and is loaded as nothing
+else. What is damaged is passed over; weights that are not finite are never saved, so the last one is a good one.
+"""
+
+import pickle
+from pathlib import Path
+
+import torch
+
+from pretrain.common.errors import NonFiniteLossError, UserError
+from pretrain.common.files import replacing
+from pretrain.run.checkpoint import load_checkpoint, newest_checkpoint, resumable_checkpoint, save_checkpoint
+
+FOLDER = "checkpoints"
+FINAL = "model_final.pth"
+
+
+def save(folder: Path, iteration: int, state: dict, title: str) -> Path:
+    """Save ``state`` after so many iterations. state: ``model``, a state dict, and whatever the training needs.
+
+    Errors: NonFiniteLossError, with the last good checkpoint, if a weight or a statistic is not finite.
+    """
+    for name, tensor in state["model"].items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise NonFiniteLossError(
+                f"{title}, iteration {iteration - 1}: {name} is not finite; last good checkpoint: {named(folder)}"
+            )
+    return save_checkpoint(folder / FOLDER, iteration, state)
+
+
+def save_final(folder: Path, content: dict) -> Path:
+    """Write the trained detector for the framework's own programs, in one step."""
+    with replacing(folder / FINAL) as partial:
+        torch.save(content, partial)
+    return folder / FINAL
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest whole checkpoint, None without any. UserError if there are only damaged ones."""
+    return resumable_checkpoint(folder / FOLDER)
+
+
+def named(folder: Path) -> str:
+    """The last good checkpoint for a message."""
+    return str(newest_checkpoint(folder / FOLDER) or "none")
+
+
+def load(path: Path) -> dict:
+    """``model`` and whatever was saved with it; nothing in the file is run. UserError for what is no checkpoint."""
+    try:
+        state = load_checkpoint(path, torch.device("cpu"))
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from None
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+        raise UserError(f"{path} holds no detector's weights; expected a checkpoint of a detection training")
+    return state
+
+
+def load_weights(model: torch.nn.Module, state: dict) -> None:
+    """Load every weight of a detector. UserError, with the first difference, where they are another detector's."""
+    try:
+        model.load_state_dict(state["model"], strict=True)
+    except (RuntimeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"the checkpoint is of another detector: {reason}") from None
