@@ -203,6 +203,7 @@ def pretrain_node(
             "tools/pretrain.py", str(address), (*row.overrides, *teacher), {"--work-dir": ("{output}",), "--resume": ()}
         ),
         flops=flops, disk=size, hours=row.hours, data=config.data.name, roots=roots,
+        steps=estimate.iterations(config),
     )  # fmt: skip
     return node, config
 

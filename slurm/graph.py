@@ -67,9 +67,9 @@ class Node:
     after: nodes that must have succeeded before, without a say in the result.
     command: ``{output}`` in it stands for the node's own folder, ``{NAME}`` for that of the parent NAME.
     collect: parents whose result.json files are copied to ``{output}/results`` first.
-    nodes, gpus, tasks: machines of the job, GPUs and processes (tasks) of each. flops: of the whole job. hours: in
-    place of an estimate from them. disk: bytes that it leaves. data: name of the data set that it reads, roots: its
-    folders where the config says them. framework: of a detector.
+    nodes, gpus, tasks: machines of the job, GPUs and processes (tasks) of each. flops, steps (iterations): of the whole
+    job. hours: in place of an estimate from them. disk: bytes that it leaves. data: name of the data set that it reads,
+    roots: its folders where the config says them. framework: of a detector.
     """
 
     name: str
@@ -83,6 +83,7 @@ class Node:
     gpus: int = 0
     tasks: int = 1
     flops: float = 0.0
+    steps: int = 0
     hours: float | None = None
     disk: float = 0.0
     data: str = ""

@@ -48,3 +48,16 @@ def test_hours_are_of_a_gpu_of_the_preset_or_of_a_core():
     one = entry("a", flops=3.6e16, gpus=8)
     assert gpu_hours(one, Preset(tflops=10)) == 1 and gpu_hours(entry("a", hours=2, gpus=8, nodes=2), Preset()) == 32
     assert hours_text(1234.5) == "1,234" and hours_text(0.126) == "0.13" and bytes_text(3.2e9) == "3.2 GB"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "changes"),
+    [
+        (18.5, {"kind": "pretrain", "flops": 2.6e10, "steps": 80}),  # ResNet-18 of 8 channels, batches of 16
+        (162, {"kind": "pretrain", "flops": 2.75e12, "steps": 40}),  # ResNet-18 on digits, batches of 64
+        (34, {"flops": 5.3e11}), (14, {"flops": 1.06e11}),  # its fast evaluation, and kNN alone
+        (0.4, {"kind": "tables", "flops": 0}),
+    ],
+)  # fmt: skip
+def test_small_jobs_on_a_core_are_within_a_factor_of_three_of_what_was_measured(seconds, changes):
+    assert seconds / 3 < gpu_hours(entry("a", **changes), Preset()) * 3600 < seconds * 3
