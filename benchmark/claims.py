@@ -15,7 +15,7 @@ from pretrain.common.errors import UserError
 from pretrain.common.files import read_lines
 from pretrain.slimmable.widths import FOUR_WIDTHS
 from transfer.results import read_results
-from transfer.tables.facts import Figure, shown
+from transfer.tables.figure import Figure, shown
 from transfer.tables.table import Cell, Table
 
 

@@ -33,6 +33,8 @@ MACHINE_KEYS = (
     "data.root", "data.workers", "data.on_bad", "data.max_bad", "training.log_interval", "training.threads",
     "training.deterministic", "training.checkpoint_minutes",
 )  # fmt: skip
+SEED_KEYS = ("training.seed", "objective.teacher", "calibration.seed")
+WIDTH_KEYS = ("width_range", "calibration.widths", "monitor.widths")
 LENGTH_KEYS = ("training.epochs", "training.iterations")  # in which a finished run that goes on for longer may differ
 
 
@@ -179,7 +181,14 @@ class PretrainConfig:
     @property
     def hash(self) -> str:
         """SHA-256 of what determines the result: everything but the machine's paths, workers and threads."""
-        return hashlib.sha256(json.dumps(_without_machine(self.as_dict()), sort_keys=True).encode()).hexdigest()
+        return _digest(_without(MACHINE_KEYS, self.as_dict()))
+
+    @property
+    def lineage(self) -> str:
+        """``hash`` without the seed, the teacher's path and, of a network of one width, that width: trainings that it
+        is common to are the seeds, and the widths, of one row of a table."""
+        alone = self.width_range[0] == self.width_range[1]
+        return _digest(_without((*MACHINE_KEYS, *SEED_KEYS, *(WIDTH_KEYS if alone else ())), self.as_dict()))
 
 
 def load_config(config: str | Path | Address, overrides: list[str]) -> PretrainConfig:
@@ -275,7 +284,7 @@ def _width_lists(config: PretrainConfig) -> dict[str, tuple[float, ...]]:
 
 def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
     """Keys, dotted, in which two configs differ so that a resumed run would not be the same run."""
-    old, new = (_without_machine(old), _without_machine(new)) if not prefix else (old, new)
+    old, new = (_without(MACHINE_KEYS, old), _without(MACHINE_KEYS, new)) if not prefix else (old, new)
     found = []
     for key in sorted(old.keys() | new.keys()):
         a, b = old.get(key), new.get(key)
@@ -286,11 +295,15 @@ def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
     return found
 
 
-def _without_machine(values: dict) -> dict:
+def _without(keys: tuple[str, ...], values: dict) -> dict:
     values = json.loads(json.dumps(values))
-    for key in MACHINE_KEYS:
-        section, name = key.split(".")
-        values.get(section, {}).pop(name, None)
+    for key in keys:
+        section, _, name = key.rpartition(".")
+        (values.get(section, {}) if section else values).pop(name, None)
     if values.get("data", {}).get("channels") == 3:  # as if there were no such key
         del values["data"]["channels"]
     return values
+
+
+def _digest(values: dict) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

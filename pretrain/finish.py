@@ -42,6 +42,7 @@ def metadata(trainer: "Trainer", images: int) -> dict:
         "calibration": {"widths": [], "views": values["calibration"]["views"], "seed": training.seed},
         **({"teacher": teacher} if (teacher := trainer.model.teacher_name) else {}),
         "config": config.hash,
+        "lineage": config.lineage,
         "versions": {
             "us3l": __version__, "torch": torch.__version__, "torchvision": torchvision.__version__,
             "python": platform.python_version(),

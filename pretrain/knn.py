@@ -19,11 +19,15 @@ def neighbours(train_images: int) -> int:
 def knn_scores(
     train: Tensor, labels: Tensor, test: Tensor, classes: int, k: int, temperature: float = 0.07, chunk: int = 1024
 ) -> Tensor:
-    """Sum of votes, [N_test, classes]. train: [N, D]; labels: int64 [N]; test: [N_test, D]."""
+    """Sum of votes, [N_test, classes]. train: [N, D]; labels: int64 [N]; test: [N_test, D].
+
+    The votes on an image count in those of its nearest neighbour, exp((s - s_max) / temperature), which changes no
+    order: exp(1 / temperature) itself overflows float32 below a temperature of 0.0113.
+    """
     bank = F.normalize(train.float(), dim=1).T
     scores = []
     for part in F.normalize(test.float(), dim=1).split(chunk):
         similarity, index = (part @ bank).topk(k, dim=1)
-        votes = part.new_zeros(len(part), classes)
-        scores.append(votes.scatter_add_(1, labels[index], (similarity / temperature).exp()))
+        weights = ((similarity - similarity[:, :1]) / temperature).exp()  # the first is the nearest
+        scores.append(part.new_zeros(len(part), classes).scatter_add_(1, labels[index], weights))
     return torch.cat(scores)

@@ -3,6 +3,7 @@
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -45,9 +46,10 @@ def main(argv: list[str]) -> None:
     from transfer.latency import conditions, has_onnx, latency_table, measure
     from transfer.tables import render
 
-    print(f"{source.backbone} of {checkpoint} at {', '.join(f'{w:g}' for w in widths)} on {device}", flush=True)
+    say = partial(print, file=sys.stderr, flush=True)  # a table in LaTeX or CSV is all that stands on the output
+    say(f"{source.backbone} of {checkpoint} at {', '.join(f'{w:g}' for w in widths)} on {device}")
     if not has_onnx():
-        print("onnxruntime is left out: it needs the extra 'formats' (pip install '.[formats]')", flush=True)
+        say("onnxruntime is left out: it needs the extra 'formats' (pip install '.[formats]')")
     settings = {name: getattr(args, name) for name in MINIMA}
     found = measure({width: source.net.extract(width) for width in widths}, **settings, device=device)
     where = conditions(**settings, device=device)
@@ -55,7 +57,7 @@ def main(argv: list[str]) -> None:
     if args.json:
         record = {"checkpoint": source.checkpoint_hash, "backbone": source.backbone, "conditions": where}
         write_json(args.json, {**record, "widths": [asdict(row) for row in found]})
-        print(args.json)
+        say(args.json)
 
 
 if __name__ == "__main__":

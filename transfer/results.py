@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
 
 import pretrain
 from pretrain.common.errors import UserError, nearest
@@ -29,46 +28,8 @@ Text = Annotated[str, Field(min_length=1)]
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Seed = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=-0.001, le=100.001, allow_inf_nan=False)]
-FREE, WHOLE = {"extra": "allow", "strict": True}, {"extra": "forbid", "strict": True}
-
-
-class Regularised(TypedDict, total=False):
-    """The optimizer's settings; alpha: of group regularisation."""
-
-    __pydantic_config__ = FREE
-
-    alpha: Finite | None
-
-
-class Pretrained(TypedDict, total=False):
-    """What tables read of a checkpoint's metadata, if it is there."""
-
-    __pydantic_config__ = FREE
-
-    seed: Seed | None
-    epochs: Finite | None
-    teacher: str | None
-    data: dict[str, Any] | None
-    backbone: dict[str, Any] | None
-    objective: dict[str, Any] | None
-    sampling: dict[str, Any] | None
-    optimizer: Regularised | None
-
-
-class Details(TypedDict, total=False):
-    """What tables read of the details, if it is there; everything else is free."""
-
-    __pydantic_config__ = FREE
-
-    target: str | None
-    protocol: str | None
-    framework: str | None
-    image_size: Count | None
-    iterations: Count | None
-    pretraining: Pretrained | None
-    settings: dict[str, Any] | None
+WHOLE = {"extra": "forbid", "strict": True}
 
 
 @dataclass
@@ -78,7 +39,7 @@ class Result:
     method: the pretraining's, or ``random``. seed: the evaluation's. metrics: flat, in percent (``top1``, ``box/AP``),
     None where a metric is undefined. params, macs: of the plain backbone without a classifier, at the evaluation's
     image size. checkpoint: hash of the universal checkpoint, None for random weights. config: ``settings_hash`` of the
-    settings. details: resolved settings, where the weights came from (``pretraining``), per-class figures.
+    settings. details: free: resolved settings, where the weights came from (``pretraining``), per-class figures.
     """
 
     __pydantic_config__ = WHOLE
@@ -95,7 +56,7 @@ class Result:
     checkpoint: Hash | None
     config: Hash
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    details: Details = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
         """Write ``folder/result.json`` in one step (a reader never sees half a file) and return its path."""
@@ -111,7 +72,7 @@ class Record(Result):
     __pydantic_config__ = WHOLE
 
     schema: Literal[SCHEMA_VERSION]
-    details: Details
+    details: dict[str, Any]
     versions: dict[str, str | None]
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import BatchNorm2d
 
 from pretrain.common.errors import UserError, nearest
+from pretrain.slimmable.extract import extract
 from pretrain.slimmable.widths import check_width
 from transfer.results import result_folder
 
@@ -27,12 +29,17 @@ class Source:
 
     @property
     def is_random(self) -> bool:
-        return self.method == "random"
+        return self.checkpoint_hash is None
 
     @property
     def backbone(self) -> str:
         """The backbone's name, e.g. ``resnet18``."""
         return self.net.metadata["backbone"]["name"]
+
+    @property
+    def architecture(self) -> dict:
+        """The arguments of ``create_backbone``."""
+        return dict(self.net.metadata["backbone"])
 
     def check_widths(self, widths: list[float]) -> None:
         """UserError for a width outside the range; UncalibratedWidthError for one without statistics, if pretrained."""
@@ -51,15 +58,19 @@ class Source:
         """What is evaluated where no width is given: none, a universal checkpoint has many."""
         return []
 
-    def plain(self, width: float, seed: int = 0) -> torch.nn.Module:
-        """The plain network of ``width``: pretrained and calibrated, or with weights drawn by ``seed``."""
+    def plain(self, width: float) -> torch.nn.Module:
+        """The plain network of ``width``, cut out of the universal one and calibrated.
+
+        Random weights are cut out alike, so that a seed means one network, whatever is learned on top of it; where
+        nothing calibrated them, batch norms have the statistics that new ones have.
+        """
         self.check_widths([width])
-        if not self.is_random:
+        if not self.is_random or self.net.is_calibrated(width):
             return self.net.extract(width)
         channels = self.net.backbone.channels(width)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.net.backbone.plain(channels).eval()
+        modules = self.net.backbone.plain(channels).named_modules()
+        untouched = {name: (m.running_mean, m.running_var) for name, m in modules if isinstance(m, BatchNorm2d)}
+        return extract(self.net.backbone, channels, untouched)
 
     def folder(self, output: Path, dataset: str, task: str, width: float) -> Path:
         """Where a result goes: ``output/<dataset>/<task>/width_<w>[_random]``."""

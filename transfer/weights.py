@@ -42,6 +42,11 @@ class PlainSource:
         return f"resnet{self.network.depth}"
 
     @property
+    def architecture(self) -> dict:
+        """What the network is."""
+        return {"name": self.backbone, "stem": self.network.stem, "channels": self.network.channels.key}
+
+    @property
     def universal(self) -> torch.nn.Module:
         """The slimmable network of this depth, without weights: it knows the channels of each width."""
         with torch.device("meta"):
@@ -74,7 +79,7 @@ class PlainSource:
                 raise UserError(f"{self.file} is no {self.backbone} of width {width:g}; its channels are "
                                 f"{self.network.channels.key}, width {self.default_widths[0]:g}")  # fmt: skip
 
-    def plain(self, width: float, seed: int = 0) -> PlainResNet:
+    def plain(self, width: float) -> PlainResNet:
         self.check_widths([width])
         return self.network
 

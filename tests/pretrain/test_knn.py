@@ -1,7 +1,9 @@
 """Weighted kNN against scikit-learn's, with the vote of Wu et al. as its weights."""
 
 import numpy as np
+import pytest
 import torch
+from torch.nn import functional as F
 
 from pretrain.data.images.digits import digits
 from pretrain.knn import knn_scores, neighbours
@@ -26,6 +28,22 @@ def test_length_does_not_matter_and_near_images_weigh_more():
     train = torch.tensor([[10.0, 0.0], [0.5, 0.5], [0.0, 1.0], [0.0, 2.0]])
     votes = knn_scores(train, torch.tensor([0, 1, 1, 1]), torch.tensor([[0.1, 0.001]]), 2, k=4)
     assert votes.argmax() == 0, "one near image outvotes three far ones"
+
+
+@pytest.mark.parametrize("temperature", [0.07, 0.011, 1e-3, 1e-6])
+def test_a_low_temperature_votes_as_in_float64(temperature):
+    """exp(1 / 0.011) is beyond float32: the votes are those of exact arithmetic, to a factor of an image's own."""
+    generator = torch.Generator().manual_seed(0)
+    train, test = (torch.randn(n, 8, generator=generator) for n in (200, 50))
+    labels = torch.randint(5, (200,), generator=generator)
+    votes = knn_scores(train, labels, test, 5, k=20, temperature=temperature)
+    cosine = F.normalize(test.double(), dim=1) @ F.normalize(train.double(), dim=1).T
+    nearest, index = cosine.topk(20, dim=1)
+    log = nearest.new_full((50, 5, 20), -torch.inf).scatter_(1, labels[index][:, None], nearest[:, None] / temperature)
+    expected = log.logsumexp(2).softmax(1)
+    assert torch.isfinite(votes).all() and torch.equal(votes.argmax(1), expected.argmax(1))
+    if temperature > 1e-4:  # below, rounding of the similarity itself decides a share
+        torch.testing.assert_close(votes / votes.sum(1, keepdim=True), expected.float(), atol=2e-3, rtol=0)
 
 
 def test_k_follows_the_size_of_the_set():

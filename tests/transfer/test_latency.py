@@ -76,7 +76,16 @@ def test_the_tool_times_both_runtimes_and_writes_json(net, repository, tmp_path)
     assert record["checkpoint"] == net.hash and record["conditions"]["threads"] == 1
     [row] = record["widths"]
     assert set(row["timings"]) == {"torch", "onnxruntime"} and row["timings"]["onnxruntime"]["median"] > 0
-    assert "onnxruntime (ms)" in done.stdout and done.stdout.splitlines()[-1] == str(tmp_path / "latency.json")
+    assert "onnxruntime (ms)" in done.stdout and done.stderr.splitlines()[-1] == str(tmp_path / "latency.json")
+
+
+@pytest.mark.parametrize(("form", "first"), [("latex", "%"), ("csv", "width,params (M)")])
+def test_a_table_in_latex_or_csv_is_all_that_is_printed(form, first, net, repository, tmp_path):
+    checkpoint = net.save(tmp_path / "universal.safetensors")
+    options = ["--width", "0.5", "--image-size", "16", "--repeats", "1", "--warm-up", "0", "--format", form]
+    command = [sys.executable, str(repository / "tools/latency.py"), str(checkpoint), *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith(first) and "resnet18 of" in done.stderr
 
 
 def test_a_mistake_is_one_line(net, repository, tmp_path):

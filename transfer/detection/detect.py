@@ -52,7 +52,7 @@ def detected(source: Source, width: float, settings: Settings, output: Path, dat
     member = membership()
     settings = on_devices(settings, member)
     name = dataset or TARGETS[settings.target].reader.name_of(settings.data)
-    plain = source.plain(width, settings.seed)
+    plain = source.plain(width)
     framework.check_sayable(plain)  # in all processes: none waits for one that has stopped
     parent = source.folder(output, name, framework.task, width).absolute()
     settings, data, folder, target, run = located(source, settings, framework, parent)

@@ -44,7 +44,7 @@ def known_before(
     return {
         "task": "detection", "dataset": dataset, "method": source.method, "backbone": source.backbone, "width": width,
         "seed": seed, "checkpoint": source.checkpoint_hash, **vars(cost(plain, image_size)),
-        "details": {"pretraining": source.pretraining},
+        "details": {"architecture": source.architecture, "pretraining": source.pretraining},
     }  # fmt: skip
 
 

@@ -71,7 +71,7 @@ def evaluate(
         print(calibration_line(source, widths), flush=True)
         shared = prepare(source, widths, train, test, views, settings, recipe, kept, device, bar)
         for outcome in PROTOCOL[settings.protocol](shared):
-            result = make_result(source, dataset, name, outcome, settings, calibrate)
+            result = make_result(source, dataset, name, outcome, settings, calibrate, described(train, test))
             result.write(folder_of(result, output))
             results.append(result)
     if cache:
@@ -111,16 +111,25 @@ def calibration_line(source: Source, widths: list[float]) -> str:
     return f"batch-norm statistics: of {', '.join(sorted(told))}"
 
 
+def described(train: Images, test: Images) -> dict:
+    """What the images are, however they are stored: how many, of how many classes, and a digest of the classes' names
+    and the numbers of their images."""
+    counts = [images.labels.bincount(minlength=len(images.classes)).tolist() for images in (train, test)]
+    digest = settings_hash({"classes": list(map(str, train.classes)), "counts": counts})
+    return {"train": len(train), "test": len(test), "classes": len(train.classes), "digest": digest}
+
+
 def make_result(
-    source: Source, target: str, name: str, outcome: Outcome, settings: Settings, calibrate: bool
+    source: Source, target: str, name: str, outcome: Outcome, settings: Settings, calibrate: bool, images: dict
 ) -> Result:
-    """The record of one outcome. details: what decided the figures."""
+    """The record of one outcome. details: what decided the figures. images: see ``described``."""
     task, width, metrics, seconds, details = outcome
     cost = source.net.cost(width, image_size=settings.image_size)
     recorded = settings.recorded() | {"calibrate": calibrate}
     decisive = {
         "dataset": name,
         "task": task,
+        "images": images["digest"],
         **recorded,
         **{k: details[k] for k in ("recipe", "views") if k in details},
     }
@@ -130,13 +139,18 @@ def make_result(
         metrics=metrics, params=cost.params, macs=cost.macs, checkpoint=source.checkpoint_hash,
         config=settings_hash(decisive), seconds=seconds,
         details={
-            "protocol": settings.protocol, "target": target, "settings": recorded, "calibration": calibration,
-            "pretraining": source.pretraining, **details,
+            "protocol": settings.protocol, "target": target, "settings": recorded, "images": images,
+            "calibration": calibration, "architecture": source.architecture, "pretraining": source.pretraining,
+            **details,
         },
     )  # fmt: skip
 
 
 def folder_of(result: Result, output: Path) -> Path:
-    """OUTPUT/<name>/<task>/width_<w>[_random]; linear_fast and linear_paper keep each other's results."""
+    """OUTPUT/<name>/<task>/width_<w>[_random]/seed_<s>-<digest> of what determines the result: its settings, images and
+    weights. Another seed, checkpoint or setting has another folder; the same evaluation done again has the same."""
     task = f"linear_{result.details['protocol']}" if result.task == "linear" else result.task
-    return result_folder(output, result.dataset, task, result.width, result.method)
+    folder = result_folder(output, result.dataset, task, result.width, result.method)
+    weights = {name: result.details[name] for name in ("architecture", "calibration")}
+    digest = settings_hash({"config": result.config, "checkpoint": result.checkpoint, **weights})
+    return folder / f"seed_{result.seed}-{digest[:10]}"

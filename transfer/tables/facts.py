@@ -1,21 +1,18 @@
-"""What a result says of itself, as flat text that the rows of a table select by, and figures over several seeds.
+"""What a result says of itself, as flat text that the rows of a table select by and are told apart by.
 
-Facts: task, dataset, method, backbone, stem, width, protocol, framework, image_size, iterations; and of the
-pretraining, where the checkpoint records it: pretrained_on, epochs, long (800 epochs and more), teacher, and the
+Facts: task, dataset, method, backbone, width, protocol, framework, image_size, iterations; and of the pretraining,
+where the checkpoint records it: stem, pretrained_on, epochs, batch, long (800 epochs and more), teacher, and the
 columns of Tables 7 to 9 (base_loss, distill_loss, aux_head, momentum_base, momentum_sub, sandwich, dynamic_sampling,
 group_reg) as ``yes`` and ``no``.
 """
 
-import statistics
-from collections.abc import Iterable
-from dataclasses import dataclass
-
-from transfer.tables.table import MISSING, Cell
+from collections.abc import Iterator
 
 # fact -> where the checkpoint's metadata records it
 PRETRAINING = {
     "pretrained_on": ("data", "name"),
     "epochs": ("epochs",),
+    "batch": ("batch_size",),
     "teacher": ("teacher",),
     "base_loss": ("objective", "base"),
     "distill_loss": ("objective", "distill"),
@@ -26,6 +23,20 @@ PRETRAINING = {
     "dynamic_sampling": ("sampling", "dynamic"),
     "alpha": ("optimizer", "alpha"),
 }
+# details of a result that decide its figures; ``settings`` is recognition's, the last two lines are detection's
+DECISIVE = (
+    "architecture", "pretraining", "protocol", "settings", "recipe", "views", "neighbours", "calibration", "images",
+    "framework", "overrides", "batch", "learning_rate", "iterations", "warmup", "image_size", "classes", "train_images",
+    "val_images",
+)  # fmt: skip
+# what differs between the seeds and widths of one experiment, or follows from something else that is there
+INCIDENTAL = (
+    "pretraining.seed", "pretraining.config", "pretraining.versions", "pretraining.calibration",
+    "pretraining.width_range", "pretraining.backbone", "pretraining.objective.teacher", "pretraining.method",
+    "pretraining.projector", "pretraining.checksum", "pretraining.file", "settings.seed", "settings.protocol",
+    "settings.calibrate",
+)  # fmt: skip
+LONG = 800  # epochs
 
 
 def facts(record: dict) -> dict[str, str]:
@@ -34,15 +45,32 @@ def facts(record: dict) -> dict[str, str]:
     found = {key: record[key] for key in ("task", "dataset", "method", "backbone", "width")}
     found |= {name: details.get(name) for name in ("protocol", "framework", "iterations")}
     found["image_size"] = details.get("image_size") or _at(details, ("settings", "image_size"))
-    pretraining = details.get("pretraining") or {}
     for name, path in PRETRAINING.items():
-        found[name] = _at(pretraining, path)
-    found["stem"] = _at(pretraining, ("backbone", "stem"))
-    if found["alpha"] is not None:
+        found[name] = _at(details, ("pretraining", *path))
+    found["stem"] = _at(details, ("architecture", "stem")) or _at(details, ("pretraining", "backbone", "stem"))
+    if _is_number(found["alpha"]):
         found["group_reg"] = found["alpha"] > 0
-    if found["epochs"] is not None:
-        found["long"] = found["epochs"] >= 800
+    if _is_number(found["epochs"]):
+        found["long"] = found["epochs"] >= LONG
     return {name: text(value) for name, value in found.items() if value is not None}
+
+
+def decisive(record: dict) -> dict[str, str]:
+    """All that is recorded of what determines a result apart from seeds, by its path: ``pretraining.optimizer.lr``.
+
+    Two results with equal task, data set, backbone, method and ``decisive`` are seeds of one experiment, or widths.
+    """
+    details = record["details"]
+    chosen = {name: details.get(name) for name in DECISIVE}
+    if chosen["architecture"] is None:  # of results that do not record it, nor ever of random weights
+        chosen["architecture"] = _at(details, ("pretraining", "backbone"))
+    return {path: value for path, value in _leaves(chosen, "") if not _is_incidental(path)}
+
+
+def seeds(record: dict) -> tuple[object, int]:
+    """Of the pretraining, None where none is recorded, and of the evaluation."""
+    seed = _at(record["details"], ("pretraining", "seed"))
+    return (seed if isinstance(seed, int) else None), record["seed"]
 
 
 def text(value: object) -> str:
@@ -52,43 +80,23 @@ def text(value: object) -> str:
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
+def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}" if path else key)
+    elif value is not None:
+        yield path, repr(value) if isinstance(value, float) else text(value)
+
+
+def _is_incidental(path: str) -> bool:
+    return any(path == name or path.startswith(f"{name}.") for name in INCIDENTAL)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _at(values: object, path: tuple[str, ...]) -> object:
     for key in path:
         values = values.get(key) if isinstance(values, dict) else None
     return values
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A metric over the seeds of one cell: mean, sample deviation (None for a single seed), number of seeds."""
-
-    mean: float
-    deviation: float | None
-    seeds: int
-
-    def __str__(self) -> str:
-        return f"{self.mean:.1f}" if self.deviation is None else f"{self.mean:.1f} ± {self.deviation:.1f}"
-
-
-def figure(records: Iterable[dict], metric: str) -> Figure | None:
-    """``metric`` over the seeds of ``records`` (oldest first): the last of equal seeds counts. None without any."""
-    by_seed = {}
-    for record in records:
-        pretraining = record["details"].get("pretraining") or {}
-        value = record["metrics"].get(metric)
-        if value is not None:
-            by_seed[pretraining.get("seed"), record["seed"]] = value
-    if not by_seed:
-        return None
-    values = list(by_seed.values())
-    return Figure(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
-
-
-def shown(value: Figure | None) -> str:
-    """Text of a cell; a missing figure is visibly missing."""
-    return MISSING if value is None else str(value)
-
-
-def cell(value: Figure | None, paper: str | None = None) -> Cell:
-    """The cell of a figure, beside the paper's."""
-    return Cell(shown(value), paper, None if value is None else value.mean)

@@ -8,7 +8,9 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from transfer.tables.facts import Figure, cell, facts, figure
+from transfer.tables.experiments import experiments
+from transfer.tables.facts import facts
+from transfer.tables.figure import Figure, cell, figure
 from transfer.tables.table import MISSING, Cell, Table
 from transfer.targets import headline
 
@@ -29,6 +31,11 @@ CASE_8 = dict(zip(LOSSES, ("mse", "infonce", "yes", "yes", "yes")))
 CASE_13 = dict(zip(LOSSES, ("infonce", "mse", "yes", "yes", "yes")))
 PLAIN = {"sandwich": "yes", "dynamic_sampling": "no", "group_reg": "no"}
 US3L = {"sandwich": "yes", "dynamic_sampling": "yes", "group_reg": "yes"}
+SETTINGS = "settings"  # the label of rows that a result of ours is told apart by
+# what differs from data set to data set of one row
+EVALUATED = (
+    "images.train", "images.test", "images.classes", "images.digest", "recipe.batch", "recipe.epochs", "neighbours",
+)  # fmt: skip
 WHOLE = ("2", "4", "5", "6")  # tables whose us3l is the whole method, not one of its ablations
 # Table 1 names a method by two columns: (type, method) -> the facts of its results
 TABLE_1 = {
@@ -108,16 +115,30 @@ def paper_table(name: str, records: list[dict], with_paper: bool) -> Table:
     rows = read_csv(f"table{name}")
     labels = list(layout.show or (*layout.keys, *layout.labels))
     columns = [column for column in rows[0] if column not in labels]
-    table = Table(name, f"Table {name}. {layout.title}", labels, columns, compare=layout.compare)
+    table = Table(name, f"Table {name}. {layout.title}", [*labels, SETTINGS], columns, compare=layout.compare)
     known = [(record, facts(record)) for record in records]
     for row in rows:
         wanted = criteria(name, layout, row)
-        fitting = [(record, found) for record, found in known if fits(found, wanted)]
-        cells = [
-            cell(_ours(fitting, layout.across, column), row[column] if with_paper else None) for column in columns
-        ]  # fmt: skip
-        table.rows.append(([row[label] for label in labels], cells))
+        fitting = alike([record for record, found in known if fits(found, wanted)], layout)
+        for i, (said, group) in enumerate(fitting or [("", [])]):
+            paper = row if with_paper and i == 0 else {}
+            cells = [cell(_ours(group, layout.across, column), paper.get(column)) for column in columns]
+            table.rows.append(([*(row[label] for label in labels), said], cells))
+    if not any(row_labels[-1] for row_labels, _ in table.rows):
+        table.labels.remove(SETTINGS)
+        table.rows = [(row_labels[:-1], cells) for row_labels, cells in table.rows]
     return table
+
+
+def alike(records: list[dict], layout: Layout) -> list[tuple[str, list[dict]]]:
+    """The results of a row, by what they differ in beyond the row's own keys; each is a row of its own. Data sets that
+    are columns are evaluations of one row."""
+    found: dict[str, list[dict]] = {}
+    for experiment in experiments(records):
+        experiment.by_width()  # refuses what costs different things
+        said = experiment.said(EVALUATED if layout.across == "dataset" else ())
+        found.setdefault(said, []).extend(experiment.records)
+    return list(found.items())
 
 
 def criteria(name: str, layout: Layout, row: dict[str, str]) -> dict[str, str]:
@@ -142,11 +163,10 @@ def fits(found: dict[str, str], wanted: dict[str, str]) -> bool:
     return all(found.get(key, "") == value for key, value in wanted.items())
 
 
-def _ours(fitting: list[tuple[dict, dict[str, str]]], across: str, column: str) -> Figure | None:
+def _ours(group: list[dict], across: str, column: str) -> Figure | None:
     if across == "metric":
-        return figure([record for record, _ in fitting], DETECTION[column])
-    wanted = f"{float(column):g}" if across == "width" else column
-    chosen = [record for record, found in fitting if found[across] == wanted]
+        return figure(group, DETECTION[column])
+    chosen = [record for record in group if record[across] == (float(column) if across == "width" else column)]
     return figure(chosen, headline(column if across == "dataset" else None, "linear")[0])
 
 
@@ -162,24 +182,30 @@ def figure_3_records(records: list[dict], method: str) -> list[dict]:
 def figure_3(records: list[dict], with_paper: bool) -> Table:
     """AP50 on Pascal VOC by width: random, BYOL and US3L, and how far US3L is ahead, which the paper's text states.
 
+    A method of several experiments has a column for each, and nothing is said of who is ahead.
     MACs: of the backbone at the evaluation's image size, from the results.
     """
     paper = {row["width"]: row["us3l_minus_byol_AP50"] for row in read_csv("figure3")}
+    found = {method: experiments(figure_3_records(records, method)) for method in FIGURE_3}
+    lines = [(method, e.said(), e.by_width()) for method, each in found.items() for e in each]
+    lines += [(method, "", {}) for method, each in found.items() if not each]
+    lines.sort(key=lambda line: FIGURE_3.index(line[0]))
+    names = [f"{method} ({said})" if said else method for method, said, _ in lines]
     table = Table(
         "figure3", "Figure 3. Pascal VOC 07, Faster R-CNN R-50 FPN: AP50 (%).",
-        ["width", "MACs (G)"], [*FIGURE_3, "us3l − byol"], compare_columns=(0, 1, 2),
+        ["width", "MACs (G)"], [*names, "us3l − byol"], compare_columns=tuple(range(len(lines))),
     )  # fmt: skip
-    lines = {method: figure_3_records(records, method) for method in FIGURE_3}
     for width in ("1.0", "0.75", "0.5", "0.25"):
-        chosen = {method: [r for r in found if r["width"] == float(width)] for method, found in lines.items()}
-        found = {method: figure(group, "box/AP50") for method, group in chosen.items()}
-        macs = {record["macs"] for group in chosen.values() for record in group}
-        byol, us3l = found["byol"], found["us3l"]
-        ahead = MISSING if byol is None or us3l is None else f"{us3l.mean - byol.mean:+.1f}"
+        groups = [by_width.get(float(width), []) for _, _, by_width in lines]
+        figures = [figure(group, "box/AP50") for group in groups]
+        by_method = {name: value for name, value in zip(names, figures) if name in FIGURE_3 and value}
+        ahead = MISSING
+        if {"byol", "us3l"} <= by_method.keys():
+            ahead = f"{by_method['us3l'].mean - by_method['byol'].mean:+.1f}"
         printed = paper.get(width, "") if with_paper else None
-        cells = [*map(cell, found.values()), Cell(ahead, f"+{printed}" if printed else None)]
-        cost = " / ".join(f"{count / 1e9:.2f}" for count in sorted(macs)) or MISSING
-        table.rows.append(([width, cost], cells))
+        cells = [*map(cell, figures), Cell(ahead, f"+{printed}" if printed else None)]
+        macs = sorted({record["macs"] for group in groups for record in group})
+        table.rows.append(([width, " / ".join(f"{count / 1e9:.2f}" for count in macs) or MISSING], cells))
     return table
 
 

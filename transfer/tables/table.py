@@ -2,9 +2,13 @@
 
 import csv
 import io
+import re
 from dataclasses import dataclass, field
 
 MISSING = "–"
+MARKUP = re.compile(r"[\\`*|<>\[\]$~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")  # an underscore within a word is none
+HTML = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+NUMBER = re.compile(r"[+-]?(\d+(\.\d+)?( ± \d+(\.\d+)?)?)?")
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class Table:
     """labels: names of the columns that say what a row is. columns: names of the columns of figures.
 
     compare: rows with equal labels of these names are compared, column by column (transfer/tables/ranking.py); None
-    where more is not better. compare_columns: numbers of columns that are compared within a row instead.
+    where more is not better. compare_columns: numbers of columns that are compared within a row instead. notes: what
+    the caption says behind the title.
     """
 
     name: str
@@ -34,6 +39,7 @@ class Table:
     rows: list[tuple[list[str], list[Cell]]] = field(default_factory=list)
     compare: tuple[str, ...] | None = None
     compare_columns: tuple[int, ...] = ()
+    notes: str = ""
 
     @property
     def has_paper(self) -> bool:
@@ -45,14 +51,15 @@ class Table:
 
     @property
     def caption(self) -> str:
-        return f"{self.title} In brackets: the paper's figures." if self.has_paper else self.title
+        paper = "In brackets: the paper's figures." if self.has_paper else ""
+        return " ".join(filter(None, (self.title, self.notes, paper)))
 
 
 def markdown(table: Table) -> str:
     """A pipe table, padded so that it reads as plain text too; figures are flush right."""
     header = [*table.labels, *table.columns]
     rows = [[*labels, *map(str, cells)] for labels, cells in table.rows]
-    rows = [[text.replace("|", "\\|") for text in row] for row in rows]
+    header, *rows = [[escape_markdown(text) for text in row] for row in [header, *rows]]
     sizes = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
     count = len(table.labels)
 
@@ -61,7 +68,7 @@ def markdown(table: Table) -> str:
         return f"| {' | '.join(padded)} |"
 
     rule = ["-" * n if i < count else "-" * (n - 1) + ":" for i, n in enumerate(sizes)]
-    return "\n".join([f"**{table.caption}**", "", line(header), line(rule), *map(line, rows)]) + "\n"
+    return "\n".join([f"**{printable(table.caption)}**", "", line(header), line(rule), *map(line, rows)]) + "\n"
 
 
 def comma_separated(table: Table) -> str:
@@ -69,8 +76,28 @@ def comma_separated(table: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     extra = [f"paper {name}" for name in table.columns] if table.has_paper else []
-    writer.writerow([*table.labels, *table.columns, *extra])
+    writer.writerow(map(harmless, [*table.labels, *table.columns, *extra]))
     for labels, cells in table.rows:
         ours = ["" if cell.ours == MISSING else cell.ours for cell in cells]
-        writer.writerow([*labels, *ours, *((cell.paper or "") for cell in cells if extra)])
+        writer.writerow(map(harmless, [*labels, *ours, *((cell.paper or "") for cell in cells if extra)]))
     return text.getvalue()
+
+
+def printable(text: str) -> str:
+    """``text`` in one line, with every character that cannot be drawn as its code point, ``\\x1b``."""
+    return "".join(
+        " " if character.isspace() else character if character.isprintable() else repr(character)[1:-1]
+        for character in text
+    )
+
+
+def escape_markdown(text: str) -> str:
+    """``text`` as it stands, in a cell: no markup, no HTML, no mathematics, no new cell."""
+    return MARKUP.sub(lambda found: HTML.get(found[0]) or f"\\{found[0]}", printable(text))
+
+
+def harmless(text: str) -> str:
+    """``text`` for a cell of CSV: a spreadsheet takes what begins with = + - or @ for a formula, unless it is a number
+    or stands behind an apostrophe."""
+    text = printable(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and not NUMBER.fullmatch(text) else text

@@ -7,12 +7,13 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from pretrain import UniversalNetwork, create_backbone
 from pretrain.common.errors import UncalibratedWidthError, UserError
 from pretrain.data.images.encoded import EncodedImage
 from tests.pretrain.helpers import universal
 from tests.pretrain.networks import TINY
 from transfer.recognition import evaluate as evaluate_module
-from transfer.recognition.evaluate import evaluate
+from transfer.recognition.evaluate import evaluate, folder_of
 from transfer.recognition.settings import Settings
 from transfer.recognition.sgd import Recipe
 from transfer.recognition.targets import load_splits
@@ -31,7 +32,8 @@ def test_fast_writes_linear_and_knn_for_each_width(source, image_folder, tmp_pat
     assert min(r.metrics["top1"] for r in results) > 85, "two colours are told apart"
     for r in results:
         task = {"linear": "linear_fast", "knn": "knn"}[r.task]
-        assert (tmp_path / "out" / "photos" / task / f"width_{r.width:g}" / "result.json").is_file()
+        [path] = (tmp_path / "out" / "photos" / task / f"width_{r.width:g}").glob("seed_1-*/result.json")
+        assert path.parent == folder_of(r, tmp_path / "out")
         cost = source.net.cost(r.width, image_size=16)
         assert (r.params, r.macs, r.checkpoint, r.seed) == (cost.params, cost.macs, source.net.hash, 1)
         assert (r.method, r.backbone, r.dataset) == ("us3l", "resnet18", "photos")
@@ -57,7 +59,7 @@ def test_random_weights_are_calibrated_here_and_kept_apart(network, image_folder
     random = Source(network.reinitialised(0), "random", None)
     [result] = evaluate(random, "folder", image_folder, [0.3], tmp_path, Settings("knn"), progress=False)
     assert (result.method, result.checkpoint, result.details["pretraining"]) == ("random", None, None)
-    assert (tmp_path / "photos" / "knn" / "width_0.3_random" / "result.json").is_file()
+    assert len(list((tmp_path / "photos" / "knn" / "width_0.3_random").glob("seed_0-*/result.json"))) == 1
 
 
 @pytest.mark.parametrize("variant", ["mobilenetv2-cifar", "vit_tiny-embedding", "vit_small-inputs"])
@@ -102,6 +104,27 @@ def test_the_same_seed_gives_the_same_figures(source, image_folder, tmp_path):
     assert [r.metrics for r in one] == [r.metrics for r in other] and [r.config for r in one] == [
         r.config for r in other
     ]
+
+
+def test_another_seed_setting_or_checkpoint_has_a_place_of_its_own(source, network, image_folder, tmp_path):
+    """All into one output; the same evaluation done again takes its own place."""
+
+    def run(source, settings, **changes):
+        evaluate(source, "folder", image_folder, [0.5], tmp_path, settings, progress=False, **changes)
+        return len(read_results(tmp_path))
+
+    assert run(source, Settings("knn")) == run(source, Settings("knn")) == 1
+    assert run(source, Settings("knn", seed=1)) == 2
+    assert run(source, Settings("knn", neighbours=3)) == 3
+    assert run(Source(network.reinitialised(0), "random", None), Settings("knn")) == 4
+    assert run(Source(network.reinitialised(1), "random", None), Settings("knn", seed=1)) == 5
+    other = UniversalNetwork(create_backbone(**network.metadata["backbone"]), network.metadata)
+    other.calibrate([torch.randn(16, 3, 16, 16)], [0.5])
+    assert run(Source(other, "us3l", other.hash), Settings("knn")) == 6
+    for file in list(image_folder.glob("train/*/*"))[:3]:
+        file.unlink()
+    assert run(source, Settings("knn")) == 7, "other images"
+    assert run(source, Settings("knn"), calibrate=True) == 8
 
 
 def test_a_folder_without_images_or_with_other_classes_is_one_line(source, image_folder, tmp_path):

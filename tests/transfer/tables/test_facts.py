@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 import pytest
 
-from transfer.tables.facts import facts, figure, shown
+from transfer.tables.facts import facts
+from transfer.tables.figure import figure, shown
 from transfer.tables.table import MISSING
 
 

@@ -1,0 +1,116 @@
+"""Results sorted into experiments: what is a seed or a width of one, and what tells one from another of its method."""
+
+from dataclasses import dataclass, field
+
+from pretrain.common.errors import UserError
+from transfer.tables.facts import decisive, facts, seeds
+
+# how a decisive path is called; the last part of others, e.g. ``lr`` of ``pretraining.optimizer.lr``
+CALLED = {
+    "pretraining.data.name": "pretrained on", "pretraining.data.images": "images", "pretraining.batch_size": "batch",
+    "calibration.on": "statistics of", "calibration.data": "statistics of", "settings.image_size": "image size",
+    "images.train": "training images", "images.test": "test images", "batch": "detector's batch",
+    "learning_rate": "detector's lr", "architecture.base_channels": "base channels",
+}  # fmt: skip
+DIGESTS = ("pretraining.lineage", "images.digest", "checkpoint")  # shown where nothing that can be read tells apart
+SHOWN = 6  # of the names in which experiments differ, unless more are needed
+
+
+@dataclass
+class Experiment:
+    """records: of all its widths and seeds, oldest first. known: its facts, but for the width. differs: by its path,
+    what tells it from other experiments of its task, data set, backbone and method."""
+
+    records: list[dict]
+    differs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def known(self) -> dict[str, str]:
+        return facts(self.records[-1])
+
+    @property
+    def family(self) -> tuple[str, str, str, str]:
+        record = self.records[0]
+        return record["task"], record["dataset"], record["backbone"], record["method"]
+
+    def by_width(self) -> dict[float, list[dict]]:
+        """Errors: UserError for results of equal settings and width that cost different things."""
+        found: dict[float, list[dict]] = {}
+        for record in self.records:
+            found.setdefault(record["width"], []).append(record)
+        for width, group in found.items():
+            costs = sorted({(record["params"], record["macs"]) for record in group})
+            if len(costs) > 1:
+                what = " and ".join(f"{params} parameters, {macs} MACs" for params, macs in costs)
+                raise UserError(
+                    f"results of {' '.join(self.family)} at width {width:g} say the same of themselves, but cost "
+                    f"different things, {what}: they are no seeds of one experiment; expected each in its own folder"
+                )
+        return found
+
+    def said(self, without: tuple[str, ...] = ()) -> str:
+        """``lr 0.1, base channels 32``: what tells it apart, but for the paths ``without``."""
+        return ", ".join(f"{called(path)} {value}" for path, value in self.differs.items() if path not in without)
+
+
+def called(path: str) -> str:
+    return CALLED.get(path, path.rpartition(".")[2].replace("_", " "))
+
+
+def experiments(records: list[dict]) -> list[Experiment]:
+    """Every experiment of ``records`` (oldest first), in the order of their first results."""
+    groups: dict[tuple, list[dict]] = {}
+    for record in records:
+        key = (record["task"], record["dataset"], record["backbone"], record["method"])
+        groups.setdefault((*key, *sorted(decisive(record).items())), []).append(record)
+    found = [Experiment(part) for group in groups.values() for part in apart(group)]
+    families: dict[tuple, list[Experiment]] = {}
+    for experiment in found:
+        families.setdefault(experiment.family, []).append(experiment)
+    for family in families.values():
+        tell_apart(family)
+    return found
+
+
+def apart(group: list[dict]) -> list[list[dict]]:
+    """The results of equal settings, by their checkpoints if two of those say that they are of one seed: something that
+    is not recorded was different, and the later must not hide the earlier."""
+    checkpoints: dict[tuple, set] = {}
+    for record in group:
+        checkpoints.setdefault((record["width"], seeds(record)), set()).add(record["checkpoint"])
+    if all(len(found) == 1 for found in checkpoints.values()):
+        return [group]
+    parts: dict[str | None, list[dict]] = {}
+    for record in group:
+        parts.setdefault(record["checkpoint"], []).append(record)
+    return list(parts.values())
+
+
+def tell_apart(family: list[Experiment]) -> None:
+    """Note in each of several experiments what it differs in from the others; digests only where they are needed."""
+    if len(family) == 1:
+        return
+    values = [decisive(experiment.records[0]) for experiment in family]
+    for value, experiment in zip(values, family):
+        value["checkpoint"] = (experiment.records[0]["checkpoint"] or "")[:8]
+    names = list(dict.fromkeys(name for value in values for name in value))
+    names.sort(key=lambda name: (name in DIGESTS, list(CALLED).index(name) if name in CALLED else len(CALLED)))
+
+    def column(name: str) -> tuple[int, ...]:
+        """The same for names that sort the experiments alike."""
+        found = [value.get(name) for value in values]
+        return tuple(map(found.index, found))
+
+    columns: dict[tuple[int, ...], str] = {}
+    for name in names:
+        if any(column(name)):
+            columns.setdefault(column(name), name)
+    chosen = list(columns.values())
+    for name in reversed(chosen.copy()):
+        fewer = [other for other in chosen if other != name]
+        distinct = {tuple(value.get(other) for other in fewer) for value in values}
+        if len(distinct) == len(family) and (name in DIGESTS or len(chosen) > SHOWN):
+            chosen = fewer
+    for experiment, value in zip(family, values):
+        shown = {name: value[name] for name in chosen if name in value}
+        experiment.differs = {name: text[:8] if name in DIGESTS else text for name, text in shown.items()}

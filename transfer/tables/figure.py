@@ -1,0 +1,42 @@
+"""Figures over several seeds, and the cells that show them."""
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from transfer.tables.facts import seeds
+from transfer.tables.table import MISSING, Cell
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric over the seeds of one cell: mean, sample deviation (None for a single seed), number of seeds."""
+
+    mean: float
+    deviation: float | None
+    seeds: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f}" if self.deviation is None else f"{self.mean:.1f} ± {self.deviation:.1f}"
+
+
+def figure(records: Iterable[dict], metric: str) -> Figure | None:
+    """``metric`` over the seeds of one experiment and width, oldest first; None without any.
+
+    Of equal seeds the last counts: an experiment that was done again.
+    """
+    by_seed = {seeds(record): record["metrics"].get(metric) for record in records}
+    values = [value for value in by_seed.values() if value is not None]
+    if not values:
+        return None
+    return Figure(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+def shown(value: Figure | None) -> str:
+    """Text of a cell; a missing figure is visibly missing."""
+    return MISSING if value is None else str(value)
+
+
+def cell(value: Figure | None, paper: str | None = None) -> Cell:
+    """The cell of a figure, beside the paper's."""
+    return Cell(shown(value), paper, None if value is None else value.mean)
