@@ -29,6 +29,7 @@ SUBCOMMANDS = {
     "cancel": ("end a grid's jobs", "cancel runs/grids/table5"),
     "retry": ("submit what failed again, and what needs it", "retry runs/grids/table5"),
 }  # fmt: skip
+METAVARS = {str: "NAME", int: "N", float: "N", minutes: "TIME"}
 FLAGS = {  # of the cluster: the keys of a preset
     "partition": (str, "as sinfo lists them"), "account": (str, "what is billed"), "qos": (str, "quality of service"),
     "constraint": (str, "features that nodes must have"), "memory": (float, "GB of a node"),
@@ -59,6 +60,7 @@ def main(argv: list[str]) -> None:
         raise UserError(f"unknown subcommand '{name}'; expected it first{nearest(name, SUBCOMMANDS)}")
     text, example = SUBCOMMANDS[name]
     parser = cli.Parser(text, f"tools/launch.py {example}")
+    parser.prog = f"launch.py {name}"
     ADD[name](parser)
     # An option of several values (--data a=/x) would swallow a key=value behind it.
     overrides = [part for part in rest if OVERRIDE.match(part)] if name == "pretrain" else []
@@ -73,7 +75,7 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
     names = ", ".join(list_presets())
     group.add_argument("--cluster", default="slurm", metavar="C", help=f"preset: {names} or a .yaml (default: slurm)")
     for flag, (kind, text) in FLAGS.items():
-        group.add_argument(f"--{flag}", type=kind, metavar=flag.split("-")[-1].upper(), help=text)
+        group.add_argument(f"--{flag}", type=kind, metavar=METAVARS[kind], help=text)
     group.add_argument("--setup", nargs="+", metavar="LINE", help="lines of the job's shell script")
     group.add_argument("--env", nargs="+", default=[], metavar="NAME=VALUE", help="environment of the jobs")
     group.add_argument("--shared", nargs="+", metavar="D", help="folders that all nodes see, whatever they lie on")

@@ -9,7 +9,6 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from pretrain.common import cli
 from pretrain.common.errors import UserError
 from transfer.convert import FORMATS, convert, of_width
-from transfer.source import find_checkpoint, load_source
 
 
 def main(argv: list[str]) -> None:
@@ -42,6 +41,9 @@ def main(argv: list[str]) -> None:
         raise UserError("--image-size is a number of pixels above 0, for --to onnx; the others take images of any size")
     if not arguments.widths:
         raise UserError("no width given; expected --width with one or more numbers, e.g. --width 0.5")
+
+    from transfer.source import find_checkpoint, load_source
+
     checkpoint = find_checkpoint(arguments.checkpoint)
     source = load_source(checkpoint)
     source.check_widths(arguments.widths)

@@ -11,7 +11,6 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from pretrain.common import cli
 from pretrain.common.errors import UserError
 from pretrain.common.files import write_json
-from transfer.source import find_checkpoint, load_source
 
 MINIMA = {"batch": 1, "image_size": 8, "repeats": 1, "warm_up": 0, "threads": 1}
 
@@ -37,6 +36,9 @@ def main(argv: list[str]) -> None:
     for name, least in MINIMA.items():
         if getattr(args, name) < least:
             raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is too small; expected {least} or more")
+
+    from transfer.source import find_checkpoint, load_source
+
     device = cli.checked_device(args.device)
     checkpoint = find_checkpoint(args.checkpoint)
     source = load_source(checkpoint)

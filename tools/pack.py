@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
@@ -16,11 +17,10 @@ from rich.progress import track
 from pretrain.common import cli
 from pretrain.common.errors import UserError
 from pretrain.common.files import write_text
-from pretrain.data.images.check import faults
-from pretrain.data.images.encoded import EncodedImages
-from pretrain.data.images.layout import SPLITS, images_at
-from pretrain.data.images.packed import holds, index_path, pack_path, write_pack
 from pretrain.run.ownership import owned
+
+if TYPE_CHECKING:  # what imports torch is imported where it is used: --help need not wait for it
+    from pretrain.data.images.encoded import EncodedImages
 
 SHOWN = 20  # faults of a kind that are printed; the list in a file holds all
 
@@ -44,6 +44,9 @@ def main(argv: list[str]) -> None:
     workers = len(os.sched_getaffinity(0))
     parser.add_argument("--workers", type=int, default=workers, metavar="N", help=f"processes (default: {workers})")
     args = parser.parse_args(argv)
+
+    from pretrain.data.images.layout import SPLITS, images_at
+
     sources = {split: images for split in SPLITS if (images := images_at(args.root, split)) is not None}
     if not sources:
         raise UserError(f"no 'train', 'test' or 'val' folder in {args.root}; expected {args.root}/train/<class>/*.jpg")
@@ -62,7 +65,9 @@ def main(argv: list[str]) -> None:
     print(args.output)
 
 
-def pack(source: EncodedImages, root: Path, output: Path, split: str) -> None:
+def pack(source: "EncodedImages", root: Path, output: Path, split: str) -> None:
+    from pretrain.data.images.packed import holds, index_path, pack_path, write_pack
+
     path = pack_path(output, split)
     if holds(output, split, source):
         print(f"{split}: {path} is there already", flush=True)
@@ -74,8 +79,10 @@ def pack(source: EncodedImages, root: Path, output: Path, split: str) -> None:
     write_pack(source, output, split, lambda indices: track(indices, description=split, disable=hidden))
 
 
-def check(sources: dict[str, EncodedImages], args: argparse.Namespace) -> None:
+def check(sources: "dict[str, EncodedImages]", args: argparse.Namespace) -> None:
     """Print what is wrong with the images, and write all of it to OUTPUT if there is one."""
+    from pretrain.data.images.check import faults
+
     found = []
     for split, source in sources.items():
         print(f"{split}: {source.found} in {args.root}", flush=True)

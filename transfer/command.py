@@ -13,7 +13,7 @@ OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 def overview() -> str:
     """What ``tools/transfer.py --help`` prints."""
     lines = [f"  {name:10}{target.text}" for name, target in TARGETS.items()]
-    examples = [f"  tools/transfer.py {name} {target.command.EXAMPLE}" for name, target in TARGETS.items()]
+    examples = [f"  tools/transfer.py {name} {target.command.example(name)}" for name, target in TARGETS.items()]
     usage = "usage: transfer.py TARGET [options], listed by transfer.py TARGET --help"
     return "\n".join((usage, "", "targets:", *lines, "", "examples:", *examples))
 
@@ -26,7 +26,8 @@ def parse(target: str, words: list[str]) -> argparse.Namespace:
     if target not in TARGETS:
         raise UserError(f"unknown target '{target}'; expected it first{nearest(target, TARGETS)}")
     command = TARGETS[target].command
-    parser = cli.Parser(f"{target}: {TARGETS[target].text}", f"tools/transfer.py {target} {command.EXAMPLE}")
+    parser = cli.Parser(f"{target}: {TARGETS[target].text}", f"tools/transfer.py {target} {command.example(target)}")
+    parser.prog = f"transfer.py {target}"
     command.add_arguments(parser)
     # An option of several values (--width 0.5 0.25) would swallow a key=value behind it.
     overrides = [word for word in words if OVERRIDE.match(word)]

@@ -11,12 +11,12 @@ from pretrain.common.errors import UserError, nearest
 from pretrain.slimmable.extract import extract
 from pretrain.slimmable.widths import check_width
 from transfer.results import result_folder
+from transfer.targets import INITS
 
 if TYPE_CHECKING:
     from pretrain import UniversalNetwork
 
 CHECKPOINT_NAME = "universal.safetensors"
-INITS = ("pretrained", "random")
 
 
 @dataclass

@@ -7,8 +7,17 @@ in ``FRAMEWORKS`` and its folder. Command lines, result.json, tables, plots, the
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
+from typing import Literal
 
 from pretrain.common.errors import UserError, nearest
+
+INITS = ("pretrained", "random")
+Protocol = Literal["fast", "paper", "knn"]
+PROTOCOLS: dict[Protocol, str] = {
+    "fast": "kNN and a linear probe on features that are computed once, minutes",
+    "knn": "kNN alone",
+    "paper": "linear evaluation as in the paper, on new views of the images in every epoch (docs/method.md, section 5)",
+}
 
 
 @dataclass(frozen=True)

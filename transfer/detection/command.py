@@ -2,17 +2,17 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pretrain.common.cli import widths_argument
 from pretrain.common.errors import UserError
 from pretrain.run.membership import is_main_process
 from transfer.detection.settings import Settings
 from transfer.results import read_result
-from transfer.source import INITS, Source, find_checkpoint, load_source
-from transfer.targets import FRAMEWORKS
-from transfer.weights import load_weights
+from transfer.targets import FRAMEWORKS, INITS
 
-EXAMPLE = "--width 0.5 --data datasets --num-gpus 8"
+if TYPE_CHECKING:  # what imports torch is imported where it is used: --help need not wait for it
+    from transfer.source import Source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("overrides", nargs="*", metavar="key=value", help="any value of the recipe, e.g. optimizer.lr=0.01")
 
 
+def example(target: str) -> str:
+    """Options that train on ``target``."""
+    return "--width 0.5 --data datasets --num-gpus 8"
+
+
 def settings(arguments: argparse.Namespace) -> Settings:
     """What the options say of the training, whatever trains. Errors: UserError for numbers that are not positive."""
     return Settings(
@@ -71,8 +76,11 @@ def main(arguments: argparse.Namespace) -> None:
             print(path)
 
 
-def find_source(arguments: argparse.Namespace) -> tuple[Source, Path]:
+def find_source(arguments: argparse.Namespace) -> tuple["Source", Path]:
     """The weights that the options name, checked for all widths before any training, and their file."""
+    from transfer.source import find_checkpoint, load_source
+    from transfer.weights import load_weights
+
     if arguments.weights_name and not arguments.weights:
         raise UserError("--weights-name without --weights; expected the file that it names")
     if arguments.weights:

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -9,20 +10,19 @@ from rich.table import Table
 from pretrain.common.cli import checked_device, widths_argument
 from pretrain.common.errors import UserError
 from pretrain.slimmable.widths import FOUR_WIDTHS
-from transfer.recognition.evaluate import evaluate, folder_of
-from transfer.recognition.settings import PROTOCOLS, Settings, override
-from transfer.recognition.targets import download, find_root
 from transfer.results import FILE_NAME, Result
-from transfer.source import INITS, find_checkpoint, load_source
-from transfer.targets import METRICS, headline
+from transfer.targets import INITS, METRICS, PROTOCOLS, headline
 
-EXAMPLE = "--widths 1.0 0.75 0.5 0.25 --protocol fast"
+if TYPE_CHECKING:  # what imports torch is imported where it is used: --help need not wait for it
+    from transfer.recognition.settings import Settings
+
 SHOWN = ("top1", "class_mean")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Everything but the target itself."""
     widths_argument(parser, list(FOUR_WIDTHS))
+    protocols = "; ".join(f"{name}: {text}" for name, text in PROTOCOLS.items()) + " (default: fast)"
     parser.add_argument("--checkpoint", type=Path, help="universal checkpoint (default: the newest below runs/)")
     parser.add_argument("--init", choices=INITS, default="pretrained", help="random: the same network, not pretrained")
     parser.add_argument(
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--download", action="store_true", help="let torchvision fetch what is missing into --data")
     parser.add_argument("--name", help="the data set's name in results (default: the target's, or the folder's)")
     parser.add_argument("--output", type=Path, help="folder for results (default: transfer/ beside the checkpoint)")
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="fast", help="fast (default): linear probe and kNN")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="fast", help=protocols)
     parser.add_argument("--cache", type=Path, help="folder that keeps features (default: features/ in the output)")
     parser.add_argument("--no-cache", action="store_true", help="keep no features")
     parser.add_argument("--batch", type=int, help="images a step")
@@ -47,8 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="other settings, e.g. neighbours=50")
 
 
-def settings(args: argparse.Namespace) -> Settings:
+def example(target: str) -> str:
+    """Options that evaluate ``target``."""
+    return f"{'--data datasets/birds ' if target == 'folder' else ''}--widths 1.0 0.75 0.5 0.25 --protocol fast"
+
+
+def settings(args: argparse.Namespace) -> "Settings":
     """What the options say of the evaluation itself. Errors: UserError for options that don't go together."""
+    from transfer.recognition.settings import Settings, override
+
     if args.cache and args.no_cache:
         raise UserError("--cache and --no-cache contradict each other; expected one of them")
     return override(
@@ -60,6 +67,10 @@ def main(args: argparse.Namespace) -> None:
     """args: with ``target``, one of recognition, and its ``settings``."""
     if args.target == "folder" and args.data is None:
         raise UserError("folder needs --data, a folder that holds train/<class>/ and test/<class>/ of images")
+    from transfer.recognition.evaluate import evaluate, folder_of
+    from transfer.recognition.targets import download, find_root
+    from transfer.source import find_checkpoint, load_source
+
     settings: Settings = args.settings
     device, checkpoint = checked_device(args.device), find_checkpoint(args.checkpoint)
     source, root = load_source(checkpoint, args.init, settings.seed), find_root(args.target, args.data)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,9 +18,7 @@ from pretrain.common.settings import (
     settings,
 )
 from transfer.recognition.probe import ProbeSettings
-
-Protocol = Literal["fast", "paper", "knn"]
-PROTOCOLS = get_args(Protocol)
+from transfer.targets import Protocol
 
 
 @settings
