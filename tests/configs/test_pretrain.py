@@ -61,7 +61,7 @@ def networks(found: PretrainConfig) -> int:
     """How many networks run in an iteration of the last stage (docs/method.md, sections 2 and 5)."""
     if found.width_range[0] == found.width_range[1]:
         return 1
-    return 3 if found.sampling.dynamic and not found.sampling.widths else 4
+    return found.sampling.networks or (3 if found.sampling.dynamic and not found.sampling.widths else 4)
 
 
 @pytest.mark.parametrize("name", NAMES)
