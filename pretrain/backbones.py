@@ -24,16 +24,16 @@ class Architecture(NamedTuple):
     choices: dict[str, Iterable[str]]
 
 
-CNN = ("stem", "base_channels", "init")
+CNN = ("stem", "base_channels", "init", "input_channels")
 RESNET = (*CNN, "private_norms")
-VIT = ("image_size", "patch_size", "depth", "slim")
+VIT = ("image_size", "patch_size", "depth", "slim", "input_channels")
 BACKBONES = {
     "resnet18": Architecture(partial(SlimResNet, 18), RESNET, {"stem": RESNET_STEMS, "init": RESNET_INITS}),
     "resnet50": Architecture(partial(SlimResNet, 50), RESNET, {"stem": RESNET_STEMS, "init": RESNET_INITS}),
     "mobilenetv2": Architecture(SlimMobileNetV2, CNN, {"stem": MOBILENET_STEMS, "init": MOBILENET_INITS}),
     **{name: Architecture(partial(SlimViT, name), VIT, {"slim": SLIM}) for name in SIZES},
 }
-COUNTS = ("base_channels", "image_size", "patch_size", "depth")
+COUNTS = ("base_channels", "image_size", "patch_size", "depth", "input_channels")
 
 
 def list_backbones() -> list[str]:

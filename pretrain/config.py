@@ -54,6 +54,7 @@ class Backbone:
     depth: PositiveInt | None = None
     slim: str | None = None
     init: str | None = None
+    input_channels: PositiveInt | None = None
 
     @property
     def arguments(self) -> dict:
@@ -210,7 +211,7 @@ def validate(values: dict) -> PretrainConfig:
     named(config.backbone.name, BACKBONES, "backbone", typed=True)
     named(config.data.name, DATASETS, "data set", typed=True)
     _check_values(config)
-    return dataclasses.replace(config, backbone=_resolved(config.backbone, config.data.image_size))
+    return dataclasses.replace(config, backbone=_resolved(config.backbone, config.data))
 
 
 def _own_objective(values: dict) -> ObjectiveSettings | None:
@@ -223,15 +224,19 @@ def _own_objective(values: dict) -> ObjectiveSettings | None:
     return read(kind, objective, noun="key of the objective")
 
 
-def _resolved(backbone: Backbone, image_size: int) -> Backbone:
+def _resolved(backbone: Backbone, data: Data) -> Backbone:
     """With its defaults filled in. UserError for what ``create_backbone`` refuses, or for images of another size."""
-    given = backbone.arguments
+    given, image_size = backbone.arguments, data.image_size
+    if data.channels != 3:
+        given.setdefault("input_channels", data.channels)
     if "image_size" in backbone_options(backbone.name):
         given.setdefault("image_size", image_size)
     with torch.device("meta"):
         arguments = create_backbone(**given).arguments
     if arguments.get("image_size", image_size) != image_size:
         raise UserError(f"backbone.image_size is {arguments['image_size']}, but data.image_size is {image_size}")
+    if (channels := arguments.get("input_channels", 3)) != data.channels:
+        raise UserError(f"backbone.input_channels is {channels}, but data.channels is {data.channels}")
     return Backbone(**arguments)
 
 

@@ -38,7 +38,7 @@ def metadata(trainer: "Trainer", images: int) -> dict:
         "data": {"name": data.name, "images": images, "image_size": data.image_size},
         "mean": list(data.mean),
         "std": list(data.std),
-        "channel_order": "RGB",
+        "channel_order": "RGB" if data.channels == 3 else "file",
         "calibration": {"widths": [], "views": values["calibration"]["views"], "seed": training.seed},
         **({"teacher": teacher} if (teacher := trainer.model.teacher_name) else {}),
         "config": config.hash,

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pretrain.plain.cost import cost
+from pretrain.plain.cost import cost, image_channels
 from transfer.tables.table import Cell, Table
 
 RUNTIMES = {"torch": "torch eager (ms)", "onnxruntime": "onnxruntime (ms)"}
@@ -95,7 +95,7 @@ def timing(seconds: list[float]) -> Timing:
 def torch_call(plain: nn.Module, batch: int, image_size: int, device: str) -> Callable[[], object]:
     """One forward pass in eager mode, waited for."""
     module = copy.deepcopy(plain).to(device).eval()
-    images = torch.randn(batch, 3, image_size, image_size, device=device)
+    images = torch.randn(batch, image_channels(plain), image_size, image_size, device=device)
     if not device.startswith("cuda"):
         return lambda: module(images)
 
@@ -118,7 +118,7 @@ def onnx_call(plain: nn.Module, batch: int, image_size: int, threads: int, path:
     with torch.inference_mode(False):
         export(copy.deepcopy(plain).cpu().eval(), path, image_size)
     runner = session(path, threads)
-    images = {"images": torch.randn(batch, 3, image_size, image_size).numpy()}
+    images = {"images": torch.randn(batch, image_channels(plain), image_size, image_size).numpy()}
     return lambda: runner.run(["features"], images)
 
 

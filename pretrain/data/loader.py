@@ -146,7 +146,7 @@ def coloured_views(
     """The views of a batch as networks take them, float [b, 3, S, S] in channels_last, made where its images are."""
     sizes = np.ones((len(batch.keys), 2))  # geometry is done
     drawn = [draw_parameters(view, view_keys(batch.keys, seed, v), sizes) for v, view in enumerate(views)]
-    if batch.images.device.type != "cpu":
+    if batch.images.device.type != "cpu" and batch.images.shape[2] == 3:
         return colours_together(batch.images, drawn, mean, std)
     each = enumerate(zip(drawn, views, strict=True))
     return [colour_stage(batch.images[:, v], parameters, view, mean, std) for v, (parameters, view) in each]

@@ -21,8 +21,13 @@ class Cost:
     macs: int
 
 
+def image_channels(module: nn.Module) -> int:
+    """Channels of the images that a network takes: 3 unless it says otherwise (``input_channels``)."""
+    return getattr(module, "input_channels", 3)
+
+
 def cost(module: nn.Module, image_size: int | tuple[int, int] = 224) -> Cost:
-    """Cost of one forward pass of ``module``, which is left as it was, on [1, 3, height, width].
+    """Cost of one forward pass of ``module``, which is left as it was, on [1, channels, height, width].
 
     image_size: the side of a square in pixels, or (height, width). Errors: UserError for anything else.
     """
@@ -31,5 +36,5 @@ def cost(module: nn.Module, image_size: int | tuple[int, int] = 224) -> Cost:
         raise UserError(f"expected an image size in pixels, e.g. 224 or (224, 320), got {image_size!r}")
     shadow = copy.deepcopy(module).to("meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        shadow(torch.empty(1, 3, *sides, device="meta"))
+        shadow(torch.empty(1, image_channels(module), *sides, device="meta"))
     return Cost(sum(p.numel() for p in module.parameters()), counter.get_total_flops() // 2)

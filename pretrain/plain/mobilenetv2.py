@@ -94,11 +94,13 @@ class PlainMobileNetV2(nn.Module):
 
     name = "mobilenetv2"
 
-    def __init__(self, channels: MobileNetV2Channels, stem: str = "imagenet", num_classes: int = 0):
+    def __init__(
+        self, channels: MobileNetV2Channels, stem: str = "imagenet", num_classes: int = 0, input_channels: int = 3
+    ):  # fmt: skip
         super().__init__()
-        self.channels, self.stem = channels, stem
+        self.channels, self.stem, self.input_channels = channels, stem, input_channels
         self.features = nn.Sequential(
-            conv_norm(3, channels.stem, 3, strides(stem)[0]),
+            conv_norm(input_channels, channels.stem, 3, strides(stem)[0]),
             *(InvertedResidual(plan) for plan in block_plans(channels, stem)),
             conv_norm(channels.outer[-1], channels.last, 1),
         )

@@ -84,11 +84,14 @@ class PlainResNet(nn.Module):
     linear classifier. ``stages(x)`` gives the four feature maps that detection uses.
     """
 
-    def __init__(self, depth: int, channels: ResNetChannels, stem: str = "imagenet", num_classes: int = 0):
+    def __init__(
+        self, depth: int, channels: ResNetChannels, stem: str = "imagenet", num_classes: int = 0,
+        input_channels: int = 3,
+    ):  # fmt: skip
         super().__init__()
-        self.depth, self.channels, self.stem = depth, channels, stem
+        self.depth, self.channels, self.stem, self.input_channels = depth, channels, stem, input_channels
         kernel, stride = STEMS[stem]
-        self.conv1 = nn.Conv2d(3, channels.stem, kernel, stride, padding=kernel // 2, bias=False)
+        self.conv1 = nn.Conv2d(input_channels, channels.stem, kernel, stride, padding=kernel // 2, bias=False)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem == "imagenet" else nn.Identity()
         self.bn1 = nn.BatchNorm2d(channels.stem)
         self.relu = nn.ReLU(inplace=True)

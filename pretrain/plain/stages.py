@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
+from pretrain.plain.cost import image_channels
 
 PROBE = 64  # px of the image that the strides are read off
 
@@ -41,7 +42,7 @@ class StageMaps(nn.Module):
         self.backbone = plain
         shadow = copy.deepcopy(plain).to("meta").eval()
         with torch.no_grad():
-            maps = shadow.stages(torch.empty(1, 3, PROBE, PROBE, device="meta"))
+            maps = shadow.stages(torch.empty(1, image_channels(plain), PROBE, PROBE, device="meta"))
         self.feature_info = FeatureInfo([m.shape[1] for m in maps], [PROBE // m.shape[2] for m in maps])
 
     def forward(self, x: Tensor) -> list[Tensor]:

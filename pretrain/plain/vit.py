@@ -77,9 +77,9 @@ def check_image(x: Tensor, image_size: int) -> None:
 
 
 class PatchEmbed(nn.Module):
-    def __init__(self, embed: int, patch_size: int):
+    def __init__(self, embed: int, patch_size: int, input_channels: int = 3):
         super().__init__()
-        self.proj = nn.Conv2d(3, embed, patch_size, patch_size)
+        self.proj = nn.Conv2d(input_channels, embed, patch_size, patch_size)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.proj(x).flatten(2).transpose(1, 2)
@@ -141,11 +141,13 @@ class PlainViT(nn.Module):
         patch_size: int = 16,
         num_classes: int = 0,
         name: str = "vit",
+        input_channels: int = 3,
     ):
         super().__init__()
+        self.input_channels = input_channels
         self.name, self.channels, self.heads = name, channels, heads
         self.image_size, self.patch_size, self.num_classes = image_size, patch_size, num_classes
-        self.patch_embed = PatchEmbed(channels.embed, patch_size)
+        self.patch_embed = PatchEmbed(channels.embed, patch_size, input_channels)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, channels.embed))
         self.pos_embed = nn.Parameter(position_embedding(channels.embed, image_size // patch_size))
         self.blocks = nn.Sequential(*(Block(channels, heads) for _ in range(depth)))

@@ -16,7 +16,18 @@ class SlimBackbone(nn.Module, ABC):
 
     ``forward(x, width, statistics=None)``: [B, 3, H, W] -> [B, num_features(width)]; ``width`` is a number in [0.25, 1]
     or what ``channels`` gives. Channels are an immutable value with a ``key`` that names it in checkpoints.
+
+    input_channels: of the images, 3 for RGB.
     """
+
+    def __init__(self, input_channels: int = 3):
+        super().__init__()
+        self.input_channels = input_channels
+
+    @property
+    def input_arguments(self) -> dict:
+        """The part of ``arguments`` about the images, nothing for RGB."""
+        return {} if self.input_channels == 3 else {"input_channels": self.input_channels}
 
     @property
     @abstractmethod
@@ -53,10 +64,12 @@ class SlimBackbone(nn.Module, ABC):
     def planned(self, images: Tensor, width: Any) -> Any:
         """The channels that ``forward`` was asked for; UserError for a number outside [0.25, 1].
 
-        Also for images that are not [B, 3, H, W]: a slimmable layer would compute with the channels that there are.
+        Also for images of other channels: a slimmable layer would compute with the channels that there are.
         """
-        if images.dim() != 4 or images.shape[1] != 3:
-            raise UserError(f"expected images [B, 3, H, W], got a tensor of shape {list(images.shape)}")
+        if images.dim() != 4 or images.shape[1] != self.input_channels:
+            raise UserError(
+                f"expected images [B, {self.input_channels}, H, W], got a tensor of shape {list(images.shape)}"
+            )
         return self.channels(check_width(width)) if isinstance(width, Real | str) else width
 
     def cut(self, name: str, tensor: Tensor, channels: Any, shape: tuple[int, ...]) -> Tensor:

@@ -67,12 +67,14 @@ class SlimMobileNetV2(SlimBackbone):
     does, from a normal distribution of standard deviation 0.01 without bias (the released program).
     """
 
-    def __init__(self, stem: str = "imagenet", base_channels: int = STEM, init: str = INITS[0]):
-        super().__init__()
+    def __init__(
+        self, stem: str = "imagenet", base_channels: int = STEM, init: str = INITS[0], input_channels: int = 3
+    ):  # fmt: skip
+        super().__init__(input_channels)
         self.stem, self.base_channels, self.init = stem, base_channels, init
         full = self.channels(WIDTH_MAX)
         self.features = nn.ModuleList([
-            SlimConvNorm(3, full.stem, 3, strides(stem)[0]),
+            SlimConvNorm(input_channels, full.stem, 3, strides(stem)[0]),
             *(SlimInvertedResidual(plan) for plan in block_plans(full, stem)),
             SlimConvNorm(full.outer[-1], full.last, 1),
         ])  # fmt: skip
@@ -83,7 +85,7 @@ class SlimMobileNetV2(SlimBackbone):
     @property
     def arguments(self) -> dict:
         arguments = {"name": "mobilenetv2", "stem": self.stem, "base_channels": self.base_channels}
-        return arguments | ({"init": self.init} if self.init != INITS[0] else {})
+        return arguments | ({"init": self.init} if self.init != INITS[0] else {}) | self.input_arguments
 
     def init_projector(self, first: nn.Linear) -> None:
         if self.init == "small_projector":
@@ -120,4 +122,4 @@ class SlimMobileNetV2(SlimBackbone):
         return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)
 
     def plain(self, channels: MobileNetV2Channels, num_classes: int = 0) -> PlainMobileNetV2:
-        return PlainMobileNetV2(channels, self.stem, num_classes)
+        return PlainMobileNetV2(channels, self.stem, num_classes, self.input_channels)

@@ -82,14 +82,15 @@ class SlimResNet(SlimBackbone):
         base_channels: int = 64,
         private_norms: tuple[float, ...] = (),
         init: str = INITS[0],
+        input_channels: int = 3,
     ):
-        super().__init__()
+        super().__init__(input_channels)
         self.depth, self.stem, self.base_channels, self.init = depth, stem, base_channels, init
         self.private_norms = tuple(private_norms)
         norm = partial(SlimBatchNorm, private=self.private_norms)
         full = self.channels(WIDTH_MAX)
         kernel, stride = STEMS[stem]
-        self.conv1, self.bn1 = SlimConv2d(3, full.stem, kernel, stride), norm(full.stem)
+        self.conv1, self.bn1 = SlimConv2d(input_channels, full.stem, kernel, stride), norm(full.stem)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem == "imagenet" else nn.Identity()
         block = SlimBasicBlock if depth == 18 else SlimBottleneck
         inputs = full.stem
@@ -107,7 +108,7 @@ class SlimResNet(SlimBackbone):
     def arguments(self) -> dict:
         arguments = {"name": f"resnet{self.depth}", "stem": self.stem, "base_channels": self.base_channels}
         options = {"private_norms": self.private_norms or None, "init": self.init if self.init != INITS[0] else None}
-        return arguments | {key: value for key, value in options.items() if value is not None}
+        return arguments | {key: value for key, value in options.items() if value is not None} | self.input_arguments
 
     def channels(self, width: float) -> ResNetChannels:
         """The channels of every layer at ``width``; each layer rounds by itself."""
@@ -138,4 +139,4 @@ class SlimResNet(SlimBackbone):
         return torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1)
 
     def plain(self, channels: ResNetChannels, num_classes: int = 0) -> PlainResNet:
-        return PlainResNet(self.depth, channels, self.stem, num_classes)
+        return PlainResNet(self.depth, channels, self.stem, num_classes, self.input_channels)

@@ -101,14 +101,15 @@ class SlimViT(SlimBackbone):
         patch_size: int | None = None,
         depth: int = 12,
         slim: str = "embedding",
+        input_channels: int = 3,
     ):
-        super().__init__()
+        super().__init__(input_channels)
         patch_size = patch_size or (16 if image_size >= 64 else 4)
         if image_size % patch_size:
             raise UserError(f"patches of {patch_size} px do not fill an image of {image_size} px; expected a divisor")
         self.name, self.image_size, self.patch_size, self.depth, self.slim = name, image_size, patch_size, depth, slim
         self.embed, self.heads = SIZES[name]
-        self.patch_embed = PatchEmbed(self.embed, patch_size).requires_grad_(False)
+        self.patch_embed = PatchEmbed(self.embed, patch_size, input_channels).requires_grad_(False)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.embed))
         self.pos_embed = nn.Parameter(position_embedding(self.embed, image_size // patch_size), requires_grad=False)
         self.blocks = nn.ModuleList(SlimBlock(self.embed, self.heads) for _ in range(depth))
@@ -119,7 +120,7 @@ class SlimViT(SlimBackbone):
     def arguments(self) -> dict:
         return {
             "name": self.name, "image_size": self.image_size, "patch_size": self.patch_size, "depth": self.depth,
-            "slim": self.slim,
+            "slim": self.slim, **self.input_arguments,
         }  # fmt: skip
 
     @property
@@ -149,7 +150,10 @@ class SlimViT(SlimBackbone):
         return self.norm(x)[:, 0]
 
     def plain(self, channels: ViTChannels, num_classes: int = 0) -> PlainViT:
-        return PlainViT(channels, self.heads, self.depth, self.image_size, self.patch_size, num_classes, self.name)
+        return PlainViT(
+            channels, self.heads, self.depth, self.image_size, self.patch_size, num_classes, self.name,
+            self.input_channels,
+        )  # fmt: skip
 
     def cut(self, name: str, tensor: Tensor, channels: ViTChannels, shape: tuple[int, ...]) -> Tensor:
         if ".attn.qkv." in name:

@@ -11,12 +11,13 @@ from pretrain.slimmable.calibrate import LayerMoments
 from pretrain.slimmable.widths import check_width
 
 
-def check_images(images: Tensor, like: Tensor) -> None:
-    """UserError unless ``images`` are [B, 3, H, W] where the weight ``like`` is, and in its number format."""
+def check_images(images: Tensor, like: Tensor, channels: int = 3) -> None:
+    """UserError unless ``images`` are [B, channels, H, W] where the weight ``like`` is, and in its number format."""
+    shape = f"[B, {channels}, H, W]"
     if not isinstance(images, Tensor):
-        raise UserError(f"expected normalised images [B, 3, H, W], got {type(images).__name__}")
-    if images.dim() != 4 or images.shape[1] != 3:
-        raise UserError(f"expected normalised images [B, 3, H, W], got a tensor of shape {list(images.shape)}")
+        raise UserError(f"expected normalised images {shape}, got {type(images).__name__}")
+    if images.dim() != 4 or images.shape[1] != channels:
+        raise UserError(f"expected normalised images {shape}, got a tensor of shape {list(images.shape)}")
     if not images.is_floating_point():
         raise UserError(
             f"expected normalised images, got {images.dtype}; scale to [0, 1], subtract mean, divide by std"
@@ -51,16 +52,16 @@ def check_range(moments: LayerMoments) -> None:
 class ImageBatches:
     """The images of ``loader``'s batches on ``like``'s device; ``sizes``: of those that were read."""
 
-    def __init__(self, loader: Iterable, like: Tensor):
+    def __init__(self, loader: Iterable, like: Tensor, channels: int = 3):
         if not isinstance(loader, Iterable) or isinstance(loader, str | Tensor):
             raise UserError(f"expected batches of normalised images, e.g. a DataLoader, got {type(loader).__name__}")
-        self.loader, self.like = loader, like
+        self.loader, self.like, self.channels = loader, like, channels
         self.sizes: list[int] = []
 
     def __iter__(self) -> Iterator[Tensor]:
         for batch in self.loader:
             images = batch[0] if isinstance(batch, list | tuple) and batch else batch
             images = images.to(self.like.device) if isinstance(images, Tensor) else images
-            check_images(images, self.like)
+            check_images(images, self.like, self.channels)
             self.sizes.append(len(images))
             yield images

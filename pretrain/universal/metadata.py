@@ -19,7 +19,7 @@ MOST = 1 << 16  # channels, pixels or layers; a crafted number must not build mo
 Count = Annotated[int, Field(ge=1, le=MOST)]
 Width = Annotated[float, Field(ge=WIDTH_MIN, le=WIDTH_MAX)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Three = Annotated[list[float], Field(min_length=3, max_length=3)]
+PerChannel = Field(min_length=1, max_length=1000)
 Option = Annotated[str, Field(max_length=100)] | bool | Count | Annotated[list[Width], Field(max_length=1000)]
 
 
@@ -64,9 +64,9 @@ class Facts(_Facts):
     backbone: dict[str, Option | None]
     width_range: Annotated[list[Width], Field(min_length=2, max_length=2)]
     data: DataFacts
-    mean: Three
-    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
-    channel_order: Literal["RGB"] = "RGB"
+    mean: Annotated[list[float], PerChannel]
+    std: Annotated[list[Annotated[float, Field(gt=0)]], PerChannel]
+    channel_order: Literal["RGB", "file"] = "RGB"
     calibration: CalibrationFacts
     projector: ProjectorFacts | None = None
     weights_sha256: Digest
@@ -80,6 +80,10 @@ class Facts(_Facts):
         outside = [width for width in self.calibration.widths if not low <= width <= high]
         if outside:
             raise ValueError(f"calibrated width {outside[0]:g} is outside the range {low:g} to {high:g}")
+        channels = self.backbone.get("input_channels") or 3
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) != channels:
+                raise ValueError(f"{name}: {len(numbers)} numbers for images of {channels} channels")
         if self.method == "random":
             raise ValueError("method 'random' stands for networks that were not pretrained")
         return self

@@ -98,7 +98,7 @@ class UniversalNetwork(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor, width: float) -> Tensor:
         """Normalised images [B, 3, H, W] -> pooled features [B, c(width)]."""
-        check_images(images, self._weights[0])
+        check_images(images, self._weights[0], self.backbone.input_channels)
         return self.backbone(images, width, self._fixed(width))
 
     @torch.no_grad()
@@ -109,7 +109,7 @@ class UniversalNetwork(nn.Module):
         """
         if self.projector is None:
             raise UserError("this universal checkpoint holds no projector; training.keep_projector keeps it")
-        check_images(images, self._weights[0])
+        check_images(images, self._weights[0], self.backbone.input_channels)
         fixed = self._fixed(width := self.width_range[1] if width is None else width)
         return self.projector(self.backbone(images, width, fixed), fixed)
 
@@ -142,7 +142,7 @@ class UniversalNetwork(nn.Module):
         if not self.needs_calibration:
             return
         self._check_fresh(every=True)
-        batches = ImageBatches(loader, self._weights[0])
+        batches = ImageBatches(loader, self._weights[0], self.backbone.input_channels)
         found = calibrate(self.backbone, batches, widths, self.projector)
         self._mark_fresh()
         counted = {"batch_size": batches.sizes[0], "batches": len(batches.sizes)}

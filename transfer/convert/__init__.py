@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 FORMATS = {
     "detectron2": False, "mmdet": False, "torchvision": True, "timm": False, "safetensors": True, "onnx": True,
 }  # fmt: skip
+ANY_CHANNELS = ("safetensors", "onnx")  # formats of networks whose images need not be RGB
 __all__ = ["FORMATS", "convert", "of_width"]
 
 
@@ -31,6 +32,13 @@ def convert(plain: "nn.Module", form: str, output: Path, metadata: dict, fold_bn
     """
     if form not in FORMATS:
         raise UserError(f"unknown format '{form}'{nearest(form, FORMATS)}")
+    from pretrain.plain.cost import image_channels
+
+    if image_channels(plain) != 3 and form not in ANY_CHANNELS:
+        raise UserError(
+            f"{form}'s networks take RGB images, this one takes {image_channels(plain)} channels; "
+            f"expected {' or '.join(ANY_CHANNELS)}"
+        )
     if fold_bn:
         if not FORMATS[form]:
             *some, last = [name for name, folds in FORMATS.items() if folds]

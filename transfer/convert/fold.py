@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pretrain.common.errors import UserError
+from pretrain.plain.cost import image_channels
 
 TOLERANCE = 1e-4  # of the largest feature
 
@@ -58,7 +59,7 @@ def replace(module: nn.Module, name: str, new: nn.Module) -> None:
 def check_same(plain: nn.Module, other: nn.Module, size: int = 64) -> None:
     """RuntimeError unless both compute the same features of random images, to ``TOLERANCE``."""
     reference = next(plain.parameters())
-    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(reference)
+    images = torch.randn(2, image_channels(plain), size, size, generator=torch.Generator().manual_seed(0)).to(reference)
     training = plain.training
     expected, found = plain.eval()(images), other.eval()(images)
     plain.train(training)

@@ -17,6 +17,7 @@ from torch import nn
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import replacing
+from pretrain.plain.cost import image_channels
 from transfer.convert.describe import as_json, description, image_size, require_formats
 
 TOLERANCE = 1e-4  # of the largest feature
@@ -43,7 +44,7 @@ def export(plain: nn.Module, path: Path, size: int, properties: dict[str, str] |
     """Write ``plain``, on the CPU and in eval mode, for images of ``size`` pixels. properties: the file's metadata."""
     import onnx
 
-    images = torch.zeros(2, 3, size, size)
+    images = torch.zeros(2, image_channels(plain), size, size)
     try:
         with quiet():
             program = torch.onnx.export(
@@ -88,7 +89,7 @@ def check(plain: nn.Module, path: Path, size: int) -> float:
     """The largest difference from torch at ``BATCHES``; RuntimeError beyond ``TOLERANCE`` or for another shape."""
     runner, worst = session(path), 0.0
     for batch in BATCHES:
-        images = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(batch))
+        images = torch.randn(batch, image_channels(plain), size, size, generator=torch.Generator().manual_seed(batch))
         expected = plain(images)
         found = torch.from_numpy(runner.run(["features"], {"images": images.numpy()})[0])
         if found.shape != expected.shape:

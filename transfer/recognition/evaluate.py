@@ -54,7 +54,7 @@ def evaluate(
         check_optimizer(recipe)  # what is missing is said before any image is read
     if not calibrate:
         extract_widths(source, widths, device)  # as is a width that cannot be had
-    train, test = load_splits(dataset, root, settings.image_size)
+    train, test = load_splits(dataset, root, settings.image_size, source.net.backbone.input_channels)
     views = train_augmentation(dataset, settings.image_size, meta, settings.interpolation)
     interpolation = settings.interpolation or usual_interpolation(settings.image_size)
     settings = dataclasses.replace(settings, interpolation=interpolation)  # said in what is recorded

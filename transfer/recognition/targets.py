@@ -24,14 +24,18 @@ def download(target: str, root: Path | None) -> None:
     target_named(target).reader.SET.download(target, root)
 
 
-def load_splits(target: str, root: Path | None, image_size: int) -> tuple[Images, Images]:
+def load_splits(target: str, root: Path | None, image_size: int, channels: int = 3) -> tuple[Images, Images]:
     """The training and the test images of ``target``; root: see ``find_root``.
 
     Errors: UserError for data that are missing or damaged (it says what to fetch and where to put it), and for
     training and test images of different classes.
     """
     found, root = target_named(target).reader.SET, None if root is None else Path(root)
-    train, test = (Images(found.read(target, root, split, image_size)) for split in ("train", "test"))
+    train, test = (Images(found.read(target, root, split, image_size, channels)) for split in ("train", "test"))
+    if not train.classes or not test.classes:
+        raise UserError(
+            f"the images of {root} have no labels; expected a folder for each class, or labels beside them"
+        )
     if train.classes != test.classes:
         odd = sorted(map(str, set(train.classes) ^ set(test.classes)))
         raise UserError(

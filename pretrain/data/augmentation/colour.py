@@ -21,10 +21,13 @@ NEGLIGIBLE = 1e-12  # weight of a blur's tap: far below float32's resolution; CP
 
 
 def colour(images: Tensor, parameters: ViewParameters, augmentation: Augmentation) -> Tensor:
-    """Everything after geometry: jitter, grayscale, blur, solarize. uint8 or float [0, 1] in, float [0, 1] out."""
+    """Everything after geometry: jitter, grayscale, blur, solarize. uint8 or float [0, 1] in, float [0, 1] out.
+
+    Saturation, hue and grayscale are steps of RGB images; others leave them out.
+    """
     x = images.to(torch.get_default_dtype()).div_(255) if images.dtype == torch.uint8 else images.clone()
     x = jitter(x, parameters) if augmentation.jitter_p > 0 else x
-    if augmentation.grayscale > 0:
+    if augmentation.grayscale > 0 and x.shape[1] == 3:
         x = _on(parameters.grayscale, x, lambda chosen, _: luminance(chosen).expand_as(chosen))
     if augmentation.blur > 0:
         x = _on(parameters.blur, x, gaussian_blur, parameters.sigma, kernel=blur_kernel(x.shape[-1]))
@@ -35,9 +38,9 @@ def colour(images: Tensor, parameters: ViewParameters, augmentation: Augmentatio
 
 def jitter(x: Tensor, parameters: ViewParameters) -> Tensor:
     """Brightness, contrast, saturation and hue of each sample in an order of its own. May write into ``x``."""
-    steps = (brightness, contrast, saturation, hue)
+    steps = (brightness, contrast, saturation, hue) if x.shape[1] == 3 else (brightness, contrast)
     for turn in parameters.order.T:
-        for kind in np.unique(turn[parameters.jitter]):
+        for kind in np.unique(turn[parameters.jitter & (turn < len(steps))]):
             x = _on(parameters.jitter & (turn == kind), x, steps[kind], parameters.factors[:, kind])
     return x
 
@@ -80,7 +83,9 @@ def hue(x: Tensor, shift: Tensor) -> Tensor:
 
 
 def luminance(x: Tensor) -> Tensor:
-    """[N, 1, H, W] by ITU-R 601-2."""
+    """[N, 1, H, W] by ITU-R 601-2; of other images than RGB the mean of their channels."""
+    if x.shape[1] != 3:
+        return x.mean(dim=1, keepdim=True)
     red, green, blue = x.split(1, dim=1)
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 

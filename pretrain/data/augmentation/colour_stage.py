@@ -41,7 +41,7 @@ def slice_length(images: Tensor) -> int:
 def normalise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
     """RGB [B, 3, H, W], uint8 or float in [0, 1] -> (x - mean) / std, in torch's default number format."""
     dtype = torch.get_default_dtype()
-    shape = (1, 3, 1, 1)
+    shape = (1, len(mean), 1, 1)
     offset, scale = (constant(tuple(values), images.device, dtype).view(shape) for values in (mean, std))
     x = images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype)
     return (x - offset) / scale

@@ -14,8 +14,8 @@ class Embedded:
     def find_root(self, given: Path, name: str) -> None:
         return None
 
-    def read(self, name: str, root: None, split: str, image_size: int) -> Dataset:
-        return image_dataset("digits", root, split, image_size)
+    def read(self, name: str, root: None, split: str, image_size: int, channels: int = 3) -> Dataset:
+        return image_dataset("digits", root, split, image_size, channels=channels)
 
     def download(self, name: str, root: None) -> None:
         raise UserError("--download: digits come with scikit-learn; nothing has to be fetched")

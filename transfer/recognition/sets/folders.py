@@ -25,11 +25,11 @@ class Folders:
         found = [root for root in (given, given / name) if has_split(root, "train")] if self.beside else []
         return found[0] if found else given
 
-    def read(self, name: str, root: Path, split: str, image_size: int) -> Dataset:
+    def read(self, name: str, root: Path, split: str, image_size: int, channels: int = 3) -> Dataset:
         """One split, ``train`` or ``test``. Errors: UserError for a missing one."""
         if self.missing and not all(has_split(root, part) for part in ("train", "test")):
             raise UserError(f"no {name} in {root}; expected {self.missing.format(root=root)}")
-        return image_dataset("folder", root, split, image_size)
+        return image_dataset("folder", root, split, image_size, channels=channels)
 
     def download(self, name: str, root: Path) -> None:
         raise UserError(f"--download: {name} is nothing that torchvision fetches; name its folder with --data")

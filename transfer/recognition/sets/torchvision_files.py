@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pretrain.common.errors import UserError
-from pretrain.data.images.datasets import TensorImages
+from pretrain.data.images.datasets import TensorImages, with_channels
 from pretrain.data.images.files import ImageFiles
 from pretrain.data.images.layout import has_split
 from transfer.recognition.sets.folders import Folders
@@ -39,13 +39,13 @@ class TorchvisionFiles:
                 return root
         return given
 
-    def read(self, name: str, root: Path, split: str, image_size: int) -> Dataset:
+    def read(self, name: str, root: Path, split: str, image_size: int, channels: int = 3) -> Dataset:
         """One split, ``train`` or ``test``.
 
         Errors: UserError for data that are missing or damaged; it says what to fetch and where to put it.
         """
         if self.folders and has_split(root, "train"):
-            return Folders().read(name, root, split, image_size)
+            return Folders().read(name, root, split, image_size, channels)
         try:
             parts = [self.kind(root, download=False, **part) for part in self.splits[split]]
         except (OSError, RuntimeError, ValueError, KeyError) as error:
@@ -56,14 +56,17 @@ class TorchvisionFiles:
             ) from None
         if hasattr(parts[0], "data"):
             [source] = parts
-            return TensorImages(cifar_pixels(source), torch.tensor(source.targets), list(source.classes))
+            return TensorImages(
+                with_channels(cifar_pixels(source), channels), torch.tensor(source.targets), list(source.classes)
+            )
         # torchvision has no public list of files; its own __getitem__ names no file that it cannot read
         files = [file for part in parts for file in getattr(part, "_image_files", None) or part._images]
         labels = [label for part in parts for label in part._labels]
         classes = list(getattr(parts[0], "classes", None) or range(max(labels) + 1))
         if any(list(getattr(part, "classes", classes)) != classes for part in parts):
             raise UserError(f"the splits of {name} in {root} differ in their classes; expected the whole data set")
-        return ImageFiles(root, (Path(file).relative_to(root).as_posix() for file in files), labels, classes)
+        names = (Path(file).relative_to(root).as_posix() for file in files)
+        return ImageFiles(root, names, labels, classes, channels=channels)
 
     def download(self, name: str, root: Path) -> None:
         """Fetch by torchvision what is not there yet; UserError says what to fetch by hand if that fails."""
