@@ -45,7 +45,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     found = find(work_dir, resume, world)
     source = image_dataset(data.name, data.root, "train", data.image_size, data.images_per_class, data.channels)
     if world.is_main:
-        print(f"{data.name}: {source.found}", flush=True)
+        print(f"{data.name}: {getattr(source, 'found', f'{len(source):,} images')}", flush=True)
     source = in_memory(source, data.on_bad)
     epoch = max(1, len(source) // training.batch_size)
     iterations = training.iterations or training.epochs * epoch

@@ -33,9 +33,7 @@ def load_splits(target: str, root: Path | None, image_size: int, channels: int =
     found, root = target_named(target).reader.SET, None if root is None else Path(root)
     train, test = (Images(found.read(target, root, split, image_size, channels)) for split in ("train", "test"))
     if not train.classes or not test.classes:
-        raise UserError(
-            f"the images of {root} have no labels; expected a folder for each class, or labels beside them"
-        )
+        raise UserError(f"the images of {root} have no labels; expected a folder for each class, or labels beside them")
     if train.classes != test.classes:
         odd = sorted(map(str, set(train.classes) ^ set(test.classes)))
         raise UserError(
