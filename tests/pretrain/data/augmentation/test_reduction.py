@@ -82,5 +82,5 @@ def test_jpegs_of_other_modes_become_rgb_at_any_scale(folder, mode):
 def test_it_is_chosen_in_the_config():
     assert tiny_config().data.decode == "full"
     assert tiny_config(data={"decode": "reduced"}).data.decode == "reduced"
-    with pytest.raises(ValueError, match="data.decode: .*'full' or 'reduced', got 'half'"):
+    with pytest.raises(ValueError, match="data.decode: unknown 'half'; valid: full, reduced"):
         tiny_config(data={"decode": "half"})
