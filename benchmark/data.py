@@ -1,7 +1,7 @@
 """Images a second per core of the augmentation, two views each, beside torchvision's transforms on PIL images.
 
 Photographs begin as the bytes of their files, small images decoded (both keep them so in training); either ends as a
-normalised batch. One thread, unless ``--threads`` says otherwise.
+normalised batch. One thread, unless ``--threads`` says otherwise. With ``--index`` the index of so many files instead.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as V
 
+from benchmark.index import measure_index
 from benchmark.machine import machine, timed
 from pretrain.common.errors import UserError
 from pretrain.config import Data, load_config
@@ -38,12 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=int, metavar="S", help="side in px (default: the config's)")
     parser.add_argument("--data", type=Path, metavar="ROOT", help="root of the data (default: digits, up to 64 px)")
     parser.add_argument("--decode", choices=("full", "reduced"), default="full", help="of ours (default: full)")
+    parser.add_argument("--index", type=int, metavar="N", help="measure the index of N files instead")
     parser.add_argument("--images", type=int, default=64, metavar="N", help="images of a repeat (default: 64)")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of which medians are taken (default: 5)")
 
 
 def measure(args: argparse.Namespace) -> dict:
     """Rates of both arrangements and the shares of ours; see the module. UserError for data that is not there."""
+    if args.index is not None:
+        return measure_index(args.index, args.device)
     torch.set_num_threads(args.threads or 1)
     data = load_config(args.config or _default_config(args.image_size), []).data
     size = args.image_size or data.image_size

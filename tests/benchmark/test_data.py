@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from benchmark import data
+from benchmark.index import measure_index
 from benchmark.show import shown
 from pretrain.common.errors import UserError
 from pretrain.config import load_config
@@ -82,3 +83,11 @@ def test_a_mistake_is_one_line(options, message):
     with pytest.raises(UserError, match=message) as caught:
         data.measure(parsed(*options))
     assert "\n" not in str(caught.value)
+
+
+def test_the_index_of_a_listing_is_built_and_opened_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("US3L_CACHE", str(tmp_path))
+    found = measure_index(20_500, "cpu")
+    built, again = found["rows"]
+    assert built["images"] == again["images"] == 20_500
+    assert again["seconds"] < built["seconds"]
