@@ -23,13 +23,17 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
-    """Run ``main(argv)`` and exit: 0 when done, 2 with one line for a user's mistake, 1 for a diverged run."""
+    """Run ``main(argv)`` and exit: 0 when done, 2 with one line for a user's mistake, 1 for a diverged run, 130 after
+    Ctrl-C."""
     try:
         main(sys.argv[1:])
     except UserError as error:
         # a loader's worker process wraps the message in its traceback: the last line is the message
         print(f"error: {str(error).strip().rsplit('UserError: ', 1)[-1]}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except (NonFiniteLossError, CollapsedError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -38,8 +38,8 @@ def owned(folder: Path) -> Iterator[None]:
     if not is_main_process():
         yield
         return
-    made = not folder.exists()
     try:
+        made = not folder.exists()
         token = take(folder)
     except OSError as error:
         raise one_line(error, folder) from None

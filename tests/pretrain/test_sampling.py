@@ -74,3 +74,26 @@ def test_widths_are_a_function_of_the_iteration_alone():
     one, other = WidthSampler(SPACE, 40, seed=3), WidthSampler(SPACE, 40, seed=3)
     assert [one.widths(t) for t in (39, 12, 30)] == [other.widths(t) for t in (39, 12, 30)]
     assert one.widths(39) != WidthSampler(SPACE, 40, seed=4).widths(39)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"dynamic": False}, {"sandwich": False}, {"networks": 5}, {"networks": 1}, {"fixed": (1.0, 0.5)},
+        {"dynamic": False, "networks": 2},
+    ],
+)  # fmt: skip
+def test_the_work_is_what_the_drawn_widths_cost_on_average(options):
+    """A pass at width w counts w^2, and each iteration a third of the largest pass."""
+    sampler = WidthSampler(SPACE, 4000, seed=0, **options)
+    for start, stop in ((0, 1000), (900, 2100), (3000, 4000)):
+        drawn = sum(1 / 3 + sum(width**2 for width in sampler.widths(t)) for t in range(start, stop))
+        assert sampler.work(start, stop) == pytest.approx(drawn, rel=0.03)
+    assert sampler.work(0, 4000) == pytest.approx(sampler.work(0, 1234) + sampler.work(1234, 4000))
+
+
+def test_time_left_at_the_end_of_stage_0_counts_what_later_stages_cost():
+    """US3L's first stage runs one network an iteration, the others three."""
+    sampler = WidthSampler(SPACE, 400, seed=0)
+    later = sampler.work(100, 400) / sampler.work(0, 100)
+    assert later / 3 == pytest.approx(1.6, abs=0.15), "an iteration of stages 1 to 3 beside one of stage 0"

@@ -1,5 +1,6 @@
 """One live job owns a run folder; the dead lose it, the requeued take it up again."""
 
+import errno
 import json
 import os
 import socket
@@ -9,13 +10,14 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from pretrain.common.errors import UserError
 from pretrain.run import liveness
-from pretrain.run.liveness import STALE, identity
-from pretrain.run.ownership import FILE_NAME, owned, owner_lives, owning, read_owner, take
+from pretrain.run.liveness import STALE, identity, is_identity
+from pretrain.run.ownership import FILE_NAME, check_owner, owned, owner_lives, owning, read_owner, take
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config
 
@@ -205,3 +207,137 @@ def test_pretraining_refuses_the_folder_of_a_live_run_and_leaves_it_alone(tmp_pa
     with pytest.raises(UserError, match="wait for it, end it, or use another folder"):
         pretrain(tiny_config(), tmp_path, resume=True, device="cpu")
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_a_container_of_the_same_host_name_is_another_machine(tmp_path):
+    """Its process numbers mean nothing here, so the last beat decides."""
+    write_owner(tmp_path, host=socket.gethostname(), machine="another namespace", pid=2**22 + 1, started="1")
+    with pytest.raises(UserError, match="gave a sign of life"):
+        take(tmp_path)
+    os.utime(tmp_path / FILE_NAME, (0, 0))
+    assert take(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"host": 1}', '{"token": "x"}', "\x00\xff"])
+def test_a_file_that_names_no_owner_is_one_line_at_once_and_removed_when_it_is_old(tmp_path, content):
+    path = tmp_path / FILE_NAME
+    path.write_bytes(content.encode("latin-1"))
+    os.utime(path, (time.time() - 10,) * 2)
+    begun = time.monotonic()
+    with pytest.raises(UserError, match=r"names no owner .* written 1\d s ago; delete it if nothing runs"):
+        take(tmp_path)
+    assert time.monotonic() - begun < 1
+    os.utime(path, (time.time() - 2 * STALE,) * 2)
+    assert take(tmp_path)
+
+
+def test_a_file_is_whole_from_its_first_moment(tmp_path, monkeypatch):
+    """Whoever looks sees no file or a whole one: it gets its name when it has its content."""
+    link, seen = os.link, []
+
+    def watched(source, target):
+        seen.append((Path(target).exists(), is_identity(json.loads(Path(source).read_text()))))
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", watched)
+    assert take(tmp_path) and seen == [(False, True)]
+
+
+def test_where_there_are_no_links_it_is_made_all_the_same(tmp_path, monkeypatch):
+    def refused(source, target):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refused)
+    assert take(tmp_path) == read_owner(tmp_path)["token"]
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_beat_in_the_future_counts_if_another_follows(tmp_path, monkeypatch, lives):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(liveness, "BEAT", 0.2)
+    write_owner(tmp_path, age=-86_400)
+    path, ended = tmp_path / FILE_NAME, threading.Event()
+
+    def beat():
+        while lives and not ended.wait(0.05):
+            os.utime(path, (time.time() + 86_400,) * 2)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        if lives:
+            with pytest.raises(UserError, match="gave a sign of life 0 s ago"):
+                take(tmp_path)
+        else:
+            assert take(tmp_path)
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_an_owner_that_lost_its_file_writes_nothing_more(tmp_path):
+    with owned(tmp_path):
+        check_owner(tmp_path)
+        (tmp_path / FILE_NAME).unlink()
+        with pytest.raises(UserError, match=r"has lost its \.owner\.json; .* nothing more is written"):
+            check_owner(tmp_path)
+        write_owner(tmp_path)
+        with pytest.raises(UserError, match="was taken over by process 1 on elsewhere"):
+            check_owner(tmp_path)
+
+
+def test_an_owner_whose_file_was_deleted_stops_at_its_next_beat(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from pretrain.run import liveness, ownership\n"
+        "liveness.BEAT = 0.1\n"
+        "with ownership.owned(Path(sys.argv[1])):\n"
+        "    print('owning', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "owning\n"
+        (tmp_path / FILE_NAME).unlink()
+        assert other.wait(20) == 1
+        assert "has lost its .owner.json; stopping" in other.stderr.read()
+
+
+RACER = """
+import sys, time
+from pathlib import Path
+from pretrain.common.errors import UserError
+from pretrain.run.ownership import owned
+root = Path(sys.argv[1])
+print("ready", flush=True)
+for number in map(int, sys.stdin):
+    try:
+        with owned(root / str(number)):
+            print("won", flush=True)
+            sys.stdin.readline()  # holds it until both have tried
+    except UserError as error:
+        assert "belongs to process" in str(error), error
+        print("lost", flush=True)
+        sys.stdin.readline()
+"""
+
+
+def test_of_two_writers_in_100_races_one_wins_each(tmp_path):
+    """Every other race is for the folder of an owner that died."""
+    command = [sys.executable, "-c", RACER, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    with subprocess.Popen(command, **pipes) as one, subprocess.Popen(command, **pipes) as other:
+        assert [racer.stdout.readline() for racer in (one, other)] == ["ready\n"] * 2
+        for number in range(100):
+            if number % 2:
+                (tmp_path / str(number)).mkdir()
+                write_owner(tmp_path / str(number), host=socket.gethostname(), pid=2**22 + 1, started="1")
+            for racer in (one, other):
+                racer.stdin.write(f"{number}\n")
+            assert sorted(racer.stdout.readline() for racer in (one, other)) == ["lost\n", "won\n"], number
+            for racer in (one, other):
+                racer.stdin.write("\n")
+        for racer in (one, other):
+            racer.stdin.close()
+            assert racer.wait(30) == 0
+    assert not [path.name for path in tmp_path.rglob("*") if path.is_file()], "no lock, no claim, nothing begun"
