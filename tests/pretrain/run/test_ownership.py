@@ -183,9 +183,14 @@ def test_a_beat_shows_that_the_owner_lives(tmp_path, monkeypatch):
         assert threading.active_count() >= 2
 
 
-@pytest.mark.parametrize("variable", ["RANK", "SLURM_PROCID"])
-def test_only_the_main_process_of_a_group_owns(tmp_path, monkeypatch, variable):
-    monkeypatch.setenv(variable, "1")
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2"}
+SRUN = {"SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2"}
+
+
+@pytest.mark.parametrize("group", [TORCHRUN, SRUN])
+def test_only_the_main_process_of_a_group_owns(tmp_path, monkeypatch, group):
+    for name, value in group.items():
+        monkeypatch.setenv(name, value)
     with owned(tmp_path):
         assert read_owner(tmp_path) is None
 
