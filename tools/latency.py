@@ -37,13 +37,15 @@ def main(argv: list[str]) -> None:
         if getattr(args, name) < least:
             raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is too small; expected {least} or more")
 
+    from pretrain.slimmable.widths import check_width
     from transfer.source import find_checkpoint, load_source
 
     device = cli.checked_device(args.device)
     checkpoint = find_checkpoint(args.checkpoint)
     source = load_source(checkpoint)
     widths = args.widths or source.net.calibrated_widths
-    source.check_widths(widths)
+    for width in widths:
+        check_width(width, *source.net.width_range)
 
     from transfer.latency import conditions, has_onnx, latency_table, measure
     from transfer.tables import render
@@ -52,8 +54,14 @@ def main(argv: list[str]) -> None:
     say(f"{source.backbone} of {checkpoint} at {', '.join(f'{w:g}' for w in widths)} on {device}")
     if not has_onnx():
         say("onnxruntime is left out: it needs the extra 'formats' (pip install '.[formats]')")
+    backbone = source.net.backbone
+
+    def untrained(width: float):
+        """Time does not depend on the weights, so any width can be measured."""
+        return backbone.plain(backbone.channels(width)).eval()
+
     settings = {name: getattr(args, name) for name in MINIMA}
-    found = measure({width: source.net.extract(width) for width in widths}, **settings, device=device)
+    found = measure({width: untrained(width) for width in widths}, **settings, device=device)
     where = conditions(**settings, device=device)
     print(render(latency_table(source.backbone, found, where), args.format), end="")
     if args.json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import BatchNorm2d
 
-from pretrain.common.errors import UserError, nearest
+from pretrain.common.errors import UncalibratedWidthError, UserError, nearest
 from pretrain.slimmable.extract import extract
 from pretrain.slimmable.widths import check_width
 from transfer.results import result_folder
@@ -21,11 +21,15 @@ CHECKPOINT_NAME = "universal.safetensors"
 
 @dataclass
 class Source:
-    """net: a UniversalNetwork. method: the pretraining's name, or ``random``. checkpoint_hash: None for random."""
+    """net: a UniversalNetwork. method: the pretraining's name, or ``random``. checkpoint_hash: None for random.
+
+    path: of the checkpoint, where there is one.
+    """
 
     net: "UniversalNetwork"
     method: str
     checkpoint_hash: str | None
+    path: Path | None = None
 
     @property
     def is_random(self) -> bool:
@@ -42,11 +46,34 @@ class Source:
         return dict(self.net.metadata["backbone"])
 
     def check_widths(self, widths: list[float]) -> None:
-        """UserError for a width outside the range; UncalibratedWidthError for one without statistics, if pretrained."""
+        """After it every width can be used: one without statistics gets them, in memory, if its data are there.
+
+        Errors: UserError for a width outside the range; UncalibratedWidthError, which names the command, where the
+        statistics of a pretrained width are missing and cannot be had.
+        """
         for width in widths:
             check_width(width, *self.net.width_range)
-            if not self.is_random:
-                self.net.moments(width)
+        missing = [width for width in widths if not self.is_random and not self.net.is_calibrated(width)]
+        if missing and self.path is None:
+            self.net.moments(missing[0])
+        elif missing:
+            self._calibrate(missing)
+
+    def _calibrate(self, widths: list[float]) -> None:
+        from pretrain.recalibrate import pretraining_batches, recalibrate
+
+        named = " ".join(f"{width:g}" for width in widths)
+        try:
+            batches = pretraining_batches(self.net, self.path.parent)
+        except UserError as error:
+            known = ", ".join(f"{width:g}" for width in self.net.calibrated_widths) or "none"
+            raise UncalibratedWidthError(
+                f"width {named} is not calibrated; calibrated widths: {known}; expected one of them, or first: "
+                f"tools/calibrate.py {self.path} --widths {named} --data FOLDER ({error})"
+            ) from None
+        data = f"{batches.count} batches of {batches.batch_size} images of {self.metadata['data']['name']}"
+        print(f"width {named} is not in the checkpoint: calibrating it on pretraining's {data}", flush=True)
+        recalibrate(self.net, widths, batches)
 
     @property
     def metadata(self) -> dict:
@@ -106,4 +133,4 @@ def load_source(checkpoint: Path, init: str = "pretrained", seed: int = 0) -> So
     net = load_universal(checkpoint)
     if init == "random":
         return Source(net.reinitialised(seed), "random", None)
-    return Source(net, net.metadata["method"], net.hash)
+    return Source(net, net.metadata["method"], net.hash, Path(checkpoint))

@@ -67,7 +67,7 @@ def test_the_table_states_the_conditions(net, monkeypatch):
 def test_the_tool_times_both_runtimes_and_writes_json(net, repository, tmp_path):
     checkpoint = net.save(tmp_path / "universal.safetensors")
     command = [
-        sys.executable, repository / "tools/latency.py", checkpoint, "--width", "0.5", "--image-size", "16",
+        sys.executable, repository / "tools/latency.py", checkpoint, "--width", "0.33", "--image-size", "16",
         "--repeats", "2", "--warm-up", "1", "--json", tmp_path / "latency.json",
     ]  # fmt: skip
     done = subprocess.run(list(map(str, command)), cwd="/", capture_output=True, text=True)
@@ -90,7 +90,7 @@ def test_a_table_in_latex_or_csv_is_all_that_is_printed(form, first, net, reposi
 
 def test_a_mistake_is_one_line(net, repository, tmp_path):
     checkpoint = net.save(tmp_path / "universal.safetensors")
-    for options, message in ((["--width", "0.3"], "not calibrated"), (["--batch", "0"], "--batch 0 is too small")):
+    for options, message in ((["--width", "3"], "width 3 is outside"), (["--batch", "0"], "--batch 0 is too small")):
         command = [sys.executable, str(repository / "tools/latency.py"), str(checkpoint), *options]
         done = subprocess.run(command, cwd="/", capture_output=True, text=True)
         assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
