@@ -221,3 +221,13 @@ def test_a_run_folder_stands_for_its_file_and_the_file_follows_the_umask(net, tm
 
 def test_the_packages_names_can_be_listed():
     assert set(pretrain.__all__) <= set(dir(pretrain))
+
+
+@pytest.mark.parametrize("width", [1.0, 0.6, 0.25])
+def test_on_its_calibration_batch_a_width_is_the_network_that_normalises_by_the_batch(width):
+    """In training mode torch's own norms take the batch's moments: those of another width, or cuts of them, differ."""
+    net = universal(widths=(1.0, 0.6, 0.25), base_channels=16)
+    images = torch.randn(16, 3, 64, 64)
+    net.calibrate([images], [1.0, 0.6, 0.25])
+    plain = net.extract(width).train()
+    torch.testing.assert_close(net(images, width), plain(images), rtol=1e-4, atol=1e-5)
