@@ -1,17 +1,18 @@
-"""docs/extending.md is true: its files are written into an empty folder and its commands are run there, in their order.
+"""docs/extending.md is true: its files and diffs go into a copy of the suite, and its commands are run there in order.
 
 Trainings are made tiny; everything else is as a reader types it.
 """
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-BLOCK = re.compile(r"(?:^`([\w.]+)`\n)?^```(python|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"(?:^`([\w./]+)`\n)?^```(python|bash|diff)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TINY = (
     "backbone.base_channels=8 objective.hidden=16 objective.outputs=8 training.iterations=2 training.batch_size=8 "
     "data.images_per_class=4 calibration.widths=[1.0,0.5,0.25] calibration.batch_size=8 calibration.batches=1"
@@ -24,23 +25,35 @@ def sections(repository: Path) -> dict[str, list[tuple[str, str, str]]]:
     return {title: BLOCK.findall(text) for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
-TITLES = list(sections(Path(__file__).resolve().parents[2]))
+TITLES = [title for title, blocks in sections(Path(__file__).resolve().parents[2]).items() if blocks]
 
 
 @pytest.mark.parametrize("title", TITLES)
 def test_a_section_works_as_it_stands(title, repository, tmp_path):
     for name in ("tools", "configs", "pretrain", "transfer", "benchmark", "slurm"):
-        (tmp_path / name).symlink_to(repository / name)
+        shutil.copytree(repository / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": "."}
     for name, language, text in sections(repository)[title]:
         if language == "python":
             (tmp_path / name).write_text(text)
             continue
+        if language == "diff":
+            change(tmp_path, text)
+            continue
         for command in text.splitlines():
             sized = f"{command} {TINY}" if "tools/pretrain.py" in command else command
-            sized = sized.replace("tools/pretrain.py", f"{sys.executable} tools/pretrain.py")
+            sized = re.sub(r"(?=tools/\w+\.py)", f"{sys.executable} ", sized)
             done = subprocess.run(["bash", "-c", sized], cwd=tmp_path, env=environment, capture_output=True, text=True)
             assert done.returncode == 0, f"{command}\n{done.stdout[-800:]}\n{done.stderr[-1500:]}"
+
+
+def change(folder: Path, diff: str) -> None:
+    """Replace the lines that the diff takes, wherever they stand, by those that it leaves."""
+    path, lines = re.search(r"^\+\+\+ b/(.*)$", diff, re.MULTILINE)[1], diff.splitlines()[3:]
+    old, new = ("".join(f"{line[1:]}\n" for line in lines if line[0] in kept) for kept in (" -", " +"))
+    text = (folder / path).read_text()
+    assert text.count(old) == 1, f"{path} does not hold\n{old}"
+    (folder / path).write_text(text.replace(old, new))
 
 
 def test_every_python_block_has_a_name(repository):
