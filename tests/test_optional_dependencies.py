@@ -9,7 +9,10 @@ import pytest
 import pretrain
 import transfer
 
-OPTIONAL = ("detectron2", "fvcore", "pycocotools", "mmdet", "mmcv", "cv2", "submitit", "onnx", "timm", "tensorrt")
+OPTIONAL = (
+    "detectron2", "fvcore", "pycocotools", "mmdet", "mmcv", "cv2", "submitit", "onnx", "timm", "tensorrt", "pyarrow",
+    "tifffile",
+)  # fmt: skip
 MODULES = [
     module.name
     for package in (pretrain, transfer)

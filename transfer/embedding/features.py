@@ -1,0 +1,138 @@
+"""Features of photographs at several widths, part by part on the disk, so that a killed run goes on where it was."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from pretrain.common.errors import BadImageError, UserError
+from pretrain.common.files import replacing, write_text
+from pretrain.data.augmentation.colour_stage import normalise
+from pretrain.data.images.encoded import EncodedImages
+from transfer.recognition.images import evaluation_view, usual_interpolation
+from transfer.source import Source
+
+PART = 4096  # images that a killed run may have to look at again
+
+
+class Embeddings(NamedTuple):
+    """paths: of the N images that could be read. indices: int64 [N], theirs in the data set. vectors: float32 [N, D]
+    by width. unreadable: what is wrong with the others, a line each."""
+
+    paths: list[str]
+    indices: np.ndarray
+    vectors: dict[float, np.ndarray]
+    unreadable: list[str]
+
+
+class Shown(Dataset):
+    """index -> (uint8 [C, S, S] as recognition tests on it, reason why there is none)."""
+
+    def __init__(self, images: EncodedImages, image_size: int):
+        self.images, self.view = images, evaluation_view(image_size, usual_interpolation(image_size))
+        self.empty = torch.zeros(images.channels, image_size, image_size, dtype=torch.uint8)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, str]:
+        try:
+            return self.view(self.images[index][0]), ""
+        except BadImageError as error:
+            return self.empty, str(error)
+
+
+class Embedder:
+    """``embed()`` gives the features of all images. parts: a folder for what is done, removed by ``clean()``.
+
+    track: goes along the parts and shows progress.
+    """
+
+    def __init__(
+        self, source: Source, images: EncodedImages, widths: list[float], image_size: int, parts: Path, device: str,
+        batch: int = 256, workers: int = 0, track: Callable[..., Iterable] = lambda it, **_: it,
+    ):  # fmt: skip
+        self.images, self.widths, self.device, self.batch = images, widths, device, batch
+        self.shown, self.workers, self.track = Shown(images, image_size), workers, track
+        self.mean, self.std = source.metadata["mean"], source.metadata["std"]
+        self.modules: dict[float, nn.Module] = {width: source.net.extract(width).to(device) for width in widths}
+        digest = hashlib.sha256(json.dumps([source.net.hash, widths, image_size, PART]).encode())
+        digest.update(json.dumps([source.net.calibration_of(width) for width in widths], sort_keys=True).encode())
+        for piece in images.identity():
+            digest.update(piece)
+        self.root, self.folder = parts, parts / digest.hexdigest()[:32]
+
+    def embed(self) -> Embeddings:
+        """Features of what can be read; parts that are there are not computed again."""
+        starts = range(0, len(self.images), PART)
+        found = [self._part(start) for start in self.track(starts, description="images")]
+        reasons = np.concatenate([part["reasons"] for part in found])
+        indices = np.flatnonzero(reasons == "")
+        vectors = {width: np.concatenate([part[f"{width:g}"] for part in found])[indices] for width in self.widths}
+        names = [self.images.names[int(index)] for index in indices]
+        return Embeddings(names, indices, vectors, [str(reason) for reason in reasons if reason])
+
+    def _part(self, start: int) -> dict[str, np.ndarray]:
+        path = self.folder / f"{start:012}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError):
+            pass
+        part = self._compute(range(start, min(start + PART, len(self.images))))
+        with replacing(path) as partial:
+            np.savez(partial, **part)
+        return part
+
+    @torch.no_grad()
+    def _compute(self, indices: range) -> dict[str, np.ndarray]:
+        workers = self.workers if len(indices) > self.batch else 0
+        loader = DataLoader(Subset(self.shown, indices), batch_size=self.batch, num_workers=workers)
+        reasons: list[str] = []
+        vectors: dict[float, list[Tensor]] = {width: [] for width in self.widths}
+        for pixels, said in loader:
+            x = normalise(pixels.to(self.device), self.mean, self.std)
+            reasons += said
+            for width, module in self.modules.items():
+                vectors[width].append(module(x).float().cpu())
+        return {"reasons": np.array(reasons), **{f"{w:g}": torch.cat(parts).numpy() for w, parts in vectors.items()}}
+
+    def clean(self) -> None:
+        """Remove the parts, once what they hold is written elsewhere."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def write_npz(found: Embeddings, path: Path) -> Path:
+    """``paths`` [N], and for every width an array of its name, float32 [N, D]; no pickle."""
+    with replacing(path) as partial:
+        np.savez(partial, paths=np.array(found.paths), **{f"{w:g}": vectors for w, vectors in found.vectors.items()})
+    return path
+
+
+def write_parquet(found: Embeddings, path: Path) -> Path:
+    """A row for each width and image: path, width, vector (list of float32). UserError without pyarrow."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise UserError("parquet files need pyarrow; pip install pyarrow, or --format npz") from None
+    schema = pa.schema([("path", pa.string()), ("width", pa.float64()), ("vector", pa.list_(pa.float32()))])
+    with replacing(path) as partial, pq.ParquetWriter(partial, schema) as writer:
+        for width, vectors in found.vectors.items():
+            ends = np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1]
+            lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(vectors.reshape(-1)))
+            widths = pa.array(np.full(len(vectors), width))
+            writer.write_table(pa.table([pa.array(found.paths), widths, lists], schema=schema))
+    return path
+
+
+def write_unreadable(found: Embeddings, path: Path) -> Path:
+    """What could not be read, a line each."""
+    return write_text(path, "".join(f"{line}\n" for line in found.unreadable))
