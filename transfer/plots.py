@@ -1,21 +1,32 @@
 """Accuracy and average precision against multiply-accumulates: one panel a metric, one line a method."""
 
+import itertools
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pretrain.common.files import replacing
+from transfer.tables.figure import seeds_note
 from transfer.tables.paper import FIGURE_3, figure_3_records
 from transfer.tables.widths import Series, series
 from transfer.targets import METRICS, TASKS
+from transfer.text import printable
 
-COLOURS = ("#0b6aa2", "#c8501e", "#2f8f4e", "#8a4fb0", "#a3831a")
-RANDOM = {"color": "#7a7a7a", "linestyle": (0, (4, 2)), "marker": "s", "markersize": 4.5}
+COLOURS = ("#0b6aa2", "#c8501e", "#2f8f4e", "#8a4fb0", "#a3831a", "#b83a6e", "#2a9d9d", "#6b4a35")
+# methods of the project, each with a colour of its own in every picture; others take what is left
+METHODS = ("us3l", "us+byol", "us+simclr", "us+simsiam", "us+mocov3", "byol", "supervised", "seed")
+RANDOM = {"color": "#7a7a7a", "linestyle": (0, (4, 2)), "markersize": 4.5}
+LINES = ("-", (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (5, 2)))
+MARKS = "osD^vPXphd"
 # how a legend says a fact
 TOLD = {
-    "pretrained_on": "on {}", "epochs": "{} epochs", "stem": "{} stem", "protocol": "{} protocol",
-    "image_size": "{} px", "iterations": "{} iterations",
+    "pretrained_on": "on {}", "epochs": "{} epochs", "batch": "batch {}", "stem": "{} stem",
+    "protocol": "{} protocol", "image_size": "{} px", "iterations": "{} iterations",
 }  # fmt: skip
-COLUMNS = 4
+COLUMNS, CHARACTERS = 4, 50  # of panels beside each other; of a legend's entry that is as wide as one
 LEAST_RANGE = 1.0  # percent: an axis over less would make a picture of noise
 
 
@@ -35,10 +46,8 @@ def plot_figure_3(records: list[dict], folder: Path) -> list[Path]:
 
 def figure_3_series(records: list[dict]) -> list[Series]:
     """The lines of Figure 3 that have results, from those that fill its table."""
-    lines = []
-    for method in FIGURE_3:
-        lines += [line for line in series(figure_3_records(records, method)) if line.key[2] == "box/AP50"]
-    return [line for line in lines if line.figures]
+    chosen = [record for method in FIGURE_3 for record in figure_3_records(records, method)]
+    return [line for line in series(chosen) if line.key[2] == "box/AP50" and line.figures]
 
 
 def save(lines: list[Series], folder: Path, name: str) -> list[Path]:
@@ -51,41 +60,102 @@ def save(lines: list[Series], folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def styled(name: str, **settings):
+@contextmanager
+def styled(name: str, **settings) -> Iterator[None]:
     """matplotlib's settings while something is drawn and saved; name: makes the SVG's identifiers repeat."""
     from matplotlib import rc_context
 
-    style = {"svg.hashsalt": name, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-    return rc_context(style | settings)
+    style = {
+        "svg.hashsalt": name, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
+        "text.parse_math": False,  # a method called $x$ is called so
+    }  # fmt: skip
+    with rc_context(style | settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # of a name; a box stands in its place
+        yield
 
 
 def draw(lines: list[Series]):
     """A matplotlib Figure with a panel for each task, data set and metric. Call it, and save it, within ``styled``."""
+    panels, look = panels_of(lines), Look.of(lines)
+    columns = max(1, min(COLUMNS, len(panels)))
+    rows = max(1, math.ceil(len(panels) / columns))
+    longest = max(map(len, look.styles), default=1)
+    across = max(1, min(columns, CHARACTERS * columns // longest))
+    entries = math.ceil(len(look.styles) / across)
+    figure = new_figure(3.4 * columns + 0.2, 3.1 * rows + 0.5 + 0.22 * entries)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis, (panel, here) in zip(axes, panels.items()):
+        draw_panel(axis, panel, here, look)
+    for axis in axes[len(panels) :]:
+        axis.remove()
+    add_legend(figure, look, across)
+    return figure
+
+
+def draw_one(panel: tuple[str, ...], lines: list[Series], look: "Look"):
+    """One panel as a Figure of its own, which can be read on a telephone."""
+    figure = new_figure(3.5, 3.1)
+    draw_panel(figure.subplots(), panel, lines, look)
+    return figure
+
+
+def draw_legend(look: "Look"):
+    """What the lines of all panels stand for, as a Figure of its own."""
+    figure = new_figure(3.5, 0.22 * len(look.styles) + 0.1)
+    add_legend(figure, look, 1)
+    return figure
+
+
+def new_figure(width: float, height: float):
+    """A Figure of so many inches that belongs to nobody else."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def add_legend(figure, look: "Look", columns: int) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], linewidth=1.8, **style) for style in look.styles.values()]
+    figure.legend(handles, list(look.styles), loc="outside upper center", ncols=columns, frameon=False)
+
+
+def panels_of(lines: list[Series]) -> dict[tuple[str, ...], list[Series]]:
+    """The lines that have figures, by (task, data set, metric)."""
     panels: dict[tuple[str, ...], list[Series]] = {}
     for line in lines:
         if line.figures:
             panels.setdefault(line.key[:3], []).append(line)
-    labels = legend_labels([line for lines in panels.values() for line in lines])
-    styles = line_styles(list(dict.fromkeys(labels.values())))
-    columns = max(1, min(COLUMNS, len(panels)))
-    rows = max(1, math.ceil(len(panels) / columns))
-    entries = math.ceil(len(styles) / columns)
-    figure = Figure(figsize=(3.4 * columns + 0.2, 3.1 * rows + 0.3 + 0.2 * entries), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for axis, (panel, lines) in zip(axes, panels.items()):
-        draw_panel(axis, panel, lines, labels, styles)
-    for axis in axes[len(panels) :]:
-        axis.remove()
-    drawn = {label: line for axis in axes[: len(panels)] for line, label in zip(*axis.get_legend_handles_labels())}
-    figure.legend(drawn.values(), drawn.keys(), loc="outside upper center", ncols=columns, frameon=False)
-    return figure
+    return panels
 
 
-def draw_panel(axis, panel: tuple[str, ...], lines: list[Series], labels: dict[tuple, str], styles: dict) -> None:
+@dataclass(frozen=True)
+class Look:
+    """labels: by a line's key. styles: by label, the same in every panel."""
+
+    labels: dict[tuple[str, ...], str]
+    styles: dict[str, dict]
+
+    @classmethod
+    def of(cls, lines: list[Series]) -> "Look":
+        drawn = [line for line in lines if line.figures]
+        labels = legend_labels(drawn)
+        return cls(labels, line_styles(drawn, labels))
+
+
+def caption_of(panel: tuple[str, ...], lines: list[Series]) -> str:
+    """What is drawn, by which protocol or framework, over how many seeds."""
+    task, dataset, metric = panel
+    by = sorted({line.about[name] for line in lines for name in ("protocol", "framework") if name in line.about})
+    means = f" by {' and '.join(by)}" if by else ""
+    what = f"{METRICS.get(metric, metric)} on {dataset}, {TASKS[task].caption}{means}"
+    return f"{what}. {seeds_note([line.seeds for line in lines])}"
+
+
+def draw_panel(axis, panel: tuple[str, ...], lines: list[Series], look: Look) -> None:
     """One metric: MACs on a logarithmic axis with a tick at each width that was evaluated."""
     task, dataset, metric = panel
     ticks: dict[int, float] = {}
@@ -94,18 +164,21 @@ def draw_panel(axis, panel: tuple[str, ...], lines: list[Series], labels: dict[t
         x = [line.macs[width] for width in widths]
         y = [line.figures[width].mean for width in widths]
         error = [line.figures[width].deviation or 0.0 for width in widths]
-        label = labels[line.key]
         bars = error if any(error) else None
-        axis.errorbar(x, y, yerr=bars, capsize=2.5, linewidth=1.8, label=label, **styles[label])
+        axis.errorbar(x, y, yerr=bars, capsize=2.5, linewidth=1.8, **look.styles[look.labels[line.key]])
         ticks.update(zip(x, widths))
-    axis.set_title(f"{dataset}: {TASKS[task].caption}", fontsize=10.5)
-    axis.set_ylabel(f"{METRICS.get(metric, metric)} (%)")
-    axis.set_xlabel("MACs of the backbone (width)")
+    axis.set_title(f"{printable(dataset)}: {TASKS[task].caption}", fontsize=10.5)
+    axis.set_ylabel(f"{METRICS.get(metric, printable(metric))} (%)")
+    alone = len({line.key[3] for line in lines}) == 1
+    axis.set_xlabel("MACs of the backbone, width below" if alone else "MACs of the backbone")
     axis.set_xscale("log")
     axis.minorticks_off()
-    if len({key[3] for key in (line.key for line in lines)}) == 1:
+    if alone:
         shown = spaced(list(ticks))
         axis.set_xticks(shown, [f"{si(macs)}\n{ticks[macs]:g}×" for macs in shown], fontsize=9)
+    else:  # widths of several networks lie between each other
+        shown = spaced(list(ticks))
+        axis.set_xticks(shown, list(map(si, shown)), fontsize=9)
     axis.margins(x=0.12, y=0.12)
     low, high = axis.get_ylim()
     if high - low < LEAST_RANGE:
@@ -127,13 +200,16 @@ def spaced(ticks: list[int], gap: float = 0.19) -> list[int]:
 
 
 def legend_labels(lines: list[Series]) -> dict[tuple[str, ...], str]:
-    """A name for each line by its key: the method, with as little else as tells it apart within every panel."""
+    """A name for each line by its key: the method, and every fact in which lines of one panel differ."""
     names = ("backbone", *(lines[0].names if lines else ()))
-    told = [name for name in names if len({fact(line, name) for line in lines}) > 1]
-    for name in reversed(told.copy()):
-        fewer = [other for other in told if other != name]
-        if len({(line.key[:3], label(line, fewer)) for line in lines}) == len(lines):
-            told = fewer
+    panels: dict[tuple[str, ...], list[Series]] = {}
+    for line in lines:
+        panels.setdefault(line.key[:3], []).append(line)
+    told = [
+        name for name in names if any(len({fact(line, name) for line in each} - {""}) > 1 for each in panels.values())
+    ]
+    if "settings" in names and "settings" not in told:
+        told.append("settings")
     return {line.key: label(line, told) for line in lines}
 
 
@@ -143,22 +219,32 @@ def fact(line: Series, name: str) -> str:
 
 
 def label(line: Series, told: list[str]) -> str:
-    """``us3l pretrained, cifar stem``, ``random weights``."""
-    method = line.key[4]
-    method = "random weights" if method == "random" else f"{method} pretrained"
+    """``us3l, cifar stem``, ``random weights``."""
+    method = "random weights" if line.key[4] == "random" else line.key[4]
     parts = [TOLD.get(name, "{}").format(fact(line, name)) for name in told if fact(line, name)]
-    return ", ".join([method, *parts])
+    text = printable(", ".join([method, *parts]))
+    return f"\N{HAIR SPACE}{text}" if text.startswith("_") else text  # matplotlib hides what begins with an underscore
 
 
-def line_styles(labels: list[str]) -> dict[str, dict]:
-    """Random weights are grey and dashed, pretrained ones in colours; what there is more of has other marks."""
-    random = [label for label in labels if label.startswith("random")]
-    pretrained = [label for label in labels if not label.startswith("random")]
-    found = {label: RANDOM | {"marker": "sD^vP"[i % 5]} for i, label in enumerate(random)}
-    for i, label in enumerate(pretrained):
-        found[label] = {
-            "color": COLOURS[i % len(COLOURS)], "marker": "oXphd"[i // len(COLOURS) % 5], "markersize": 5.5,
-        }  # fmt: skip
+def line_styles(lines: list[Series], labels: dict[tuple[str, ...], str]) -> dict[str, dict]:
+    """The style of each label. A colour is a method's, in all panels; lines of one method in one panel differ in their
+    dashes and marks. Random weights are grey and dashed."""
+    methods = list(dict.fromkeys(line.key[4] for line in lines))
+    others = sorted(set(methods) - {*METHODS, "random"})
+    free = [colour for name, colour in zip(METHODS, COLOURS) if name not in methods] or COLOURS
+    colours = dict(zip(METHODS, COLOURS)) | {name: free[i % len(free)] for i, name in enumerate(others)}
+    taken: dict[tuple[str, ...], set[int]] = {}  # by panel and method
+    found = {}
+    for label in dict.fromkeys(labels[line.key] for line in lines):
+        places = [(*line.key[:3], line.key[4]) for line in lines if labels[line.key] == label]
+        number = next(i for i in itertools.count() if all(i not in taken.get(place, ()) for place in places))
+        for place in places:
+            taken.setdefault(place, set()).add(number)
+        if places[0][3] == "random":
+            found[label] = RANDOM | {"marker": MARKS[1:][number % (len(MARKS) - 1)]}
+        else:
+            line = {"color": colours[places[0][3]], "linestyle": LINES[number % len(LINES)], "markersize": 5.5}
+            found[label] = line | {"marker": MARKS[number % len(MARKS)]}
     return found
 
 

@@ -18,6 +18,7 @@ import pretrain
 from pretrain.common.errors import UserError, nearest
 from pretrain.common.files import write_json
 from transfer.targets import TASKS
+from transfer.text import printable
 
 SCHEMA_VERSION = 1
 FILE_NAME = "result.json"
@@ -99,20 +100,30 @@ def located_results(folder: Path) -> list[tuple[Path, dict]]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; expected one that holds {FILE_NAME} files")
-    paths = sorted(folder.rglob(FILE_NAME), key=lambda path: (path.lstat().st_mtime_ns, str(path)))
-    if not paths:
+    found, refused = survey(folder)
+    if not found and not refused:
         raise UserError(f"{folder} holds no {FILE_NAME}; evaluations write them, e.g. tools/transfer.py digits")
+    if not found:
+        raise refused[0]
+    say_left_out(refused)
+    return found
+
+
+def say_left_out(refused: list[UserError]) -> None:
+    """Name what is wrong with results that are no part of what is made of the others."""
+    for error in refused:
+        print(f"left out: {error}", file=sys.stderr, flush=True)
+
+
+def survey(folder: Path) -> tuple[list[tuple[Path, dict]], list[UserError]]:
+    """The valid results below ``folder`` with their paths, oldest first, and what is wrong with the others."""
     found, refused = [], []
-    for path in paths:
+    for path in sorted(folder.rglob(FILE_NAME), key=lambda path: (path.lstat().st_mtime_ns, str(path))):
         try:
             found.append((path, read_result(path)))
         except UserError as error:
             refused.append(error)
-    if not found:
-        raise refused[0]
-    for error in refused:
-        print(f"left out: {error}", file=sys.stderr, flush=True)
-    return found
+    return found, refused
 
 
 def read_result(path: Path) -> dict:
@@ -124,7 +135,7 @@ def read_result(path: Path) -> dict:
         ValueError,
         RecursionError,
     ) as error:  # ValueError: no UTF-8, no JSON, 5,000 digits
-        raise UserError(f"{path} is damaged: {' '.join(str(error).split())[:160]}") from None
+        raise UserError(f"{path} is damaged: {printable(str(error))[:160]}") from None
     return check(record, path)
 
 
@@ -143,7 +154,8 @@ def check(record: Any, path: Path) -> dict:
         message = first["msg"]
         if first["type"] == "unexpected_keyword_argument":
             message = f"unknown key{nearest(key, [known.name for known in fields(Record)])}"
-        raise UserError(f"{where} at {'/'.join((*outer, key))}: {' '.join(message.split())[:160]}") from None
+        place = printable("/".join((*outer, key)))[:160]
+        raise UserError(f"{where} at {place}: {printable(message)[:160]}") from None
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None
     return record
@@ -201,7 +213,7 @@ def _check_plain(record: dict) -> None:
     left: list[tuple[tuple[str, ...], Any]] = [((), record)]
     while left:
         place, value = left.pop()
-        where = f"at {'/'.join(place)[:80]}"
+        where = f"at {printable('/'.join(place))[:160]}"
         if len(place) > DEEPEST:
             raise ValueError(f"{where}: more than {DEEPEST} levels within each other")
         if isinstance(value, dict):

@@ -1,12 +1,25 @@
 """Pretraining runs: what ``metrics.jsonl`` recorded, as curves."""
 
-import math
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from pretrain.common.files import read_lines
-from transfer.plots import COLOURS, COLUMNS
+from transfer.plots import COLOURS, new_figure
+from transfer.results import FILE_NAME
+from transfer.tables.facts import at
+from transfer.text import printable
 
+TITLES = {
+    "rank": "effective rank of embeddings", "spread": "spread of embeddings", "top1": "kNN top-1 (%)",
+    "learning rate": "learning rate", "loss": "loss and its terms",
+}  # fmt: skip
+# what the panels of single widths mean (pretrain/monitor.py)
+MEANING = {
+    "rank": "Effective rank: in how many directions the embeddings of a batch spread; 1 where they lie on a line.",
+    "spread": "Spread: standard deviation of unit embeddings over a batch; about 1 where they fill the sphere, 0 where "
+    "they are all alike.",
+}  # fmt: skip
 # what is no loss term of a step
 OTHERS = ("iteration", "epoch", "lr", "seconds", "images_per_second", "waiting", "width", "widths")
 
@@ -31,51 +44,61 @@ class Run:
         return {**found, "learning rate": ["lr"]}
 
     @property
-    def last(self) -> dict:
-        return self.lines[-1]
+    def said(self) -> str:
+        """Backbone, method, data, epochs, batch and seed, as config.json has them; how far it has come."""
+        config, last = self.config, self.lines[-1]
+        names = [("backbone", "name"), ("method",), ("data", "name"), ("training", "batch_size"), ("training", "seed")]
+        said = [str(value) for name in names[:3] if (value := at(config, name)) is not None]
+        said += [f"{word} {value}" for word, name in zip(("batch", "seed"), names[3:])
+                 if (value := at(config, name)) is not None]  # fmt: skip
+        said += [f"{last['iteration']} iterations"]
+        said += [f"{last['epoch']:.3g} epochs"] if number(last.get("epoch")) else []
+        said += [f"{last['seconds'] / 60:.1f} min"] if number(last.get("seconds")) else []
+        return ", ".join(said)
+
+    @property
+    def config(self) -> dict:
+        """What ``config.json`` beside it says; nothing where there is none, or one that cannot be read."""
+        try:
+            found = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 def number(value: object) -> bool:
     """Whether a value can be drawn."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def read_runs(runs: Path) -> list[Run]:
-    """Every ``metrics.jsonl`` below ``runs`` with at least one whole line, by path; a line cut short ends a run."""
+    """Every ``metrics.jsonl`` below ``runs`` with at least one whole line, by path, but those of evaluations."""
     found = []
     for path in sorted(Path(runs).rglob("metrics.jsonl")):
-        lines = [line for line in read_lines(path) if "iteration" in line]
-        if lines:
+        lines = [line for line in read_lines(path) if number(line.get("iteration"))]
+        if lines and not (path.parent / FILE_NAME).exists():
             found.append(Run(path.parent, lines))
     return found
 
 
-def draw_run(run: Run):
-    """A matplotlib Figure with a panel for each of ``run.panels`` against iterations. Within ``plots.styled``."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    panels = run.panels
-    columns = min(COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(3.4 * columns + 0.2, 2.6 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for axis, (title, names) in zip(axes, panels.items()):
-        for i, name in enumerate(names):
-            draw_line(axis, run, name, COLOURS[i % len(COLOURS)], (0, (4, 2)) if i >= len(COLOURS) else "-")
-        axis.set_title(title, fontsize=10.5)
-        axis.set_xlabel("iteration")
-        axis.grid(axis="y", color="#808080", alpha=0.25, linewidth=0.8)
-        if len(names) > 1:
-            axis.legend(frameon=False, fontsize=8)
-    for axis in axes[len(panels) :]:
-        axis.remove()
+def draw_panel(run: Run, title: str, names: list[str]):
+    """One of ``run.panels`` against iterations as a matplotlib Figure. Within ``plots.styled``."""
+    figure = new_figure(3.5, 2.6)
+    axis = figure.subplots()
+    for i, name in enumerate(names):
+        draw_line(axis, run, name, COLOURS[i % len(COLOURS)], (0, (4, 2)) if i >= len(COLOURS) else "-")
+    axis.set_title(TITLES.get(title, printable(title)), fontsize=10.5)
+    axis.set_xlabel("iteration")
+    axis.grid(axis="y", color="#808080", alpha=0.25, linewidth=0.8)
+    if len(names) > 1:
+        axis.legend(frameon=False, fontsize=8)
     return figure
 
 
 def draw_line(axis, run: Run, name: str, colour: str, style) -> None:
     points = [(line["iteration"], line[name]) for line in run.lines if number(line.get(name))]
     marker = "o" if len(points) < 3 else None
+    width, slash, _ = name.partition("/")
+    label = printable(f"width {width}" if slash else name)
     if points:
-        axis.plot(*zip(*points), label=name, color=colour, linestyle=style, linewidth=1.6, marker=marker, markersize=4)
+        axis.plot(*zip(*points), label=label, color=colour, linestyle=style, linewidth=1.6, marker=marker, markersize=4)

@@ -5,17 +5,22 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from transfer.plots import draw, figure_3_series
-from transfer.report.curves import Run, draw_run
+from transfer.plots import Look, caption_of, draw_legend, draw_one, figure_3_series, panels_of
+from transfer.report.curves import MEANING, Run, draw_panel
 from transfer.report.svg import inline_svg
 from transfer.tables import NAMES, build
 from transfer.tables.facts import facts
 from transfer.tables.ranking import marks
 from transfer.tables.table import Table
-from transfer.tables.widths import series
+from transfer.tables.widths import Series, series
+from transfer.text import printable
 
 HERE = Path(__file__).parent
-LABELS = ("task", "data", "backbone", "method", "protocol")
+# what every row of the results says -> the fact
+LABELS = {
+    "task": "task", "data": "dataset", "backbone": "backbone", "method": "method", "protocol": "protocol",
+    "framework": "framework", "pretrained on": "pretrained_on", "epochs": "epochs", "batch": "batch",
+}  # fmt: skip
 # nothing may be fetched: what is not in the page is not there
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 # what a run or an evaluation leaves beside its result that a reader may want to open
@@ -25,8 +30,11 @@ LOGS = (
 )  # fmt: skip
 
 
-def page(runs: Path, output: Path, results: list[tuple[Path, dict]], pretrainings: list[Run]) -> str:
-    """The whole page. output: where it will lie; links are relative to it. results: with their paths."""
+def page(
+    runs: Path, output: Path, results: list[tuple[Path, dict]], pretrainings: list[Run], refused: list[str]
+) -> str:  # fmt: skip
+    """The whole page. output: where it will lie; links are relative to it. results: with their paths. refused: what is
+    wrong with results that are left out."""
     records = [record for _, record in results]
     name = runs.resolve().name or str(runs)
     sections = [
@@ -34,7 +42,8 @@ def page(runs: Path, output: Path, results: list[tuple[Path, dict]], pretraining
         ("Against multiply-accumulates", plots_section(records)),
         ("Tables of the paper", paper_section(records)),
         ("Pretraining", pretraining_section(runs, output, pretrainings)),
-        ("All results", results_section(output, results)),
+        ("All results", results_section(runs, output, results)),
+        ("Left out", "".join(f"<p>{text_html(line)}</p>" for line in refused)),
     ]
     body = "\n".join(f"<section><h2>{escape(title)}</h2>\n{text}</section>" for title, text in sections if text)
     count = f"{len(records)} result{'s' if len(records) != 1 else ''}, {len(pretrainings)} pretraining"
@@ -44,14 +53,15 @@ def page(runs: Path, output: Path, results: list[tuple[Path, dict]], pretraining
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(name)}</title>
+<title>{text_html(name)}</title>
 <style>
 {(HERE / "report.css").read_text()}</style>
 </head>
 <body>
-<header><h1>{escape(name)}</h1>
-<p>{count} run{"s" if len(pretrainings) != 1 else ""}. A click on a column's head sorts by it; bold is the best of a
-group, underlined the second. – is a figure that is not there.</p></header>
+<header><h1>{text_html(name)}</h1>
+<p>{count} run{"s" if len(pretrainings) != 1 else ""}. A click on a column's head sorts by it. Of figures that are
+compared with each other the best is bold and the second underlined, unless all look alike. – is a figure that is not
+there. ± is the standard deviation over seeds.</p></header>
 <main>
 {body}
 </main>
@@ -67,12 +77,23 @@ def widths_section(records: list[dict]) -> str:
 
 
 def plots_section(records: list[dict]) -> str:
-    lines = [line for line in series(records) if line.figures]
-    parts = [figure_html(inline_svg(lambda: draw(lines), "macs"), "Accuracy against MACs")] if lines else []
-    third = figure_3_series(records)
-    if third:
-        parts.append(figure_html(inline_svg(lambda: draw(third), "figure3"), "Figure 3"))
-    return "\n".join(parts)
+    figures = [("macs", "Accuracy against MACs", series(records)), ("figure3", "Figure 3", figure_3_series(records))]
+    return "\n".join(panels_html(name, lines) for name, _, lines in figures if any(line.figures for line in lines))
+
+
+def panels_html(name: str, lines: list[Series]) -> str:
+    """Each panel as a picture of its own, so that a narrow page has them below each other; then what lines mean."""
+    look, parts = Look.of(lines), []
+    for i, (panel, here) in enumerate(panels_of(lines).items()):
+        svg = inline_svg(lambda panel=panel, here=here: draw_one(panel, here, look), f"{name}{i}")
+        parts.append(figure_html(svg, caption_of(panel, here)))
+    legend = inline_svg(lambda: draw_legend(look), f"{name}-legend")
+    parts.append(figure_html(legend, "Bars are standard deviations over seeds." if seeds(lines) > 1 else ""))
+    return f'<div class="panels">{"".join(parts)}</div>'
+
+
+def seeds(lines: list[Series]) -> int:
+    return max(line.seeds for line in lines)
 
 
 def paper_section(records: list[dict]) -> str:
@@ -85,18 +106,17 @@ def pretraining_section(runs: Path, output: Path, pretrainings: list[Run]) -> st
     parts = []
     for i, run in enumerate(pretrainings):
         label = relative(run.folder, runs)
-        last = run.last
-        said = [f"{last['iteration']} iterations"]
-        said += [f"{last['epoch']:.3g} epochs"] if "epoch" in last else []
-        said += [f"{last['seconds'] / 60:.1f} min"] if "seconds" in last else []
-        svg = inline_svg(lambda run=run: draw_run(run), f"run{i}")
-        heading = f"<h3>{escape(label)}</h3>\n<p>{escape(', '.join(said))} · {links(run.folder, output)}</p>"
-        parts.append(f"{heading}\n{figure_html(svg, f'Loss of {label}')}")
+        heading = f"<h3>{text_html(label)}</h3>\n<p>{text_html(run.said)} · {links(run.folder, output)}</p>"
+        figures = []
+        for j, (title, names) in enumerate(run.panels.items()):
+            svg = inline_svg(lambda run=run, t=title, n=names: draw_panel(run, t, n), f"run{i}-{j}")
+            figures.append(figure_html(svg, MEANING.get(title, "")))
+        parts.append(f'{heading}\n<div class="panels">{"".join(figures)}</div>')
     return "\n".join(parts)
 
 
-def results_section(output: Path, results: list[tuple[Path, dict]]) -> str:
-    """One row a result, every metric of it, with links to what lies beside it."""
+def results_section(runs: Path, output: Path, results: list[tuple[Path, dict]]) -> str:
+    """One row a result, every metric of it, with its path and links to what lies beside it."""
     if not results:
         return ""
     records = [record for _, record in results]
@@ -104,15 +124,15 @@ def results_section(output: Path, results: list[tuple[Path, dict]]) -> str:
     figure_columns = ["width", "seed", *metrics, "seconds"]
     rows = []
     for path, record in results:
-        said = [record["task"], record["dataset"], record["backbone"], record["method"]]
-        said.append(facts(record).get("protocol", ""))
+        known = facts(record)
         figures = [f"{record['width']:g}", str(record["seed"])]
         figures += [shown(record["metrics"].get(metric)) for metric in metrics]
         figures += [f"{record['seconds']:.1f}"]
-        text = "".join([*map(cell_html, said), *map(figure_cell, map(escape, figures))])
-        rows.append(f"{text}<td>{links(path.parent, output)}</td>")
+        said = [*(known.get(name, "") for name in LABELS.values())]
+        text = "".join([*map(cell_html, said), *map(figure_cell, map(text_html, figures))])
+        rows.append(f"{text}{cell_html(relative(path.parent, runs))}<td>{links(path.parent, output)}</td>")
     head = "".join([*map(head_html, LABELS), *(head_html(name, "figure") for name in figure_columns)])
-    head += '<th scope="col">files</th>'
+    head += head_html("path") + '<th scope="col">files</th>'
     return wrapped("results", "Every result.json, every metric (%).", head, rows)
 
 
@@ -128,8 +148,8 @@ def table_html(table: Table) -> str:
         figures = []
         for j, cell in enumerate(cells):
             tag = {"best": "b", "second": "u"}.get(marked.get((i, j)))
-            ours = f"<{tag}>{escape(cell.ours)}</{tag}>" if tag else escape(cell.ours)
-            paper = "" if cell.paper is None else f' <span class="paper">({escape(cell.paper)})</span>'
+            ours = f"<{tag}>{text_html(cell.ours)}</{tag}>" if tag else text_html(cell.ours)
+            paper = "" if cell.paper is None else f' <span class="paper">({text_html(cell.paper)})</span>'
             figures.append(figure_cell(ours + paper))
         rows.append("".join(map(cell_html, labels)) + "".join(figures))
     head = "".join([*map(head_html, table.labels), *(head_html(name, "figure") for name in table.columns)])
@@ -140,13 +160,14 @@ def wrapped(name: str, caption: str, head: str, rows: list[str]) -> str:
     """A table that scrolls by itself where the page is narrower."""
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return (
-        f'<div class="scroll"><table id="table-{escape(name)}"><caption>{escape(caption)}</caption>\n'
+        f'<div class="scroll"><table id="table-{text_html(name)}">'
+        f"<caption><span>{text_html(caption)}</span></caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 
 
 def head_html(name: str, kind: str = "label") -> str:
-    return f'<th scope="col" class="{kind}"><button type="button">{escape(name)}</button></th>'
+    return f'<th scope="col" class="{kind}"><button type="button">{text_html(name)}</button></th>'
 
 
 def figure_cell(html: str) -> str:
@@ -154,11 +175,17 @@ def figure_cell(html: str) -> str:
 
 
 def cell_html(text: str) -> str:
-    return f"<td>{escape(text)}</td>"
+    return f"<td>{text_html(text)}</td>"
 
 
-def figure_html(svg: str, label: str) -> str:
-    return f'<figure role="img" aria-label="{escape(label)}">{svg}</figure>'
+def figure_html(svg: str, caption: str) -> str:
+    below = f"<figcaption>{text_html(caption)}</figcaption>" if caption else ""
+    return f"<figure>{svg}{below}</figure>"
+
+
+def text_html(text: str) -> str:
+    """``text`` as it stands: no markup, no character that cannot be drawn."""
+    return escape(printable(text))
 
 
 def links(folder: Path, output: Path) -> str:

@@ -44,10 +44,10 @@ def facts(record: dict) -> dict[str, str]:
     details = record["details"]
     found = {key: record[key] for key in ("task", "dataset", "method", "backbone", "width")}
     found |= {name: details.get(name) for name in ("protocol", "framework", "iterations")}
-    found["image_size"] = details.get("image_size") or _at(details, ("settings", "image_size"))
+    found["image_size"] = details.get("image_size") or at(details, ("settings", "image_size"))
     for name, path in PRETRAINING.items():
-        found[name] = _at(details, ("pretraining", *path))
-    found["stem"] = _at(details, ("architecture", "stem")) or _at(details, ("pretraining", "backbone", "stem"))
+        found[name] = at(details, ("pretraining", *path))
+    found["stem"] = at(details, ("architecture", "stem")) or at(details, ("pretraining", "backbone", "stem"))
     if _is_number(found["alpha"]):
         found["group_reg"] = found["alpha"] > 0
     if _is_number(found["epochs"]):
@@ -63,13 +63,13 @@ def decisive(record: dict) -> dict[str, str]:
     details = record["details"]
     chosen = {name: details.get(name) for name in DECISIVE}
     if chosen["architecture"] is None:  # of results that do not record it, nor ever of random weights
-        chosen["architecture"] = _at(details, ("pretraining", "backbone"))
+        chosen["architecture"] = at(details, ("pretraining", "backbone"))
     return {path: value for path, value in _leaves(chosen, "") if not _is_incidental(path)}
 
 
 def seeds(record: dict) -> tuple[object, int]:
     """Of the pretraining, None where none is recorded, and of the evaluation."""
-    seed = _at(record["details"], ("pretraining", "seed"))
+    seed = at(record["details"], ("pretraining", "seed"))
     return (seed if isinstance(seed, int) else None), record["seed"]
 
 
@@ -96,7 +96,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _at(values: object, path: tuple[str, ...]) -> object:
+def at(values: object, path: tuple[str, ...]) -> object:
+    """What lies at ``path`` in nested dictionaries; None where nothing does."""
     for key in path:
         values = values.get(key) if isinstance(values, dict) else None
     return values

@@ -40,3 +40,14 @@ def shown(value: Figure | None) -> str:
 def cell(value: Figure | None, paper: str | None = None) -> Cell:
     """The cell of a figure, beside the paper's."""
     return Cell(shown(value), paper, None if value is None else value.mean)
+
+
+def seeds_note(counts: list[int]) -> str:
+    """How many seeds the figures of a table or a plot are of, in a sentence; nothing without a figure."""
+    if not counts:
+        return ""
+    low, high = min(counts), max(counts)
+    if high == 1:
+        return "One seed each."
+    many = f"{high} seeds" if low == high else f"{low} to {high} seeds"
+    return f"Mean and standard deviation over {many}."

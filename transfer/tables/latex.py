@@ -23,6 +23,7 @@ HEAD = rf"""% Compiles as it stands. To \input it, load \usepackage{{{PACKAGES}}
 \fi
 """
 FOOT = "\\tablesend\n"
+EXPLAINED = "Bold is the best of those that are compared, underlined the second."
 CHARACTERS = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -86,7 +87,8 @@ def environment(table: Table) -> str:
 
 def caption(table: Table) -> str:
     """LaTeX numbers tables itself: the paper's number is told apart from that one."""
-    return f"The paper's {table.caption}" if table.caption.startswith(("Table ", "Figure ")) else table.caption
+    text = f"The paper's {table.caption}" if table.caption.startswith(("Table ", "Figure ")) else table.caption
+    return f"{text} {EXPLAINED}" if marks(table) else text
 
 
 def line(cells) -> str:

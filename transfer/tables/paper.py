@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transfer.tables.experiments import experiments
-from transfer.tables.facts import facts
-from transfer.tables.figure import Figure, cell, figure
+from transfer.tables.facts import facts, seeds
+from transfer.tables.figure import Figure, cell, figure, seeds_note
 from transfer.tables.table import MISSING, Cell, Table
 from transfer.targets import headline
 
@@ -116,7 +116,7 @@ def paper_table(name: str, records: list[dict], with_paper: bool) -> Table:
     labels = list(layout.show or (*layout.keys, *layout.labels))
     columns = [column for column in rows[0] if column not in labels]
     table = Table(name, f"Table {name}. {layout.title}", [*labels, SETTINGS], columns, compare=layout.compare)
-    known = [(record, facts(record)) for record in records]
+    known, counts = [(record, facts(record)) for record in records], []
     for row in rows:
         wanted = criteria(name, layout, row)
         fitting = alike([record for record, found in known if fits(found, wanted)], layout)
@@ -124,10 +124,17 @@ def paper_table(name: str, records: list[dict], with_paper: bool) -> Table:
             paper = row if with_paper and i == 0 else {}
             cells = [cell(_ours(group, layout.across, column), paper.get(column)) for column in columns]
             table.rows.append(([*(row[label] for label in labels), said], cells))
+            counts += [len({seeds(record) for record in group if record["width"] == w}) for w in widths_of(group)]
+    protocol = ["Protocol: paper."] if layout.where.get("protocol") == "paper" and counts else []
+    table.notes = " ".join([*protocol, *filter(None, [seeds_note(counts)])])
     if not any(row_labels[-1] for row_labels, _ in table.rows):
         table.labels.remove(SETTINGS)
         table.rows = [(row_labels[:-1], cells) for row_labels, cells in table.rows]
     return table
+
+
+def widths_of(group: list[dict]) -> set[float]:
+    return {record["width"] for record in group}
 
 
 def alike(records: list[dict], layout: Layout) -> list[tuple[str, list[dict]]]:

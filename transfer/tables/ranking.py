@@ -9,7 +9,7 @@ def marks(table: Table) -> dict[tuple[int, int], str]:
     """(row, column) -> ``best`` or ``second`` of our figures; without an entry for the others.
 
     Rows are compared column by column within a group: rows with equal labels ``table.compare``. Figures that look alike
-    rank alike, and a figure that has nothing to be compared with is not marked.
+    rank alike; where all look alike, or there is one alone, none is marked.
     """
     if table.compare_columns:
         sets = [[(i, j) for j in table.compare_columns] for i in range(len(table.rows))]
@@ -36,8 +36,8 @@ def ranked(table: Table, places: list[tuple[int, int]]) -> dict[tuple[int, int],
     """Marks of the figures in ``places``; more is better, as for every figure in percent."""
     shown = {(i, j): table.rows[i][1][j].value for i, j in places}
     shown = {place: round(value, 1) for place, value in shown.items() if value is not None}
-    if len(shown) < 2:
+    best, *rest = sorted(set(shown.values()), reverse=True) or [None]
+    if not rest:
         return {}
-    best, *rest = sorted(set(shown.values()), reverse=True)
     found = {place: BEST for place, value in shown.items() if value == best}
-    return found | {place: SECOND for place, value in shown.items() if rest and value == rest[0]}
+    return found | {place: SECOND for place, value in shown.items() if value == rest[0]}

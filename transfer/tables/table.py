@@ -5,6 +5,8 @@ import io
 import re
 from dataclasses import dataclass, field
 
+from transfer.text import printable
+
 MISSING = "–"
 MARKUP = re.compile(r"[\\`*|<>\[\]$~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")  # an underscore within a word is none
 HTML = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -81,14 +83,6 @@ def comma_separated(table: Table) -> str:
         ours = ["" if cell.ours == MISSING else cell.ours for cell in cells]
         writer.writerow(map(harmless, [*labels, *ours, *((cell.paper or "") for cell in cells if extra)]))
     return text.getvalue()
-
-
-def printable(text: str) -> str:
-    """``text`` in one line, with every character that cannot be drawn as its code point, ``\\x1b``."""
-    return "".join(
-        " " if character.isspace() else character if character.isprintable() else repr(character)[1:-1]
-        for character in text
-    )
 
 
 def escape_markdown(text: str) -> str:

@@ -1,11 +1,11 @@
 """The plain table: every figure that there is against width, pretrained and random beside each other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from transfer.tables.costs import cost_rows
 from transfer.tables.experiments import Experiment, experiments
 from transfer.tables.facts import facts
-from transfer.tables.figure import Figure, cell, figure
+from transfer.tables.figure import Figure, cell, figure, seeds_note
 from transfer.tables.table import Cell, Table
 from transfer.targets import METRICS, TASKS, headline
 
@@ -27,16 +27,18 @@ COLUMNS = {
 class Series:
     """One metric of one experiment over widths. key: (task, dataset, metric, backbone, method, *varying facts).
 
-    names: of the varying facts. seeds: of the figure that has most.
+    names: of the varying facts. about: all its facts.
     """
 
     key: tuple[str, ...]
     figures: dict[float, Figure]
     macs: dict[float, int]
     names: tuple[str, ...] = ()
+    about: dict[str, str] = field(default_factory=dict)
 
     @property
     def seeds(self) -> int:
+        """Of the figure that has most."""
         return max((figure.seeds for figure in self.figures.values()), default=0)
 
 
@@ -77,9 +79,9 @@ def series(records: list[dict]) -> list[Series]:
             figures = {width: figure(group, metric) for width, group in groups.items()}
             figures = {width: value for width, value in figures.items() if value is not None}
             key = (task, dataset, metric, backbone, method, *told(experiment, extra))
-            lines.append(Series(key, figures, macs, (*extra, SETTINGS)))
+            lines.append(Series(key, figures, macs, (*extra, SETTINGS), experiment.known))
     if not any(line.key[-1] for line in lines):
-        lines = [Series(line.key[:-1], line.figures, line.macs, line.names[:-1]) for line in lines]
+        lines = [replace(line, key=line.key[:-1], names=line.names[:-1]) for line in lines]
     order = list(TASKS)
     return sorted(lines, key=lambda s: (order.index(s.key[0]), s.key[1:4], s.key[4] == "random", s.key[4:]))
 
@@ -101,16 +103,7 @@ def widths_table(records: list[dict]) -> Table:
     for label, found, values in cost_rows(experiments(records)):
         cells = [Cell(values[width]) if width in values else Cell() for width in widths]
         table.rows.append(([*label, "", *(found.get(name, "") for name in names)], cells))
-    table.notes = seeds_note([line.seeds for line in lines if line.figures])
+    protocols = sorted({line.about["protocol"] for line in lines if "protocol" in line.about})
+    said = [f"Protocol: {', '.join(protocols)}."] if protocols else []
+    table.notes = " ".join([*said, seeds_note([line.seeds for line in lines if line.figures])])
     return table
-
-
-def seeds_note(counts: list[int]) -> str:
-    """How many seeds the figures of a table or a plot are of, in a sentence; nothing without a figure."""
-    if not counts:
-        return ""
-    low, high = min(counts), max(counts)
-    if high == 1:
-        return "One seed each."
-    many = f"{high} seeds" if low == high else f"{low} to {high} seeds"
-    return f"Mean and standard deviation over {many}."

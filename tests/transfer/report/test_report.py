@@ -1,5 +1,6 @@
 """The HTML report of a folder of runs, opened in a real browser."""
 
+import html
 import json
 import re
 import subprocess
@@ -88,7 +89,10 @@ def test_tables_plots_curves_and_links_are_in_one_file(runs, tmp_path):
     assert page.tables["table-widths"][0] == ["task", "data", "metric", "backbone", "method", "1.0", "0.5", "0.25"]
     assert ["linear", "digits", "top-1", "resnet18", "<b>&x", "88.2", "67.0", "77.0"] in page.tables["table-widths"]
     assert len(page.tables["table-results"]) == 1 + 8
-    assert page.tags.count("svg") == 1 + 2, "one plot of accuracy, one of each pretraining"
+    assert page.tags.count("svg") == 1 + 1 + 2 * 3, "accuracy and its legend; loss, rank and rate of each pretraining"
+    [head, *results] = page.tables["table-results"]
+    assert {"backbone", "method", "data", "epochs", "batch", "path"} <= set(head)
+    assert results[0][head.index("path")] == "transfer/us3l/1" and "resnet18" in results[0]
     assert page.links and all((tmp_path / "out" / unquote(link)).is_file() for link in page.links)
     assert {link.rpartition("/")[2] for link in page.links} == {"result.json", "metrics.jsonl", "config.json"}
 
@@ -108,6 +112,21 @@ def test_a_missing_figure_is_visible_and_the_best_is_marked(runs, tmp_path):
     byol = next(row for row in Page(text).tables["table-widths"] if "byol" in row)
     assert byol[-3:] == ["96.2", "–", "85.0"]
     assert "<b>96.2</b>" in text and "<u>91.2</u>" in text and "<b>70.0</b>" in text
+    assert "the best is bold and the second underlined" in re.sub(r"\s+", " ", text)
+
+
+def test_what_is_recorded_of_widths_is_explained(runs, tmp_path):
+    text = write_report(runs, tmp_path / "report.html").read_text()
+    assert ">effective rank of embeddings<" in text and "0.5/rank" not in text
+    assert "Effective rank: in how many directions" in text
+
+
+def test_a_pretraining_says_what_it_was(runs, tmp_path):
+    config = {"backbone": {"name": "resnet18"}, "method": "us3l", "data": {"name": "digits"},
+              "training": {"batch_size": 64, "seed": 3}}  # fmt: skip
+    (runs / "one" / "config.json").write_text(json.dumps(config))
+    text = write_report(runs, tmp_path / "report.html").read_text()
+    assert "resnet18, us3l, digits, batch 64, seed 3, 4 iterations, 1 epochs, 0.1 min" in text
 
 
 def test_the_same_runs_give_the_same_page(runs, tmp_path):
@@ -160,14 +179,15 @@ class TestMistakes:
         page = Page(write_report(runs, tmp_path / "report.html").read_text())
         assert len(page.tables["table-results"]) == 1 + 7
         assert f"left out: {bad} is damaged" in capsys.readouterr().err
+        assert f"{bad} is damaged" in html.unescape((tmp_path / "report.html").read_text())
 
 
 def test_runs_are_read_up_to_a_line_cut_short_and_panels_part_losses_from_widths(runs):
     one, two = read_runs(runs)
-    assert (one.folder.name, len(one.lines), two.last["iteration"]) == ("one", 4, 1)
+    assert (one.folder.name, len(one.lines), two.lines[-1]["iteration"]) == ("one", 4, 1)
     assert one.panels == {"loss": ["loss", "base"], "rank": ["0.5/rank"], "learning rate": ["lr"]}
 
 
 def test_a_folder_with_pretrainings_alone_has_a_report(runs, tmp_path):
     page = Page(write_report(runs / "one", tmp_path / "report.html").read_text())
-    assert page.tables == {} and page.tags.count("svg") == 1
+    assert page.tables == {} and page.tags.count("svg") == 3

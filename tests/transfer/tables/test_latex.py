@@ -39,9 +39,9 @@ def test_the_best_is_bold_and_the_second_underlined():
         (["c"], [Cell("5.0", None, 5.0), Cell("1.0", value=1.0)]),
     ]
     text = render(Table("t", "T.", ["m"], ["1", "2"], rows, compare=()), "latex")
-    assert r"a & \textbf{9.0 $\pm$ 0.2} (8.0) & \textbf{1.0} \\" in text
+    assert r"a & \textbf{9.0 $\pm$ 0.2} (8.0) & 1.0 \\" in text, "two that look alike are no best"
     assert r"b & \underline{7.0} (9.9) & -- \\" in text
-    assert r"c & 5.0 & \textbf{1.0} \\" in text
+    assert r"c & 5.0 & 1.0 \\" in text and "Bold is the best of those that are compared" in text
 
 
 def test_special_characters_are_escaped_into_ascii():

@@ -22,7 +22,8 @@ def table(figures: list[list[float | None]], labels=None, **settings) -> Table:
         ([3.0, 3.0, 2.0, 1.0], {0: "best", 1: "best", 2: "second"}),
         ([3.0, 2.0, 2.0], {0: "best", 1: "second", 2: "second"}),
         ([2.04, 2.01, 1.0], {0: "best", 1: "best", 2: "second"}),  # both are shown as 2.0
-        ([2.0, 2.0], {0: "best", 1: "best"}),
+        ([2.0, 2.0], {}),  # none is better
+        ([0.0, 0.0, 0.0], {}),
         ([None, 2.0, None], {}),  # nothing to be compared with
         ([None, 2.0, 1.0], {1: "best", 2: "second"}),
         ([None, None], {}),
