@@ -80,6 +80,7 @@ CASES = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped
 @example(("details", "pretraining", "epochs"), "many")
 @example(("details", "pretraining"), [3])
 @example(("details",), {"x": 10**400})
+@example(("details", "target"), [])
 def test_a_record_with_any_value_at_any_place_is_shown_or_refused(valid, tmp_path, place, value):
     path = tmp_path / "result.json"
     path.write_text(json.dumps(changed(valid, place, value)), encoding="utf-8")

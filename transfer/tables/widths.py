@@ -44,7 +44,8 @@ class Series:
 
 def headlines(record: dict) -> list[str]:
     """The metrics to show, as ``transfer.targets`` lists them for the target or the task."""
-    wanted = headline(record["details"].get("target", record["dataset"]), record["task"])
+    target = record["details"].get("target")
+    wanted = headline(target if isinstance(target, str) else record["dataset"], record["task"])
     return [metric for metric in wanted if metric in record["metrics"]]
 
 
