@@ -1,12 +1,6 @@
 """The loop: what a run leaves behind, exact resume, and an end with a reason when it diverges."""
 
-import dataclasses
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 import warnings
 
 import pytest
@@ -14,7 +8,6 @@ import torch
 
 from pretrain import load_universal
 from pretrain.common.errors import NonFiniteLossError, UserError
-from pretrain.config import load_config
 from pretrain.data.loader import LoadedBatch
 from pretrain.run.checkpoint import load_checkpoint, newest_checkpoint
 from pretrain.run.distributed import World
@@ -116,27 +109,6 @@ def test_a_run_that_ends_anywhere_and_is_resumed_ends_with_the_same_bytes(finish
     monkeypatch.undo()
     train(tmp_path, resume=True)
     assert_same_bytes(finished, tmp_path)
-
-
-def test_a_run_killed_by_sigkill_and_resumed_ends_with_the_same_bytes(repository, tmp_path):
-    """The command line, killed at a moment that nobody chose, then resumed."""
-    config = tmp_path / "tiny.py"
-    values = dataclasses.asdict(tiny_config(training={"iterations": 60, "checkpoint_interval": 7}))
-    config.write_text("".join(f"{key} = {value!r}\n" for key, value in values.items()))
-    tool = repository / "tools/pretrain.py"
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = subprocess.Popen(
-        [sys.executable, tool, config, "--work-dir", killed, "--device", "cpu"], stdout=subprocess.DEVNULL
-    )
-    log, lines = killed / "metrics.jsonl", 1 + os.urandom(1)[0] % 12
-    while process.poll() is None and not (log.exists() and len(log.read_text().splitlines()) >= lines):
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    config = load_config(config, [])
-    pretrain(config, killed, True, "cpu")
-    pretrain(config, whole, False, "cpu")
-    assert_same_bytes(whole, killed)
 
 
 def test_a_damaged_newest_checkpoint_costs_its_iterations_and_nothing_else(finished, tmp_path):
