@@ -85,7 +85,8 @@ class Trainer:
     def prepare(self, loaded: LoadedBatch) -> Batch:
         """Colours and normalisation, on the device, in the format of the first convolution."""
         data, device = self.config.data, self.world.device
-        views = coloured_views(loaded.to(device), self.views, self.config.training.seed, data.mean, data.std)
+        loaded = loaded.to(device)
+        views = coloured_views(loaded, self.views, self.config.training.seed, data.mean, data.std)
         return Batch(tuple(views), loaded.labels)
 
     def learn(self, batch: Batch, widths: list[float], progress: float) -> list[Term]:

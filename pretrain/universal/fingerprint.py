@@ -13,8 +13,10 @@ SAMPLES = 4  # elements of each tensor
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> tuple:
-    """Equal for weights that nobody has touched; where they are, how often they were changed, and some of them."""
+    """Equal for weights that nobody has touched; where they are, how often they were changed, and on CPUs some of them."""
     tensors = [tensor.detach() for tensor in tensors]
     where = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
-    some = [t.as_strided((min(SAMPLES, t.numel()),), (max(1, t.numel() // SAMPLES),)) for t in tensors]
+    # a GPU would have to be waited for
+    seen = [t for t in tensors if t.device.type == "cpu"]
+    some = [t.as_strided((min(SAMPLES, t.numel()),), (max(1, t.numel() // SAMPLES),)) for t in seen]
     return where, tuple(torch.cat(some).tolist()) if some else ()

@@ -118,11 +118,15 @@ class UniversalNetwork(nn.Module):
         return list(self.parameters())
 
     def _fixed(self, width: float) -> FixedStatistics:
+        """The statistics of ``width``, which stay on the device where they were used first."""
         moments, like = self.moments(width), self._weights[0]
+        for name, pair in moments.items():
+            if pair[0].device != like.device:
+                moments[name] = tuple(t.to(like.device) for t in pair)
         if like.dtype == torch.float16:
             check_range(moments)
         return FixedStatistics(
-            {self._norms[name]: tuple(t.to(like.device, like.dtype) for t in pair) for name, pair in moments.items()}
+            {self._norms[name]: tuple(t.to(like.dtype) for t in pair) for name, pair in moments.items()}
         )
 
     def calibrate(
@@ -237,10 +241,10 @@ class UniversalNetwork(nn.Module):
         return True
 
     def _apply(self, function, recurse: bool = True) -> "UniversalNetwork":
-        """What ``to``, ``half`` and others call: in another number format the weights are the same ones, rounded."""
+        """What ``to``, ``half`` and others call: elsewhere or in another format the weights are the same ones."""
         before = self._weights[0].dtype if self._is_fresh() else None
         super()._apply(function, recurse)
-        if self.statistics and before not in (None, self._weights[0].dtype):
+        if self.statistics and before is not None:
             self._mark_fresh()
         return self
 

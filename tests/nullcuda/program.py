@@ -27,7 +27,8 @@ def on_null_device(function: Callable, *args: Any, gibibytes: float = 80, device
     """
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
-        call = [f"{function.__module__}:{function.__qualname__}", json.dumps(args), str(answer)]
+        module = function.__module__ if function.__module__ != "__main__" else sys.modules["__main__"].__spec__.name
+        call = [f"{module}:{function.__qualname__}", json.dumps(args), str(answer)]
         command = [sys.executable, "-m", "tests.nullcuda.program", *call]
         done = subprocess.run(command, cwd=ROOT, env=environment(gibibytes, devices), capture_output=True, text=True)
         if done.returncode:
