@@ -13,7 +13,7 @@ SAMPLES = 4  # elements of each tensor
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> tuple:
-    """Equal for weights that nobody has touched; where they are, how often they were changed, and on CPUs some of them."""
+    """Equal for weights that nobody touched: where they are, how often they were changed, on CPUs some of them."""
     tensors = [tensor.detach() for tensor in tensors]
     where = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
     # a GPU would have to be waited for

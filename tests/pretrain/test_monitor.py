@@ -11,7 +11,7 @@ import torch
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import CollapsedError
 from pretrain.data.images.datasets import image_dataset
-from pretrain.monitor import CollapseWatch, Monitor, NearestNeighbours, effective_rank, spread
+from pretrain.monitor import CollapseWatch, Monitor, NearestNeighbours, effective_rank, singular_values, spread
 from pretrain.run.distributed import World
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config
@@ -106,3 +106,16 @@ def test_watching_does_not_change_the_training(tmp_path):
     assert ["0.5/knn" in line for line in lines] == [True, False, True]
     header = slice(8, 8 + int.from_bytes(plain[:8], "little"))  # the config's hash is part of the metadata
     assert plain[header.stop :] == watched[8 + int.from_bytes(watched[:8], "little") :]
+
+
+@pytest.mark.parametrize("shape", [(64, 16), (16, 64), (32, 32), (1, 8)])
+@pytest.mark.parametrize("rank", [1, 5, 64])
+def test_singular_values_are_torchs(shape, rank):
+    generator = torch.Generator().manual_seed(0)
+    rank = min(rank, *shape)
+    x = torch.randn(shape[0], rank, generator=generator, dtype=torch.float64)
+    x = x @ torch.randn(rank, shape[1], generator=generator, dtype=torch.float64)
+    expected = torch.linalg.svdvals(x)
+    torch.testing.assert_close(
+        singular_values(x).sort(descending=True).values, expected, rtol=0, atol=1e-7 * expected[0]
+    )
