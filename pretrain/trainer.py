@@ -9,7 +9,6 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
@@ -19,7 +18,7 @@ from pretrain.data.loader import LoadedBatch, coloured_views
 from pretrain.objectives.step import Batch, Step, Term
 from pretrain.optim import GroupRegularisation, create_optimizer
 from pretrain.run.device import autocast, compile_backbones, grad_scaler, lay_out, resolve_precision
-from pretrain.run.distributed import World
+from pretrain.run.distributed import World, parallel
 from pretrain.sampling import WidthSampler
 from pretrain.schedules import ramp, warmup_cosine
 
@@ -47,13 +46,7 @@ class Trainer:
             self.model = config.objective.build(backbone, parts, config.width_range[1], classes)
         self.model = lay_out(self.model, world.device, self.precision)
         self.views = [config.data.views, config.data.second_views or config.data.views][: self.model.views]
-        self.ddp: nn.Module = self.model
-        if world.size > 1:
-            ids = [world.device.index] if world.device.type == "cuda" else None
-            # buffers (SEED's queue) are the same in all processes by themselves
-            self.ddp = DistributedDataParallel(
-                self.model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
-            )
+        self.ddp = parallel(self.model, world)
         self.sampler = WidthSampler.of(config, self.model.backbone, iterations)
         if training.compile:
             compile_backbones(self.model, self.sampler.sub_networks)

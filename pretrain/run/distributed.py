@@ -1,11 +1,13 @@
 """Processes: how this one belongs to a group, and the differentiable collectives of losses and norms."""
 
+import inspect
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.common.errors import UserError
 from pretrain.run.membership import Member, membership
@@ -59,6 +61,17 @@ def own_gpu(local_rank: int) -> int:
     if local_rank >= present and present != 1:
         raise UserError(f"process {local_rank} of this machine needs a GPU of its own, but torch sees {present}")
     return local_rank if local_rank < present else 0
+
+
+def parallel(model: nn.Module, world: World) -> nn.Module:
+    """``model``, its gradients averaged over the processes of ``world``. Its buffers stay as each process has them:
+    all compute the same ones, and SEED's queue alone is three times as large as the gradients."""
+    if world.size == 1:
+        return model
+    known = inspect.signature(DistributedDataParallel).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # torch before 2.14
+    devices = [world.device.index] if world.device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True, **{buffers: False})
 
 
 class _AllGather(torch.autograd.Function):
