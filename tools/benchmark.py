@@ -20,6 +20,7 @@ BENCHMARKS = {
     "calibration": "calibration of all widths in one pass, beside a pass for each",
     "memory": "peak memory of a training step, with one backward pass for all widths and with one for each",
     "launches": "what a training step of a config asks of a GPU: operations, waits, memory; counted without one",
+    "gpu": "what docs/performance.md predicts for GPUs, on this machine's, in ten minutes",
     "reduction": "what processes reduce in a step, in which buckets, and how much of it hides behind the backward pass",
 }
 EXAMPLE = "--backbone resnet18 --stem cifar --batch 128 --widths 1 0.625 0.25 --precision bf16 --json"
