@@ -3,11 +3,14 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from pretrain.common.errors import UserError
 from pretrain.data.images.datasets import image_dataset
+from tests.pretrain.data.images import layouts
 
 
 @pytest.fixture
@@ -68,3 +71,40 @@ def test_an_output_that_cannot_be_a_folder_is_one_line(repository, folder, tmp_p
     done = run(repository, folder, tmp_path / "file")
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
     assert f"cannot make the folder {tmp_path / 'file'}: File exists" in done.stderr
+
+
+def test_a_check_names_what_is_unreadable_small_another_mode_or_there_twice(repository, folder, tmp_path):
+    train = folder / "train" / "ant"
+    (train / "broken.jpg").write_bytes(b"x")
+    Image.new("CMYK", (40, 40)).save(train / "print.jpg")
+    Image.new("RGB", (40, 50), (9, 9, 9)).save(train / "fine.png")
+    (train / "twice.png").write_bytes((train / "fine.png").read_bytes())
+    done = run(repository, folder, tmp_path / "faults.txt", "--check", "--image-size", 32, "--workers", 2)
+    assert done.returncode == 0, done.stderr
+    faults = [line.split("\t") for line in (tmp_path / "faults.txt").read_text().splitlines()]
+    found = {(kind, name.removeprefix(f"{folder}/")) for kind, name, _ in faults}
+    small = {("small", f"{split}/{name}/x.png") for split in ("train", "val") for name in ("ant", "cat")}
+    assert found == small | {
+        ("unreadable", "train/ant/broken.jpg"), ("mode", "train/ant/print.jpg"), ("duplicate", "train/ant/twice.png"),
+        ("duplicate", "train/cat/x.png"), ("duplicate", "val/cat/x.png"),  # of one colour, as the ants
+    }  # fmt: skip
+    assert not list(tmp_path.glob("*.pack")) and "4 small" in done.stdout
+
+
+def test_every_layout_is_packed(repository, tmp_path):
+    folder = layouts.photographs(tmp_path / "folder")
+    layouts.tars(folder, tmp_path / "tars")
+    done = run(repository, tmp_path / "tars", tmp_path / "pack")
+    assert done.returncode == 0, done.stderr
+    ours, plain = (image_dataset("folder", root) for root in (tmp_path / "pack", folder))
+    assert len(ours) == 24 and all(torch.equal(ours[i][0], plain[i][0]) for i in range(24))
+
+
+def test_short_labels_are_refused(repository, folder, tmp_path):
+    assert run(repository, folder, tmp_path / "pack").returncode == 0
+    path = tmp_path / "pack" / "train.index.npz"
+    with np.load(path) as arrays:
+        arrays = dict(arrays)
+    np.savez(path, **{**arrays, "labels": arrays["labels"][:1]})
+    with pytest.raises(UserError, match="is damaged: it has 1 labels of 2 images"):
+        image_dataset("folder", tmp_path / "pack")
