@@ -20,7 +20,7 @@ from torchvision.transforms.v2 import functional as V
 from benchmark.index import measure_index
 from benchmark.machine import machine, timed
 from pretrain.common.errors import UserError
-from pretrain.config import Data, load_config
+from pretrain.config import DataSettings, load_config
 from pretrain.data.images.datasets import TensorImages, image_dataset
 from pretrain.data.images.memory import in_memory
 from pretrain.data.loader import CutViews, LoadedBatch, coloured_views
@@ -80,7 +80,7 @@ def _default_config(image_size: int | None) -> Path:
     return SMALL if image_size is None or image_size <= LARGEST_SMALL else LARGE
 
 
-def _source(data: Data, root: Path | None, size: int) -> Dataset:
+def _source(data: DataSettings, root: Path | None, size: int) -> Dataset:
     if root is not None:
         return in_memory(image_dataset(data.name, root))
     if size > LARGEST_SMALL:
@@ -91,7 +91,7 @@ def _source(data: Data, root: Path | None, size: int) -> Dataset:
 class Plain:
     """torchvision's v2 transforms, on PIL images, view by view."""
 
-    def __init__(self, source: Dataset, data: Data, size: int, indices: list[int]):
+    def __init__(self, source: Dataset, data: DataSettings, size: int, indices: list[int]):
         self.source, self.indices, self.pictures = source, indices, None
         if isinstance(source, TensorImages):
             self.pictures = [V.to_pil_image(source[i][0]) for i in indices]
@@ -114,7 +114,7 @@ class Plain:
 class Ours:
     """What the training loop does; ``run`` gives the seconds of decoding, geometry and colours."""
 
-    def __init__(self, source: Dataset, data: Data, size: int, indices: list[int], device: str, decode: str):
+    def __init__(self, source: Dataset, data: DataSettings, size: int, indices: list[int], device: str, decode: str):
         self.data, self.views, self.device, self.indices = data, _both(data), device, indices
         self.loader = CutViews(source, self.views, size, seed=0, decode=decode)
 
@@ -131,5 +131,5 @@ class Ours:
         return coloured_views(batch.to(torch.device(self.device)), self.views, 0, self.data.mean, self.data.std)
 
 
-def _both(data: Data) -> list:
+def _both(data: DataSettings) -> list:
     return [data.views, data.second_views or data.views]

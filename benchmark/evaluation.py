@@ -34,8 +34,8 @@ from transfer.recognition.cache import FeatureCache
 from transfer.recognition.evaluate import calibration_images, evaluate, prepare
 from transfer.recognition.images import Images, train_augmentation
 from transfer.recognition.protocols import Evaluation, tested, trained
-from transfer.recognition.settings import Settings
-from transfer.recognition.sgd import Recipe, check_optimizer, recipe_for
+from transfer.recognition.settings import RecognitionSettings
+from transfer.recognition.sgd import LinearSettings, check_optimizer, linear_settings
 from transfer.recognition.targets import find_root, load_splits
 from transfer.source import Source, find_checkpoint, load_source
 from transfer.targets import targets_of
@@ -77,7 +77,8 @@ def measure(args: argparse.Namespace) -> dict:
         },
         "measured": "the pass of fast; of paper decoding and the test",
         "estimated": f"of paper calibration ({CALIBRATION_EPOCHS} epochs) and training "
-        f"({recipe_of(checkpoint, args).epochs}), from {args.share:g} of an epoch of each, before and after fast",
+        f"({linear_settings_of(checkpoint, args).epochs}), from {args.share:g} of an epoch of each, "
+        "before and after fast",
         **machine(args.device),
     }  # fmt: skip
 
@@ -97,16 +98,16 @@ def row(arrangement: str, cost: np.ndarray, fast: np.ndarray) -> dict:
     }  # fmt: skip
 
 
-def recipe_of(checkpoint: Path, args: argparse.Namespace) -> Recipe:
+def linear_settings_of(checkpoint: Path, args: argparse.Namespace) -> LinearSettings:
     """The paper's, for the data set and the checkpoint's backbone."""
-    return recipe_for(args.dataset, load_source(checkpoint).backbone)
+    return linear_settings(args.dataset, load_source(checkpoint).backbone)
 
 
 def pass_of_fast(checkpoint: Path, args: argparse.Namespace, root: Path | None, widths: list[float]) -> None:
     """What ``tools/transfer.py --protocol fast --calibrate --no-cache`` does; its results are dropped."""
     with tempfile.TemporaryDirectory() as output, redirect_stdout(StringIO()):
         evaluate(
-            load_source(checkpoint), args.dataset, root, widths, Path(output), Settings("fast", workers=0),
+            load_source(checkpoint), args.dataset, root, widths, Path(output), RecognitionSettings("fast", workers=0),
             calibrate=True, device=args.device, progress=False,
         )  # fmt: skip
 
@@ -115,10 +116,10 @@ def runs_of_paper(
     checkpoint: Path, args: argparse.Namespace, root: Path | None, widths: list[float]
 ) -> dict[float, dict[str, np.ndarray]]:
     """What ``tools/transfer.py --protocol paper --calibrate`` takes at each width, by its parts, as ``spent``."""
-    recipe = recipe_of(checkpoint, args)
-    check_optimizer(recipe)
+    linear = linear_settings_of(checkpoint, args)
+    check_optimizer(linear)
     image_size = load_source(checkpoint).metadata["data"]["image_size"]
-    settings = Settings("paper", image_size=image_size, workers=0)
+    settings = RecognitionSettings("paper", image_size=image_size, workers=0)
     train, test = load_splits(args.dataset, root, image_size)
     parts = {"decoding": spent(train.decode, args.device)}
     found = {}
@@ -129,13 +130,18 @@ def runs_of_paper(
         calibration = seconds_of_calibration(source, train, views, settings, width, args)
         cache = FeatureCache(None)
         with Progress(disable=True) as bar:
-            shared = prepare(source, [width], train, test, views, settings, recipe, cache, args.device, bar)
+            shared = prepare(source, [width], train, test, views, settings, linear, cache, args.device, bar)
             found[width] = {**parts, "calibration": calibration, **seconds_of_heads(shared, args)}
     return found
 
 
 def seconds_of_calibration(
-    source: Source, train: Images, views: Augmentation, settings: Settings, width: float, args: argparse.Namespace
+    source: Source,
+    train: Images,
+    views: Augmentation,
+    settings: RecognitionSettings,
+    width: float,
+    args: argparse.Namespace,
 ) -> np.ndarray:
     """What all epochs of calibration take, from a part of one. ``source`` is calibrated at ``width`` afterwards."""
     net = source.net
@@ -153,15 +159,15 @@ def seconds_of_calibration(
 
 def seconds_of_heads(shared: Evaluation, args: argparse.Namespace) -> dict[str, np.ndarray]:
     """What all epochs of training take, from a part of one, and of the test."""
-    per_epoch = -(-len(shared.train) // shared.recipe.batch)
+    per_epoch = -(-len(shared.train) // shared.linear.batch)
     steps = max(1, round(args.share * per_epoch))
 
     def train(count: int) -> dict[float, nn.Linear]:
-        return trained(shared, replace(shared.recipe, epochs=1), lambda e: islice(shared.augmented_batches(e), count))
+        return trained(shared, replace(shared.linear, epochs=1), lambda e: islice(shared.augmented_batches(e), count))
 
     heads = train(1)  # warm-up
     cost = spent(lambda: train(steps), args.device)
     return {
-        "training": shared.recipe.epochs * cost * per_epoch / steps,
+        "training": shared.linear.epochs * cost * per_epoch / steps,
         "test": spent(lambda: tested(shared, heads), args.device),
     }

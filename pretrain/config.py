@@ -21,11 +21,11 @@ from pretrain.common.settings import PositiveFloat, PositiveInt, Processes, Seed
 from pretrain.configfile import Address, read_config
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.images.datasets import DATASETS
-from pretrain.monitor import Monitor
+from pretrain.monitor import MonitorSettings
 from pretrain.objectives import OBJECTIVES, AnySettings
 from pretrain.objectives.step import ObjectiveSettings
 from pretrain.objectives.us3l import US3LSettings
-from pretrain.optim import Optimizer
+from pretrain.optim import OptimizerSettings
 from pretrain.slimmable.widths import TEN_WIDTHS, WIDTH_MAX, WIDTH_MIN
 
 LINEAR_EVALUATION = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
@@ -39,7 +39,7 @@ LENGTH_KEYS = ("training.epochs", "training.iterations")  # in which a finished 
 
 
 @settings
-class Backbone:
+class BackboneSettings:
     """Arguments of ``create_backbone``; None is the backbone's own default, or that it has no such option.
 
     ``validate`` fills in the defaults, and as a vision transformer's image_size that of the data.
@@ -67,7 +67,7 @@ class Backbone:
 
 
 @settings
-class Data:
+class DataSettings:
     """name, root, images_per_class: see ``image_dataset``. mean, std: of images in [0, 1]. workers: of the loader.
 
     views: the augmentation; second_views: of the second view, where it is another one. decode: ``reduced`` decodes a
@@ -92,7 +92,7 @@ class Data:
 
 
 @settings
-class Sampling:
+class SamplingSettings:
     """See ``WidthSampler``; with ``widths`` every iteration runs just these.
 
     grid: distance of the widths that random ones are rounded to, so that compilers and allocators see few shapes; by
@@ -107,7 +107,7 @@ class Sampling:
 
 
 @settings
-class Training:
+class TrainingSettings:
     """batch_size and chunks count over all processes; chunks defaults to one per process.
 
     iterations: instead of ``epochs``. precision: ``auto`` is bf16 where the device is good at it, else fp32.
@@ -140,7 +140,7 @@ class Training:
 
 
 @settings
-class Calibration:
+class CalibrationSettings:
     """Widths of the universal checkpoint, and the ``batches`` of linear evaluation's training views behind them.
 
     widths: by default the paper's (1 to .3 in tenths, .75 and .25) that lie in the range, and the range's ends.
@@ -154,16 +154,16 @@ class Calibration:
 
 @settings
 class PretrainConfig:
-    data: Data
+    data: DataSettings
     method: str = "us3l"
     width_range: tuple[float, float] = (WIDTH_MIN, WIDTH_MAX)
-    backbone: Backbone = field(default_factory=Backbone)
+    backbone: BackboneSettings = field(default_factory=BackboneSettings)
     objective: Annotated[AnySettings, Discriminator("name")] = field(default_factory=US3LSettings)
-    sampling: Sampling = field(default_factory=Sampling)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    training: Training = field(default_factory=Training)
-    calibration: Calibration = field(default_factory=Calibration)
-    monitor: Monitor = field(default_factory=Monitor)
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
 
     @property
     def calibrated_widths(self) -> tuple[float, ...]:
@@ -224,7 +224,7 @@ def _own_objective(values: dict) -> ObjectiveSettings | None:
     return read(kind, objective, noun="key of the objective")
 
 
-def _resolved(backbone: Backbone, data: Data) -> Backbone:
+def _resolved(backbone: BackboneSettings, data: DataSettings) -> BackboneSettings:
     """With its defaults filled in. UserError for what ``create_backbone`` refuses, or for images of another size."""
     given, image_size = backbone.arguments, data.image_size
     if data.channels != 3:
@@ -237,7 +237,7 @@ def _resolved(backbone: Backbone, data: Data) -> Backbone:
         raise UserError(f"backbone.image_size is {arguments['image_size']}, but data.image_size is {image_size}")
     if (channels := arguments.get("input_channels", 3)) != data.channels:
         raise UserError(f"backbone.input_channels is {channels}, but data.channels is {data.channels}")
-    return Backbone(**arguments)
+    return BackboneSettings(**arguments)
 
 
 def _with_defaults(values: dict) -> dict:

@@ -33,7 +33,7 @@ from pretrain.slimmable.statistics import FixedStatistics, batch_norms
 
 
 @settings
-class Monitor:
+class MonitorSettings:
     """Looks at ``widths`` (by default the range's ends) with every line of the log.
 
     A width with a spread below ``min_spread`` or a rank below ``min_rank`` has collapsed. on_collapse: ``warn``, or
@@ -77,7 +77,7 @@ def singular_values(x: Tensor) -> Tensor:
 class CollapseWatch:
     """Spread and rank of each width's embeddings, a warning where a width collapses, an error where it stays so."""
 
-    def __init__(self, settings: Monitor, widths: list[float], world: World):
+    def __init__(self, settings: MonitorSettings, widths: list[float], world: World):
         self.settings, self.widths, self.world = settings, widths, world
         self.found: Counter[float] = Counter()
 

@@ -12,7 +12,7 @@ from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, SlimDepthwiseConv2
 
 
 @settings
-class Optimizer:
+class OptimizerSettings:
     """name: ``sgd``, ``lars`` (You et al., 2017; timm's) or ``adamw`` (Loshchilov and Hutter, ICLR 2019; torch's).
 
     lr: for a batch of ``lr_batch`` images, scaled linearly. warmup_epochs: of linear warm-up before the cosine.
@@ -47,7 +47,7 @@ class Optimizer:
             raise UserError(f"optimizer.alpha_ramp is {self.alpha_ramp}; expected (start, end) from 0 to below 1, to 1")
 
 
-def create_optimizer(settings: Optimizer, model: nn.Module, lr: float) -> torch.optim.Optimizer:
+def create_optimizer(settings: OptimizerSettings, model: nn.Module, lr: float) -> torch.optim.Optimizer:
     """The optimizer over the trainable parameters of ``model``; lr: scaled to the batch.
 
     LARS leaves vectors (norms, biases) without decay and adaptation, as BYOL and SimCLR do.
@@ -105,7 +105,7 @@ class GroupRegularisation:
     model: the module to regularise, parameters without requires_grad left out; backbone: its grouped part.
     """
 
-    def __init__(self, model: nn.Module, backbone: nn.Module, settings: Optimizer):
+    def __init__(self, model: nn.Module, backbone: nn.Module, settings: OptimizerSettings):
         grouped = {
             parameter
             for module in backbone.modules()

@@ -47,10 +47,10 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     if world.is_main:
         print(f"{data.name}: {getattr(source, 'found', f'{len(source):,} images')}", flush=True)
     source = in_memory(source, data.on_bad)
-    epoch = max(1, len(source) // training.batch_size)
-    iterations = training.iterations or training.epochs * epoch
+    epoch_iterations = max(1, len(source) // training.batch_size)
+    iterations = training.iterations or training.epochs * epoch_iterations
     chunks = recorded_chunks(found.state) if found else None
-    trainer = Trainer(config, world, iterations, epoch, len(source.classes), chunks)
+    trainer = Trainer(config, world, iterations, epoch_iterations, len(source.classes), chunks)
     start, interval = begin(trainer, work_dir, found), Interval(found.state.get("interval") if found else None)
     del found  # the state has been copied
     batches = IterationBatches(
@@ -60,14 +60,15 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     views = CutViews(source, trainer.views, data.image_size, training.seed, data.decode, data.on_bad)
     loader = view_loader(views, batches, data.workers)
     bad = BadImages(source, data.max_bad, work_dir, world)
-    run(trainer, loader, start, epoch, work_dir, Watch(trainer, work_dir), interval, bad)
+    run(trainer, loader, start, epoch_iterations, work_dir, Watch(trainer, work_dir), interval, bad)
     return write_universal(trainer, source, work_dir)
 
 
 def run(
-    trainer: Trainer, loader, start: int, epoch: int, work_dir: Path, watch: "Watch", interval: Interval, bad: BadImages
+    trainer: Trainer, loader, start: int, epoch_iterations: int, work_dir: Path, watch: "Watch", interval: Interval,
+    bad: BadImages,
 ) -> None:  # fmt: skip
-    """Iterations ``start`` to the end, with metrics and checkpoints at their intervals. epoch: iterations of one.
+    """Iterations ``start`` to the end, with metrics and checkpoints at their intervals. epoch_iterations: in an epoch.
 
     interval: what was seen since the last line of the log. bad: takes what could not be read.
     Exits with 130 or 143 where a signal asked it to stop.
@@ -90,8 +91,8 @@ def run(
                 bad.report()
                 means = finite_means(interval, trainer, work_dir) | watch.look(batch, done)
                 line = {
-                    "iteration": done, "epoch": done / epoch, "lr": trainer.optimizer.param_groups[0]["lr"], **means,
-                    **interval.pace(training.batch_size), "seconds": round(time.perf_counter() - begun, 3),
+                    "iteration": done, "epoch": done / epoch_iterations, "lr": trainer.optimizer.param_groups[0]["lr"],
+                    **means, **interval.pace(training.batch_size), "seconds": round(time.perf_counter() - begun, 3),
                 }  # fmt: skip
                 interval = Interval()
                 if log:

@@ -26,12 +26,12 @@ from pretrain.schedules import ramp, warmup_cosine
 class Trainer:
     """Model, optimizer and schedule of one run; ``step(batch, t)`` is one iteration.
 
-    epoch: iterations of one. classes: of the data set, for objectives that look at labels. chunks: those of a run that
-    is continued; by default the config's, or one per process.
+    epoch_iterations: in an epoch. classes: of the data set, for objectives that look at labels. chunks: those of a run
+    that is continued; by default the config's, or one per process.
     """
 
     def __init__(
-        self, config: PretrainConfig, world: World, iterations: int, epoch: int = 1, classes: int = 0,
+        self, config: PretrainConfig, world: World, iterations: int, epoch_iterations: int = 1, classes: int = 0,
         chunks: int | None = None,
     ):  # fmt: skip
         training, optimizer = config.training, config.optimizer
@@ -51,7 +51,7 @@ class Trainer:
         if training.compile:
             compile_backbones(self.model, self.sampler.sub_networks)
         self.lr = optimizer.lr * training.batch_size / optimizer.lr_batch
-        self.warmup = round(optimizer.warmup_epochs * epoch)
+        self.warmup = round(optimizer.warmup_epochs * epoch_iterations)
         self.optimizer = create_optimizer(optimizer, self.model, self.lr)
         self.regularisation = None
         if optimizer.name == "sgd":

@@ -9,7 +9,7 @@ import argparse
 import functools
 import json
 
-from pretrain.config import Backbone, PretrainConfig
+from pretrain.config import BackboneSettings, PretrainConfig
 from pretrain.sampling import WidthSampler
 from transfer.targets import TARGETS
 
@@ -70,7 +70,7 @@ def images_of(name: str) -> int:
     return TARGETS[name].images if name in TARGETS else UNKNOWN_IMAGES
 
 
-def backbone_cost(backbone: Backbone, image_size: int) -> tuple[int, int]:
+def backbone_cost(backbone: BackboneSettings, image_size: int) -> tuple[int, int]:
     """(multiply-accumulates, parameters) of a backbone's full width for one image."""
     return _backbone_cost(json.dumps(backbone.arguments, sort_keys=True), image_size)
 

@@ -80,7 +80,7 @@ def run(system: str, seed: int, folder: Path, images: Path, overrides: list[str]
     from pretrain.slimmable.widths import FOUR_WIDTHS
     from pretrain.train import pretrain
     from transfer.recognition.evaluate import evaluate
-    from transfer.recognition.settings import Settings
+    from transfer.recognition.settings import RecognitionSettings
     from transfer.source import load_source
 
     if (folder / "record.json").is_file():
@@ -93,9 +93,8 @@ def run(system: str, seed: int, folder: Path, images: Path, overrides: list[str]
     try:
         checkpoint = pretrain(config, folder, resume=True, device=cli.default_device())
         widths = [width for width in FOUR_WIDTHS if width in config.calibrated_widths]
-        evaluate(
-            load_source(checkpoint), "folder", images, widths, folder / "transfer", Settings(views=0), name="cifar10"
-        )
+        settings = RecognitionSettings(views=0)
+        evaluate(load_source(checkpoint), "folder", images, widths, folder / "transfer", settings, name="cifar10")
     except (NonFiniteLossError, CollapsedError) as error:
         ended = str(error)
     resolved = json.loads((folder / "config.json").read_text())["training"]

@@ -33,10 +33,10 @@ def demonstrate(args: argparse.Namespace) -> None:
     from transfer.detection.data.scenes import make_scenes
     from transfer.detection.detect import detect
     from transfer.detection.detectron2.recipe import DIGITS
-    from transfer.detection.settings import Settings
+    from transfer.detection.settings import DetectionSettings
     from transfer.plots import plot
     from transfer.recognition.evaluate import evaluate
-    from transfer.recognition.settings import Settings as RecognitionSettings
+    from transfer.recognition.settings import RecognitionSettings
     from transfer.results import read_results
     from transfer.source import INITS, load_source
     from transfer.tables import build, render
@@ -65,7 +65,7 @@ def demonstrate(args: argparse.Namespace) -> None:
 
     step(4, "Mask R-CNN on digit scenes, pretrained and from random weights")
     scenes = make_scenes(output / "digit_scenes")
-    settings = Settings(recipe=DIGITS, data=scenes, iterations=args.detection_iterations)
+    settings = DetectionSettings(recipe=DIGITS, data=scenes, iterations=args.detection_iterations)
     for width in DETECTION_WIDTHS:
         for init in INITS:
             detect(load_source(checkpoint, init), width, settings, results, "digit_scenes")

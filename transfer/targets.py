@@ -31,7 +31,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingSize:
     """What a detector's recipe takes, for estimates of cost.
 
     image_size: (height, width) in pixels. head_macs: of the detector without its backbone, for an image of that size
@@ -60,7 +60,7 @@ class Target:
     images: int = 50_000
     detector: str = ""
     precisions: dict[str, tuple[str, ...]] | None = None
-    training: Training | None = None
+    training: TrainingSize | None = None
 
     @property
     def command(self) -> ModuleType:
@@ -109,12 +109,12 @@ TARGETS = {
     "coco": Target(
         "Mask R-CNN on COCO 2017, or on any data set in its layout", "detection", "transfer.detection.data.coco",
         ("box/AP", "mask/AP"), 118_287, "Mask R-CNN", {"box": COCO_PRECISIONS, "mask": COCO_PRECISIONS},
-        Training(90_000, 16, (800, 1216), 160e9),
+        TrainingSize(90_000, 16, (800, 1216), 160e9),
     ),
     "voc": Target(
         "Faster R-CNN on Pascal VOC 07+12 trainval, 07 test, or on any data set in its layout", "detection",
         "transfer.detection.data.voc", ("box/AP50", "box/AP"), 16_551, "Faster R-CNN", {"box": VOC_PRECISIONS},
-        Training(24_000, 16, (800, 1066), 125e9),
+        TrainingSize(24_000, 16, (800, 1066), 125e9),
     ),
 }  # fmt: skip
 

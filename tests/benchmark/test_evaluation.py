@@ -12,7 +12,7 @@ from pretrain.common.cli import Parser
 from pretrain.common.errors import UserError
 from tests.pretrain.helpers import universal
 from transfer.recognition.protocols import Evaluation
-from transfer.recognition.sgd import Recipe
+from transfer.recognition.sgd import LinearSettings
 
 IMAGES = 16  # to train on
 
@@ -58,7 +58,7 @@ def test_parts_of_an_epoch_stand_for_whole_runs(options, monkeypatch):
     training from 2 of 4 steps, 1 of the test."""
     monkeypatch.setattr(evaluation, "spent", lambda call, device: [call(), np.array([1.0, 0.5])][1])
     monkeypatch.setattr(evaluation, "pass_of_fast", lambda *_: None)
-    monkeypatch.setattr(evaluation, "recipe_for", lambda *_: Recipe(batch=4, epochs=10))
+    monkeypatch.setattr(evaluation, "linear_settings", lambda *_: LinearSettings(batch=4, epochs=10))
     seen, real = [], Evaluation.augmented_batches
 
     def counted(shared, epoch):

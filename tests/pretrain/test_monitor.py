@@ -11,7 +11,7 @@ import torch
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import CollapsedError
 from pretrain.data.images.datasets import image_dataset
-from pretrain.monitor import CollapseWatch, Monitor, NearestNeighbours, effective_rank, singular_values, spread
+from pretrain.monitor import CollapseWatch, MonitorSettings, NearestNeighbours, effective_rank, singular_values, spread
 from pretrain.run.distributed import World
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config
@@ -53,7 +53,7 @@ class Embeds(torch.nn.Module):
 
 
 def watch(**settings) -> CollapseWatch:
-    return CollapseWatch(Monitor(**settings), [1.0, 0.25], World(0, 1, CPU))
+    return CollapseWatch(MonitorSettings(**settings), [1.0, 0.25], World(0, 1, CPU))
 
 
 def test_a_collapsed_width_is_named_with_its_step_once():

@@ -6,7 +6,7 @@ import torch
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.objectives.us3l import US3L, US3LSettings
-from pretrain.optim import GroupRegularisation, Optimizer, create_optimizer, group_strength
+from pretrain.optim import GroupRegularisation, OptimizerSettings, create_optimizer, group_strength
 from tests.pretrain.networks import TINY
 from tests.requirements import requires
 
@@ -34,7 +34,7 @@ def test_strength_by_the_definition_of_eq_5(channels):
 def test_gradient_equals_autograd_of_eq_4():
     """Eq. 4 written out: lambda_k times the squared norm of each output channel, plain lambda on heads."""
     net, decay, alpha = model(), 1e-2, 0.05
-    GroupRegularisation(net, net.backbone, Optimizer(weight_decay=decay, alpha=0))  # building one changes nothing
+    GroupRegularisation(net, net.backbone, OptimizerSettings(weight_decay=decay, alpha=0))  # changes nothing
     loss = 0.0
     for name, parameter in net.named_parameters():
         if not parameter.requires_grad:
@@ -45,7 +45,7 @@ def test_gradient_equals_autograd_of_eq_4():
             loss = loss + decay / 2 * (1 - alpha * group) * row.square().sum()
     trained = [p for p in net.parameters() if p.requires_grad]
     expected = torch.autograd.grad(loss, trained)
-    regularisation = GroupRegularisation(net, net.backbone, Optimizer(weight_decay=decay, alpha=alpha))
+    regularisation = GroupRegularisation(net, net.backbone, OptimizerSettings(weight_decay=decay, alpha=alpha))
     torch.testing.assert_close(regularisation.loss(), loss)
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
@@ -57,7 +57,7 @@ def test_gradient_equals_autograd_of_eq_4():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_alpha_0_is_sgds_weight_decay_bit_for_bit(dtype):
     ours, reference = model(dtype), model(dtype)
-    regularisation = GroupRegularisation(ours, ours.backbone, Optimizer(weight_decay=1e-4, alpha=0.0))
+    regularisation = GroupRegularisation(ours, ours.backbone, OptimizerSettings(weight_decay=1e-4, alpha=0.0))
     trained = [p for p in reference.parameters() if p.requires_grad]
     regularised = [p for p in ours.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(regularised, lr=0.5, momentum=0.9)
@@ -74,7 +74,7 @@ def test_alpha_0_is_sgds_weight_decay_bit_for_bit(dtype):
 def test_the_optimizer_is_sgd_with_momentum():
     """The fused kernel against the definition: v <- momentum v + g, w <- w - lr v."""
     weight = torch.nn.Parameter(torch.randn(5, dtype=torch.float64))
-    optimizer = create_optimizer(Optimizer(), torch.nn.ParameterDict({"w": weight}), lr=0.5)
+    optimizer = create_optimizer(OptimizerSettings(), torch.nn.ParameterDict({"w": weight}), lr=0.5)
     expected, velocity = weight.detach().clone(), torch.zeros(5, dtype=torch.float64)
     for gradient in torch.randn(3, 5, dtype=torch.float64):
         weight.grad = gradient.clone()
@@ -89,7 +89,7 @@ def test_convolutions_and_batch_norms_of_the_backbone_are_grouped_and_nothing_el
     """Depthwise convolutions too; not linear layers, layer norms, tokens and heads, nor what is frozen."""
     net = US3L(create_backbone(name, **options), US3LSettings(hidden=16, outputs=8))
     names = {parameter: key for key, parameter in net.named_parameters()}
-    terms = GroupRegularisation(net, net.backbone, Optimizer()).terms
+    terms = GroupRegularisation(net, net.backbone, OptimizerSettings()).terms
     grouped = {names[parameter] for parameter, strength in terms if len(strength.unique()) == 8}
     plain = {names[parameter] for parameter, strength in terms if len(strength.unique()) == 1}
     trained = {key for parameter, key in names.items() if parameter.requires_grad}
@@ -99,15 +99,15 @@ def test_convolutions_and_batch_norms_of_the_backbone_are_grouped_and_nothing_el
 
 def test_the_momentum_encoder_is_not_regularised():
     net = model()
-    regularised = {parameter for parameter, _ in GroupRegularisation(net, net.backbone, Optimizer()).terms}
+    regularised = {parameter for parameter, _ in GroupRegularisation(net, net.backbone, OptimizerSettings()).terms}
     assert regularised == {p for p in net.parameters() if p.requires_grad}
     assert not regularised & set(net.momentum_encoder.parameters())
 
 
 def test_a_ramp_scales_alpha_and_returns_to_where_it_was():
     net = model()
-    full, ramped = (GroupRegularisation(net, net.backbone, Optimizer(weight_decay=1e-2)) for _ in range(2))
-    half = GroupRegularisation(net, net.backbone, Optimizer(weight_decay=1e-2, alpha=0.025))
+    full, ramped = (GroupRegularisation(net, net.backbone, OptimizerSettings(weight_decay=1e-2)) for _ in range(2))
+    half = GroupRegularisation(net, net.backbone, OptimizerSettings(weight_decay=1e-2, alpha=0.025))
     ramped.set_alpha(0.5)
     torch.testing.assert_close(ramped.loss(), half.loss())
     ramped.set_alpha(1.0)
@@ -117,7 +117,7 @@ def test_a_ramp_scales_alpha_and_returns_to_where_it_was():
 def test_norms_and_biases_of_the_heads_are_grouped_on_request():
     net = model()
     strengths = {
-        grouped: dict(GroupRegularisation(net, net.backbone, Optimizer(group_heads=grouped)).terms)
+        grouped: dict(GroupRegularisation(net, net.backbone, OptimizerSettings(group_heads=grouped)).terms)
         for grouped in (False, True)
     }
     vector, matrix = net.projector.norms[0].weight, net.projector.linears[0].weight
@@ -128,7 +128,7 @@ def test_norms_and_biases_of_the_heads_are_grouped_on_request():
 
 def test_adamw_decays_by_itself_on_trainable_parameters_only():
     net = model()
-    optimizer = create_optimizer(Optimizer(name="adamw", weight_decay=0.1, alpha=0.0), net, lr=1e-3)
+    optimizer = create_optimizer(OptimizerSettings(name="adamw", weight_decay=0.1, alpha=0.0), net, lr=1e-3)
     (group,) = optimizer.param_groups
     assert isinstance(optimizer, torch.optim.AdamW) and group["weight_decay"] == 0.1 and group["lr"] == 1e-3
     assert {*group["params"]} == {p for p in net.parameters() if p.requires_grad}
@@ -138,7 +138,7 @@ def test_adamw_decays_by_itself_on_trainable_parameters_only():
 def test_lars_leaves_vectors_without_decay_and_adaptation():
     """You et al., Algorithm 1, written out for a matrix: lr scaled by trust * |w| / (|g| + decay |w|)."""
     w, v = torch.nn.Parameter(torch.randn(4, 3).double()), torch.nn.Parameter(torch.randn(4).double())
-    settings = Optimizer(name="lars", weight_decay=1e-2, alpha=0.0, momentum=0.9)
+    settings = OptimizerSettings(name="lars", weight_decay=1e-2, alpha=0.0, momentum=0.9)
     optimizer = create_optimizer(settings, torch.nn.ParameterDict({"w": w, "v": v}), lr=0.8)
     matrix, vector = w.detach().clone(), v.detach().clone()
     w.grad, v.grad = torch.randn(4, 3).double(), torch.randn(4).double()
@@ -161,4 +161,4 @@ def test_lars_leaves_vectors_without_decay_and_adaptation():
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
-        Optimizer(**settings).check()
+        OptimizerSettings(**settings).check()

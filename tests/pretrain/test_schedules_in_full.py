@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pretrain.objectives.step import Batch
-from pretrain.optim import Optimizer
+from pretrain.optim import OptimizerSettings
 from pretrain.run.distributed import World
 from pretrain.trainer import Trainer
 from tests.pretrain.helpers import tiny_config
@@ -24,21 +24,21 @@ from tests.pretrain.toy import ToyMoCoV3Settings, ToyUS3LSettings
 LONG = 10_000
 SHORT = LONG if os.environ.get("US3L_LONG_TESTS") else 2_000
 SIZES = {"hidden": 4, "outputs": 4}
-VIT = Optimizer("adamw", lr=1.5e-4, lr_batch=256, weight_decay=0.1, warmup_epochs=40.0, alpha=0.0)
+VIT = OptimizerSettings("adamw", lr=1.5e-4, lr_batch=256, weight_decay=0.1, warmup_epochs=40.0, alpha=0.0)
 MSE = ToyUS3LSettings(**SIZES, base="mse")
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
-    """iterations: T. epoch: iterations of one, which the warm-up counts in."""
+class Run:
+    """iterations: T. epoch_iterations: in an epoch, which the warm-up counts in."""
 
     objective: ToyUS3LSettings | ToyMoCoV3Settings
-    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    optimizer: OptimizerSettings = dataclasses.field(default_factory=OptimizerSettings)
     dynamic: bool = True
     update: str = "accumulate"
     memory: str = "normal"
     iterations: int = SHORT
-    epoch: int = SHORT // 400
+    epoch_iterations: int = SHORT // 400
 
     def trainer(self) -> Trainer:
         torch.set_default_dtype(torch.float64)
@@ -46,25 +46,25 @@ class Recipe:
             values = {"batch_size": 512, "precision": "fp32", "update": self.update, "memory": self.memory}
             config = tiny_config(training=values, sampling={"dynamic": self.dynamic})
             config = dataclasses.replace(config, objective=self.objective, optimizer=self.optimizer)
-            return Trainer(config, World(0, 1, torch.device("cpu")), self.iterations, self.epoch)
+            return Trainer(config, World(0, 1, torch.device("cpu")), self.iterations, self.epoch_iterations)
         finally:
             torch.set_default_dtype(torch.float32)
 
 
-RECIPES = {
-    "us3l": Recipe(ToyUS3LSettings(**SIZES), iterations=LONG),
-    "us3l in low memory": Recipe(ToyUS3LSettings(**SIZES), memory="low"),
-    "released": Recipe(MSE, Optimizer(lr=0.05, alpha_ramp=(0.0, 0.5), group_heads=True), update="per_width"),
-    "case 8": Recipe(MSE, Optimizer(lr=0.05, weight_decay=5e-4, alpha=0.0), dynamic=False),
-    "us3l of vits": Recipe(ToyMoCoV3Settings(**SIZES, keys="base"), VIT),
+RUNS = {
+    "us3l": Run(ToyUS3LSettings(**SIZES), iterations=LONG),
+    "us3l in low memory": Run(ToyUS3LSettings(**SIZES), memory="low"),
+    "released": Run(MSE, OptimizerSettings(lr=0.05, alpha_ramp=(0.0, 0.5), group_heads=True), update="per_width"),
+    "case 8": Run(MSE, OptimizerSettings(lr=0.05, weight_decay=5e-4, alpha=0.0), dynamic=False),
+    "us3l of vits": Run(ToyMoCoV3Settings(**SIZES, keys="base"), VIT),
 }
 
 
 class PlainLoop:
-    """The recipe written out: one array for each parameter, the formulas of docs/method.md, no autograd."""
+    """The run written out: one array for each parameter, the formulas of docs/method.md, no autograd."""
 
-    def __init__(self, recipe: Recipe, start: dict[str, np.ndarray]):
-        self.recipe, self.settings = recipe, recipe.optimizer
+    def __init__(self, run: Run, start: dict[str, np.ndarray]):
+        self.run, self.settings = run, run.optimizer
         self.weights = {name: value.copy() for name, value in start.items()}
         self.average = {n: v.copy() for n, v in start.items() if n.startswith(("backbone", "projector"))}
         self.first = {name: np.zeros_like(value) for name, value in start.items()}
@@ -73,16 +73,16 @@ class PlainLoop:
 
     def rate(self, t: int) -> float:
         peak = self.settings.lr * 512 / self.settings.lr_batch
-        warm = self.settings.warmup_epochs * self.recipe.epoch
+        warm = self.settings.warmup_epochs * self.run.epoch_iterations
         if t < warm:
             return peak * t / warm
-        return peak / 2 * (1 + math.cos(math.pi * (t - warm) / (self.recipe.iterations - warm)))
+        return peak / 2 * (1 + math.cos(math.pi * (t - warm) / (self.run.iterations - warm)))
 
     def alpha(self, t: int) -> float:
         if self.settings.alpha_ramp is None:
             return self.settings.alpha
         start, end = self.settings.alpha_ramp
-        return self.settings.alpha * min(max((t / self.recipe.iterations - start) / (end - start), 0), 1)
+        return self.settings.alpha * min(max((t / self.run.iterations - start) / (end - start), 0), 1)
 
     def decay(self, name: str, t: int) -> np.ndarray | float:
         """2 lambda of each output channel: Eq. 5 on the backbone, and on vectors of the heads where asked for."""
@@ -95,21 +95,21 @@ class PlainLoop:
         return (self.settings.weight_decay * (1 - self.alpha(t) * groups)).reshape(-1, *[1] * (value.ndim - 1))
 
     def iterate(self, t: int, widths: list[float], factor: float) -> None:
-        objective = self.recipe.objective
+        objective = self.run.objective
         end = objective.momentum_end - (objective.momentum_end - objective.momentum) * (
-            (math.cos(math.pi * t / self.recipe.iterations) + 1) / 2
+            (math.cos(math.pi * t / self.run.iterations) + 1) / 2
         )
         for name, value in self.average.items():
             self.average[name] = end * value + (1 - end) * self.weights[name]
         uses = [(width, self.used(position == 0)) for position, width in enumerate(widths)]
-        for passes in [[use] for use in uses] if self.recipe.update == "per_width" else [uses]:
+        for passes in [[use] for use in uses] if self.run.update == "per_width" else [uses]:
             for name in self.weights:
                 gradients = [factor * width for width, heads in passes if name.split(".")[0] in heads]
                 if gradients:
                     self.step(name, sum(gradients), t)
 
     def used(self, base: bool) -> set[str]:
-        if isinstance(self.recipe.objective, ToyMoCoV3Settings):
+        if isinstance(self.run.objective, ToyMoCoV3Settings):
             return {"backbone", "projector", "predictor" if base else "sub_predictor"}
         return {"backbone", "projector", "predictor" if base else "aux_head"}
 
@@ -146,12 +146,12 @@ def compare(trainer: Trainer, loop: PlainLoop, t: int) -> None:
             np.testing.assert_allclose(found, loop.first[name], rtol=1e-6, atol=1e-10, err_msg=f"state of {name}")
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_a_whole_training_is_the_plain_loop(recipe):
-    trainer, iterations = recipe.trainer(), recipe.iterations
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+def test_a_whole_training_is_the_plain_loop(run):
+    trainer, iterations = run.trainer(), run.iterations
     start = trained(trainer)
     loop, waiting = (
-        PlainLoop(recipe, start),
+        PlainLoop(run, start),
         next(n for n in ("aux_head", "sub_predictor") if hasattr(trainer.model, n)),
     )
     for t, factor in enumerate(np.random.default_rng(0).normal(0, 1e-3, iterations)):
@@ -162,12 +162,12 @@ def test_a_whole_training_is_the_plain_loop(recipe):
         loop.iterate(t, widths, float(factor))
         if (t + 1) % (iterations // 4) == 0:
             compare(trainer, loop, t)
-        if recipe.dynamic and t + 1 == iterations // 4:
+        if run.dynamic and t + 1 == iterations // 4:
             now = trained(trainer)
             assert all(np.array_equal(now[n], start[n]) for n in start if n.startswith(waiting)), "moved in stage 0"
 
 
 def test_two_networks_of_a_step_may_have_the_same_width():
     """Some draws are w_max or R_min themselves; low memory takes one optimizer step all the same."""
-    sampler = RECIPES["us3l in low memory"].trainer().sampler
+    sampler = RUNS["us3l in low memory"].trainer().sampler
     assert any(len({*(widths := sampler.widths(t))}) < len(widths) for t in range(SHORT))

@@ -73,7 +73,7 @@ def test_a_finished_run_goes_on_for_longer_and_says_what_that_means(copy, capsys
     assert net.hash != weights and net.metadata["iterations"] == 14 and net.metadata["continued"] == [9]
     lines = [json.loads(line) for line in (copy / "metrics.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [2, 3, 4, 6, 8, 9, 10, 12, 14]
-    schedule = Trainer(tiny_config(training={"iterations": 14}), World(0, 1, CPU), 14, epoch=5)
+    schedule = Trainer(tiny_config(training={"iterations": 14}), World(0, 1, CPU), 14, epoch_iterations=5)
     assert [line["lr"] for line in lines[6:]] == [schedule.lr_at(line["iteration"] - 1, 14) for line in lines[6:]]
     train(copy, resume=True, training={"iterations": 16})
     assert load_universal(copy).metadata["continued"] == [9, 14]

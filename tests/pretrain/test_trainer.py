@@ -108,6 +108,6 @@ def test_the_views_of_a_batch_are_normalised_and_channels_last():
 
 def test_the_warmup_counts_in_epochs():
     config = tiny_config(optimizer={"warmup_epochs": 2.0, "lr": 1.0})
-    found = Trainer(config, World(0, 1, torch.device("cpu")), 100, epoch=5)
+    found = Trainer(config, World(0, 1, torch.device("cpu")), 100, epoch_iterations=5)
     found.step(loaded(), 5)
     assert found.optimizer.param_groups[0]["lr"] == pytest.approx(8 / 512 * 5 / 10)

@@ -8,7 +8,7 @@ Nothing in them imports this project. timm's ResNet has a stem of 64 channels an
 their inner channels, so it says the full width alone. Any other width is said by timm's ByobNet ("bring your own
 blocks"), which takes each block's channels; its layers have other names, and the weights are renamed.
 
-A backbone of another class joins by a function (plain, metadata) -> ``Recipe`` in ``RECIPES``.
+A backbone of another class joins by a function (plain, metadata) -> ``Translation`` in ``TRANSLATIONS``.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def create_model(pretrained=True, num_classes=0, **options):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Translation:
     """state: the weights under timm's names. imports, constants, call: of the file that builds the network; ``call`` is
     an expression of ``weights`` (a pretrained_cfg), ``pretrained``, ``num_classes`` and ``options``. traits: what a
     pretrained_cfg calls ``first_conv`` and ``classifier``."""
@@ -67,34 +67,34 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     Errors: UserError for a backbone that timm cannot say; RuntimeError, before anything is written, if the model that
     the Python file builds computes other features.
     """
-    if type(plain) not in RECIPES:
+    if type(plain) not in TRANSLATIONS:
         raise UserError(f"nothing tells timm's names of {type(plain).__name__}; expected --to safetensors or onnx")
     require_formats("timm", "timm")
     name = plain.name
-    recipe = RECIPES[type(plain)](plain, metadata)
+    translation = TRANSLATIONS[type(plain)](plain, metadata)
     record = description(plain, metadata)
     paths = [output / f"{name}{suffix}" for suffix in (".py", ".pth", ".json")]
     with replacing(paths[0]) as code, replacing(paths[1]) as weights, replacing(paths[2]) as beside:
-        save_weights(recipe.state, weights)
-        code.write_text(source(recipe, name, record))
+        save_weights(translation.state, weights)
+        code.write_text(source(translation, name, record))
         record |= {"load": f"from {name} import create_model; model = create_model()"}
         beside.write_text(as_json(record, indent=2) + "\n")
         check_same(plain, built(code, weights), getattr(plain, "image_size", 64))
     return paths
 
 
-def source(recipe: Recipe, name: str, record: dict) -> str:
+def source(translation: Translation, name: str, record: dict) -> str:
     """The text of the Python file."""
     size = record["image_size"]
     pretrained = {
         "architecture": name, "num_classes": 0, "input_size": (3, size, size), "mean": tuple(record["mean"]),
-        "std": tuple(record["std"]), "interpolation": "bilinear", "crop_pct": 1.0, **recipe.traits,
+        "std": tuple(record["std"]), "interpolation": "bilinear", "crop_pct": 1.0, **translation.traits,
     }  # fmt: skip
     return HEADER.format(
         title=f"{name} with channels {record['channels']}" if record["channels"] else name,
-        name=name, imports=recipe.imports, call=recipe.call,
+        name=name, imports=translation.imports, call=translation.call,
         pretrained=pformat(pretrained, width=110, sort_dicts=False),
-        constants=f"{recipe.constants}\n" if recipe.constants else "",
+        constants=f"{translation.constants}\n" if translation.constants else "",
     )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def built(code: Path, weights: Path) -> nn.Module:
     return model
 
 
-def resnet(plain: PlainResNet, metadata: dict) -> Recipe:
+def resnet(plain: PlainResNet, metadata: dict) -> Translation:
     """timm's ResNet at the full width, its ByobNet at any other; UserError for a CIFAR stem, which neither has."""
     if plain.stem != "imagenet":
         raise UserError(f"timm's networks have no {plain.stem} stem; expected a backbone with stem = 'imagenet'")
@@ -118,13 +118,13 @@ def resnet(plain: PlainResNet, metadata: dict) -> Recipe:
             f'timm.create_model("resnet{plain.depth}", pretrained, pretrained_cfg=weights, num_classes=num_classes, '
             "**options)"
         )
-        return Recipe(state, "import timm", call, {"first_conv": "conv1", "classifier": "fc"})
+        return Translation(state, "import timm", call, {"first_conv": "conv1", "classifier": "fc"})
     call = (
         "build_model_with_cfg(\n"
         f'        ByobNet, "resnet{plain.depth}", pretrained, pretrained_cfg=weights, model_cfg=CONFIG,\n'
         '        feature_cfg={"flatten_sequential": True}, num_classes=num_classes, **options,\n    )'
     )
-    return Recipe(
+    return Translation(
         {byob_name(name, plain.depth): tensor for name, tensor in state.items()},
         "from timm.models import build_model_with_cfg\n"
         "from timm.models.byobnet import ByobNet, ByoBlockCfg, ByoModelCfg",
@@ -173,7 +173,7 @@ def byob_name(name: str, depth: int) -> str:
     return f"{stage}.{block}.conv{number}_{kernels[number]}.{kind}.{tensor}"
 
 
-def vit(plain: PlainViT, metadata: dict) -> Recipe:
+def vit(plain: PlainViT, metadata: dict) -> Translation:
     """timm's VisionTransformer, told its sizes; UserError for narrow inputs, which it cannot say."""
     arguments = {key: value for key, value in plain.timm_arguments().items() if key != "num_classes"}
     state = {name: tensor.detach().cpu().clone() for name, tensor in plain.state_dict().items()}
@@ -183,7 +183,7 @@ def vit(plain: PlainViT, metadata: dict) -> Recipe:
         "        num_classes=num_classes, **options,\n    )"
     )
     traits = {"first_conv": "patch_embed.proj", "classifier": "head", "fixed_input_size": True}
-    return Recipe(state, "import timm", call, traits)
+    return Translation(state, "import timm", call, traits)
 
 
-RECIPES: dict[type[nn.Module], Callable[[nn.Module, dict], Recipe]] = {PlainResNet: resnet, PlainViT: vit}
+TRANSLATIONS: dict[type[nn.Module], Callable[[nn.Module, dict], Translation]] = {PlainResNet: resnet, PlainViT: vit}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pretrain.common.cli import widths_argument
 from pretrain.common.errors import UserError
 from pretrain.run.membership import is_main_process
-from transfer.detection.settings import Settings
+from transfer.detection.settings import DetectionSettings
 from transfer.results import read_result
 from transfer.targets import FRAMEWORKS, INITS
 
@@ -52,9 +52,9 @@ def example(target: str) -> str:
     return "--width 0.5 --data datasets --num-gpus 8"
 
 
-def settings(arguments: argparse.Namespace) -> Settings:
+def settings(arguments: argparse.Namespace) -> DetectionSettings:
     """What the options say of the training, whatever trains. Errors: UserError for numbers that are not positive."""
-    return Settings(
+    return DetectionSettings(
         target=arguments.target, recipe=arguments.config, data=arguments.data, iterations=arguments.iterations,
         image_size=arguments.image_size, batch=arguments.batch, num_gpus=arguments.num_gpus, device=arguments.device,
         seed=arguments.seed, resume=arguments.resume, eval_only=arguments.eval_only,

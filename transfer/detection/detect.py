@@ -18,7 +18,7 @@ from transfer.detection.place import CHOICES, as_trained, evaluated, identity, p
 from transfer.detection.previous import set_aside
 from transfer.detection.processes import barrier, join, start
 from transfer.detection.progress import FILE_NAME as PROGRESS
-from transfer.detection.settings import Settings
+from transfer.detection.settings import DetectionSettings
 from transfer.installed import without_deprecations
 from transfer.results import FILE_NAME, read_result
 from transfer.source import Source
@@ -27,7 +27,7 @@ from transfer.targets import TARGETS
 LEFT = (checkpoints.FOLDER, checkpoints.FINAL, PROGRESS, "log.txt", "predictions")  # by every framework
 
 
-def detect(source: Source, width: float, settings: Settings, output: Path, dataset: str | None = None) -> dict:
+def detect(source: Source, width: float, settings: DetectionSettings, output: Path, dataset: str | None = None) -> dict:
     """Convert ``source`` at ``width``, train a detector on it and evaluate; the record of result.json.
 
     source: or a ``transfer.weights.PlainSource``. dataset: its name in results, by default the folder's. Everything
@@ -39,13 +39,16 @@ def detect(source: Source, width: float, settings: Settings, output: Path, datas
     Example::
 
         source = load_source(find_checkpoint(None), "pretrained")
-        record = detect(source, 0.5, Settings(recipe=DIGITS, data=Path("scenes")), Path("runs/demo"), "digit_scenes")
+        settings = DetectionSettings(recipe=DIGITS, data=Path("scenes"))
+        record = detect(source, 0.5, settings, Path("runs/demo"), "digit_scenes")
         record["metrics"]["box/AP"]
     """
     return read_result(detected(source, width, settings, output, dataset))
 
 
-def detected(source: Source, width: float, settings: Settings, output: Path, dataset: str | None = None) -> Path:
+def detected(
+    source: Source, width: float, settings: DetectionSettings, output: Path, dataset: str | None = None
+) -> Path:
     """``detect``, but the path of its result.json."""
     framework = find_framework(settings.framework)
     framework.require(settings.target)
@@ -77,9 +80,9 @@ def detected(source: Source, width: float, settings: Settings, output: Path, dat
 
 
 def located(
-    source: Source, settings: Settings, framework: Framework, parent: Path
-) -> tuple[Settings, Data, Path, Path, dict]:  # fmt: skip
-    """Settings as trained, the data, the training's folder, the result's, and what determines the training."""
+    source: Source, settings: DetectionSettings, framework: Framework, parent: Path
+) -> tuple[DetectionSettings, Data, Path, Path, dict]:  # fmt: skip
+    """DetectionSettings as trained, the data, the training's folder, the result's, and what determines the training."""
     folder, trained = None, None
     if settings.eval_only:
         folder = evaluated(parent, source.checkpoint_hash, settings)
@@ -95,7 +98,7 @@ def located(
     return settings, data, folder, folder, run
 
 
-def prepare(framework: Framework, settings: Settings, folder: Path, run: dict) -> None:
+def prepare(framework: Framework, settings: DetectionSettings, folder: Path, run: dict) -> None:
     """Make ``folder`` that of the training ``run``: anew, or where it stopped."""
     if settings.eval_only:
         return

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from pretrain.common.errors import UserError, nearest
-from transfer.detection.settings import Resolved, Settings
+from transfer.detection.settings import DetectionSettings, Resolved
 from transfer.targets import FRAMEWORKS
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ class Framework(ABC):
         """UserError for a backbone that the framework cannot build."""
 
     @abstractmethod
-    def recipe_path(self, settings: Settings) -> Path:
+    def recipe_path(self, settings: DetectionSettings) -> Path:
         """The recipe's file. UserError if there is none."""
 
     @abstractmethod
-    def resolve(self, settings: Settings, backbone: Path, data: "Data", folder: Path) -> Resolved:
+    def resolve(self, settings: DetectionSettings, backbone: Path, data: "Data", folder: Path) -> Resolved:
         """The config of one training. backbone: what the converter wrote. Errors: UserError for what does not fit."""
 
     @abstractmethod

@@ -12,7 +12,7 @@ from pretrain.run.membership import Member
 from transfer.detection.data import Data
 from transfer.detection.evaluation.metrics import class_metrics, flat_metrics
 from transfer.detection.schedule import Schedule
-from transfer.detection.settings import Settings
+from transfer.detection.settings import DetectionSettings
 from transfer.results import Result, settings_hash
 from transfer.source import Source
 
@@ -26,7 +26,7 @@ class Job:
     known: the fields of the Result that are known before the training.
     """
 
-    settings: Settings
+    settings: DetectionSettings
     data: Data
     backbone: Path
     weights: Path
@@ -48,7 +48,7 @@ def known_before(
     }  # fmt: skip
 
 
-def on_devices(settings: Settings, member: Member | None = None) -> Settings:
+def on_devices(settings: DetectionSettings, member: Member | None = None) -> DetectionSettings:
     """``settings`` with the device and the number of processes. UserError for more processes than GPUs."""
     device, present = checked_device(settings.device), torch.cuda.device_count()
     if member is not None:

@@ -14,14 +14,14 @@ from pathlib import Path
 from pretrain.common.errors import UserError
 from pretrain.common.files import file_hash, write_json
 from transfer.detection.data import Data
-from transfer.detection.settings import Settings
+from transfer.detection.settings import DetectionSettings
 from transfer.source import Source
 
 FILE_NAME = "run.json"
-CHOICES = ("iterations", "image_size", "batch", "overrides", "boxes_only")  # of Settings, that determine a result
+CHOICES = ("iterations", "image_size", "batch", "overrides", "boxes_only")  # settings that determine a result
 
 
-def identity(source: Source, settings: Settings, recipe: Path, data: Data) -> dict:
+def identity(source: Source, settings: DetectionSettings, recipe: Path, data: Data) -> dict:
     """What determines a training's result beside its width, as JSON has it."""
     choices = {name: getattr(settings, name) for name in CHOICES}
     if settings.batch is None:
@@ -72,7 +72,7 @@ def resumed(parent: Path, wanted: dict) -> Path:
     return same[0] if same else own
 
 
-def evaluated(parent: Path, checkpoint: str | None, settings: Settings) -> Path:
+def evaluated(parent: Path, checkpoint: str | None, settings: DetectionSettings) -> Path:
     """The folder of the training that ``--eval-only`` evaluates. UserError unless exactly one fits."""
     found = [(folder, run) for folder, run in runs(parent)
              if run["checkpoint"] == checkpoint and run["seed"] == settings.seed]  # fmt: skip
@@ -92,7 +92,7 @@ def evaluated(parent: Path, checkpoint: str | None, settings: Settings) -> Path:
     return fitting[0]
 
 
-def as_trained(settings: Settings, run: dict) -> Settings:
+def as_trained(settings: DetectionSettings, run: dict) -> DetectionSettings:
     """``settings`` with what was not given taken from the training that is evaluated."""
     known = {name: getattr(settings, name) or run[name] for name in CHOICES}
     return replace(settings, **{**known, "overrides": tuple(known["overrides"])})

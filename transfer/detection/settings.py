@@ -9,7 +9,7 @@ from transfer.detection.schedule import Schedule
 
 
 @dataclass(frozen=True)
-class Settings:
+class DetectionSettings:
     """None leaves the recipe's value.
 
     target: ``coco`` (Mask R-CNN) or ``voc`` (Faster R-CNN). recipe: the framework's config file, None for its own of

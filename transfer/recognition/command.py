@@ -14,7 +14,7 @@ from transfer.results import FILE_NAME, Result
 from transfer.targets import INITS, METRICS, PROTOCOLS, headline
 
 if TYPE_CHECKING:  # what imports torch is imported where it is used: --help need not wait for it
-    from transfer.recognition.settings import Settings
+    from transfer.recognition.settings import RecognitionSettings
 
 SHOWN = ("top1", "class_mean")
 
@@ -52,15 +52,14 @@ def example(target: str) -> str:
     return f"{'--data datasets/birds ' if target == 'folder' else ''}--widths 1.0 0.75 0.5 0.25 --protocol fast"
 
 
-def settings(args: argparse.Namespace) -> "Settings":
+def settings(args: argparse.Namespace) -> "RecognitionSettings":
     """What the options say of the evaluation itself. Errors: UserError for options that don't go together."""
-    from transfer.recognition.settings import Settings, override
+    from transfer.recognition.settings import RecognitionSettings, override
 
     if args.cache and args.no_cache:
         raise UserError("--cache and --no-cache contradict each other; expected one of them")
-    return override(
-        Settings(args.protocol, args.image_size, batch=args.batch, epochs=args.epochs, seed=args.seed), args.overrides
-    )
+    settings = RecognitionSettings(args.protocol, args.image_size, batch=args.batch, epochs=args.epochs, seed=args.seed)
+    return override(settings, args.overrides)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -71,7 +70,7 @@ def main(args: argparse.Namespace) -> None:
     from transfer.recognition.targets import download, find_root
     from transfer.source import find_checkpoint, load_source
 
-    settings: Settings = args.settings
+    settings: RecognitionSettings = args.settings
     device, checkpoint = checked_device(args.device), find_checkpoint(args.checkpoint)
     source, root = load_source(checkpoint, args.init, settings.seed), find_root(args.target, args.data)
     if args.download:

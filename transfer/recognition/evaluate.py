@@ -12,8 +12,8 @@ from transfer.recognition.cache import FeatureCache
 from transfer.recognition.features import FORWARD_BATCH, Extractor, extract_widths
 from transfer.recognition.images import Images, train_augmentation, usual_interpolation
 from transfer.recognition.protocols import PROTOCOL, Evaluation, Outcome
-from transfer.recognition.settings import Settings
-from transfer.recognition.sgd import Recipe, check_optimizer, recipe_for
+from transfer.recognition.settings import RecognitionSettings
+from transfer.recognition.sgd import LinearSettings, check_optimizer, linear_settings
 from transfer.recognition.targets import load_splits
 from transfer.results import Result, result_folder, settings_hash
 from transfer.source import Source
@@ -27,7 +27,7 @@ def evaluate(
     root: Path | None,
     widths: list[float],
     output: Path,
-    settings: Settings | None = None,
+    settings: RecognitionSettings | None = None,
     *,
     name: str | None = None,
     calibrate: bool = False,
@@ -43,15 +43,15 @@ def evaluate(
     It changes ``source.net`` in memory, not its file. cache: a folder that keeps features for the next evaluation.
     Errors: UncalibratedWidthError for a width without statistics; UserError for data that does not fit.
     """
-    settings = settings or Settings()
+    settings = settings or RecognitionSettings()
     device = checked_device(device)
     meta = source.net.metadata
     settings = dataclasses.replace(settings, image_size=settings.image_size or meta["data"]["image_size"])
     widths = sorted(set(widths), reverse=True)
     calibrate = calibrate or source.is_random
-    recipe = recipe_for(dataset, source.backbone, settings.batch, settings.epochs, settings.learning_rate)
+    linear = linear_settings(dataset, source.backbone, settings.batch, settings.epochs, settings.learning_rate)
     if settings.protocol == "paper":
-        check_optimizer(recipe)  # what is missing is said before any image is read
+        check_optimizer(linear)  # what is missing is said before any image is read
     if not calibrate:
         extract_widths(source, widths, device)  # as is a width that cannot be had
     train, test = load_splits(dataset, root, settings.image_size, source.net.backbone.input_channels)
@@ -69,7 +69,7 @@ def evaluate(
             loader = calibration_images(train, views, settings, meta)
             source.net.calibrate(bar.track(loader, description="calibration"), widths, data=name, on="target")
         print(calibration_line(source, widths), flush=True)
-        shared = prepare(source, widths, train, test, views, settings, recipe, kept, device, bar)
+        shared = prepare(source, widths, train, test, views, settings, linear, kept, device, bar)
         for outcome in PROTOCOL[settings.protocol](shared):
             result = make_result(source, dataset, name, outcome, settings, calibrate, described(train, test))
             result.write(folder_of(result, output))
@@ -80,18 +80,20 @@ def evaluate(
 
 
 def prepare(
-    source: Source, widths: list[float], train: Images, test: Images, views: Augmentation, settings: Settings,
-    recipe: Recipe, cache: FeatureCache, device: str, bar: Progress,
+    source: Source, widths: list[float], train: Images, test: Images, views: Augmentation,
+    settings: RecognitionSettings, linear: LinearSettings, cache: FeatureCache, device: str, bar: Progress,
 ) -> Evaluation:  # fmt: skip
     """The networks of ``widths``, cut out with the statistics that they have now, and what protocols need beside."""
     modules = extract_widths(source, widths, device)
     batch = settings.batch or FORWARD_BATCH
     extractor = Extractor(source, modules, device, cache, batch, settings.workers, bar.track)
     mean, std = source.metadata["mean"], source.metadata["std"]
-    return Evaluation(modules, extractor, train, test, views, mean, std, settings, recipe, device, bar)
+    return Evaluation(modules, extractor, train, test, views, mean, std, settings, linear, device, bar)
 
 
-def calibration_images(train: Images, views: Augmentation, settings: Settings, metadata: dict) -> CalibrationBatches:
+def calibration_images(
+    train: Images, views: Augmentation, settings: RecognitionSettings, metadata: dict
+) -> CalibrationBatches:
     """Training images as calibration after pretraining sees them, as many in a batch and as many batches."""
     recorded = metadata["calibration"]
     size = settings.calibration_batch or recorded.get("batch_size", 128)
@@ -120,7 +122,13 @@ def described(train: Images, test: Images) -> dict:
 
 
 def make_result(
-    source: Source, target: str, name: str, outcome: Outcome, settings: Settings, calibrate: bool, images: dict
+    source: Source,
+    target: str,
+    name: str,
+    outcome: Outcome,
+    settings: RecognitionSettings,
+    calibrate: bool,
+    images: dict,
 ) -> Result:
     """The record of one outcome. details: what decided the figures. images: see ``described``."""
     task, width, metrics, seconds, details = outcome

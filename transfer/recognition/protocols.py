@@ -15,8 +15,8 @@ from transfer.recognition.features import Extractor, View
 from transfer.recognition.images import Images, augmented, batches, shuffled
 from transfer.recognition.metrics import accuracies
 from transfer.recognition.probe import train_probe
-from transfer.recognition.settings import Settings
-from transfer.recognition.sgd import Recipe, train_heads_sgd
+from transfer.recognition.settings import RecognitionSettings
+from transfer.recognition.sgd import LinearSettings, train_heads_sgd
 
 VIEWS = 4  # augmented, of each training image, for the fast probe; eight were no better (docs/results.md)
 VIEWS_BYTES = 2**32  # of features for which it takes fewer, down to none (it then learns from the plain view)
@@ -35,8 +35,8 @@ class Evaluation:
     train_augmentation: Augmentation
     mean: list[float]
     std: list[float]
-    settings: Settings
-    recipe: Recipe
+    settings: RecognitionSettings
+    linear: LinearSettings
     device: str
     bar: Progress
 
@@ -61,7 +61,7 @@ class Evaluation:
         settings = self.settings
         view = augmented(self.train, self.train_augmentation, settings.image_size, settings.seed, epoch)
         order = shuffled(len(self.train), settings.seed, epoch)
-        for images, labels in batches(view, self.recipe.batch, order, settings.workers):
+        for images, labels in batches(view, self.linear.batch, order, settings.workers):
             yield normalise(images.to(self.device), self.mean, self.std), labels.to(self.device)
 
 
@@ -93,14 +93,14 @@ def on_features(shared: Evaluation, tasks: tuple[Callable, ...], views: int) -> 
         yield kind, width, metrics, share + time.perf_counter() - started, details
 
 
-def knn_outcome(train: list[Tensor], labels: Tensor, test: Tensor, classes: int, settings: Settings):
+def knn_outcome(train: list[Tensor], labels: Tensor, test: Tensor, classes: int, settings: RecognitionSettings):
     """Neighbours among the plain training views."""
     plain = train[0]
     k = min(settings.neighbours or neighbours(len(plain)), len(plain))
     return "knn", knn_scores(plain, labels, test, classes, k, settings.temperature), {"neighbours": k}
 
 
-def probe_outcome(train: list[Tensor], labels: Tensor, test: Tensor, classes: int, settings: Settings):
+def probe_outcome(train: list[Tensor], labels: Tensor, test: Tensor, classes: int, settings: RecognitionSettings):
     """The linear probe on all training views, the plain one among them."""
     plain, *views = train
     probe = train_probe([*views, plain], plain, labels, classes, settings.probe, settings.seed)
@@ -115,25 +115,25 @@ def probe_outcome(train: list[Tensor], labels: Tensor, test: Tensor, classes: in
 def paper(shared: Evaluation) -> Iterator[Outcome]:
     """The paper's linear evaluation: heads of all widths trained on the same augmented batches."""
     started = time.perf_counter()
-    heads = trained(shared, shared.recipe, shared.augmented_batches)
+    heads = trained(shared, shared.linear, shared.augmented_batches)
     metrics = tested(shared, heads)
     share = (time.perf_counter() - started) / len(heads)
     for width in heads:
-        yield "linear", width, metrics[width], share, {"recipe": asdict(shared.recipe)}
+        yield "linear", width, metrics[width], share, {"recipe": asdict(shared.linear)}
 
 
 def trained(
-    shared: Evaluation, recipe: Recipe, epoch_batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]]
+    shared: Evaluation, linear: LinearSettings, epoch_batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]]
 ) -> dict[float, nn.Linear]:
-    """The heads of all widths by ``recipe`` on the batches of each epoch, with a bar of their loss."""
-    per_epoch = -(-len(shared.train) // recipe.batch)
-    bar = shared.bar.add_task("linear heads", total=recipe.epochs * per_epoch)
+    """The heads of all widths by ``linear`` on the batches of each epoch, with a bar of their loss."""
+    per_epoch = -(-len(shared.train) // linear.batch)
+    bar = shared.bar.add_task("linear heads", total=linear.epochs * per_epoch)
 
     def tick(loss: float) -> None:
         shared.bar.update(bar, advance=1, description=f"linear heads, loss {loss:.3f}")
 
     return train_heads_sgd(
-        shared.modules, shared.extractor.sizes, epoch_batches, per_epoch, shared.classes, recipe, shared.settings.seed,
+        shared.modules, shared.extractor.sizes, epoch_batches, per_epoch, shared.classes, linear, shared.settings.seed,
         tick,
     )  # fmt: skip
 

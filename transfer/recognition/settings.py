@@ -22,7 +22,7 @@ from transfer.targets import Protocol
 
 
 @settings
-class Settings:
+class RecognitionSettings:
     """Protocol ``fast``: kNN and a linear probe; ``knn``: the first alone; ``paper``: docs/method.md, section 5.
 
     image_size: px, None for pretraining's. interpolation: of all resizing; None for the checkpoint's own in training
@@ -60,7 +60,7 @@ class Settings:
         return {key: value for key, value in dataclasses.asdict(self).items() if key != "workers"}
 
 
-def override(settings: Settings, assignments: list[str]) -> Settings:
+def override(settings: RecognitionSettings, assignments: list[str]) -> RecognitionSettings:
     """``settings`` with every ``key=value`` applied; UserError names the nearest key for an unknown one, or the value
     that does not fit, be it given here or before."""
-    return read(Settings, dataclasses.asdict(settings) | dict(map(parse, assignments)), noun="setting")
+    return read(RecognitionSettings, dataclasses.asdict(settings) | dict(map(parse, assignments)), noun="setting")

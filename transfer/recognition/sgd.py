@@ -17,7 +17,7 @@ from pretrain.common.errors import UserError
 
 
 @dataclass(frozen=True)
-class Recipe:
+class LinearSettings:
     """How the heads are trained, without weight decay.
 
     learning_rate: at ``batch`` images. schedule: ``steps``, x 0.1 after 60 % and 80 % of the epochs, or ``cosine`` to 0
@@ -39,10 +39,10 @@ class Recipe:
         return 0.1 ** sum(iteration // per_epoch >= round(share * self.epochs) for share in (0.6, 0.8))
 
 
-def recipe_for(
+def linear_settings(
     target: str, backbone: str, batch: int | None = None, epochs: int | None = None, learning_rate: float | None = None
-) -> Recipe:
-    """The paper's recipe for a data set and a backbone, with some of it changed.
+) -> LinearSettings:
+    """The paper's linear for a data set and a backbone, with some of it changed.
 
     The rates of ImageNet and of vision transformers are stated per batch and scale with it; 30 is kept as it is.
     """
@@ -54,23 +54,23 @@ def recipe_for(
         rate, usual, passes, rest = None, 512, 100, {}
     batch = batch or usual
     scaled = 30.0 if rate is None else rate * batch
-    return Recipe(scaled if learning_rate is None else learning_rate, batch, epochs or passes, **rest)
+    return LinearSettings(scaled if learning_rate is None else learning_rate, batch, epochs or passes, **rest)
 
 
-def check_optimizer(recipe: Recipe) -> None:
-    """UserError if the recipe trains by LARS and timm, which has it, is not installed."""
-    if recipe.optimizer == "lars" and find_spec("timm") is None:
-        raise UserError("the paper's recipe for ImageNet trains by LARS, which needs timm; expected: pip install timm")
+def check_optimizer(linear: LinearSettings) -> None:
+    """UserError if the linear trains by LARS and timm, which has it, is not installed."""
+    if linear.optimizer == "lars" and find_spec("timm") is None:
+        raise UserError("the paper's linear for ImageNet trains by LARS, which needs timm; expected: pip install timm")
 
 
-def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimizer(linear: LinearSettings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     """SGD with momentum, or timm's LARS."""
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=recipe.learning_rate, momentum=recipe.momentum)
+    if linear.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=linear.learning_rate, momentum=linear.momentum)
     from timm.optim import Lars
 
     # without always_adapt timm leaves tensors alone that have no weight decay, and none has any here
-    return Lars(parameters, lr=recipe.learning_rate, momentum=recipe.momentum, always_adapt=True)
+    return Lars(parameters, lr=linear.learning_rate, momentum=linear.momentum, always_adapt=True)
 
 
 def train_heads_sgd(
@@ -79,7 +79,7 @@ def train_heads_sgd(
     epoch_batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]],
     per_epoch: int,
     classes: int,
-    recipe: Recipe,
+    linear: LinearSettings,
     seed: int,
     tick: Callable[[float], None] = lambda loss: None,
 ) -> dict[float, nn.Linear]:
@@ -90,12 +90,12 @@ def train_heads_sgd(
     tick: called after each step with the mean loss of the widths.
     """
     heads = {w: _head(sizes[w], classes, seed).to(next(module.parameters()).device) for w, module in modules.items()}
-    optimizer = make_optimizer(recipe, [p for head in heads.values() for p in head.parameters()])
+    optimizer = make_optimizer(linear, [p for head in heads.values() for p in head.parameters()])
     iteration = 0
-    for epoch in range(recipe.epochs):
+    for epoch in range(linear.epochs):
         for x, labels in epoch_batches(epoch):
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * recipe.factor(iteration, per_epoch)
+                group["lr"] = linear.learning_rate * linear.factor(iteration, per_epoch)
             loss = torch.stack([_loss(modules[w], head, x, labels) for w, head in heads.items()]).sum()
             optimizer.zero_grad()
             loss.backward()

@@ -9,7 +9,7 @@ CostRow = tuple[list[str], dict[str, str], dict[float, str]]  # labels up to the
 
 
 @dataclass
-class Cost:
+class CostEntry:
     """One count by width. place: (data set, its name, backbone). network: the architecture's arguments, empty where
     they are not recorded."""
 
@@ -19,7 +19,7 @@ class Cost:
     facts: dict[str, str]
     values: dict[float, int]
 
-    def take(self, other: "Cost") -> bool:
+    def take(self, other: "CostEntry") -> bool:
         """Whether ``other`` is of the same thing; then its widths are taken over."""
         common = self.values.keys() & other.values.keys()
         agree = all(self.values[width] == other.values[width] for width in common)
@@ -46,20 +46,20 @@ def cost_rows(found: list[Experiment]) -> list[CostRow]:
         stem = {"stem": known["stem"]} if "stem" in known else {}
         size = {"image_size": known["image_size"]} if "image_size" in known else {}
         counts = {name: {width: group[0][name] for width, group in groups.items()} for name in ("params", "macs")}
-        add(parameters, Cost(("", "params (M)", backbone), "", network, stem, counts["params"]))
-        add(macs, Cost((dataset, "MACs (M)", backbone), task, network, stem | size, counts["macs"]))
+        add(parameters, CostEntry(("", "params (M)", backbone), "", network, stem, counts["params"]))
+        add(macs, CostEntry((dataset, "MACs (M)", backbone), task, network, stem | size, counts["macs"]))
     parameters.sort(key=lambda cost: cost.place)
     rows = [row(cost, parameters, 2) for cost in parameters]
     datasets = list(dict.fromkeys(cost.place[0] for cost in macs))
     return rows + [row(cost, macs, 1) for cost in sorted(macs, key=lambda cost: datasets.index(cost.place[0]))]
 
 
-def add(costs: list[Cost], cost: Cost) -> None:
+def add(costs: list[CostEntry], cost: CostEntry) -> None:
     if not any(other.take(cost) for other in costs):
         costs.append(cost)
 
 
-def row(cost: Cost, costs: list[Cost], digits: int) -> CostRow:
+def row(cost: CostEntry, costs: list[CostEntry], digits: int) -> CostRow:
     dataset, name, backbone = cost.place
     others = [other for other in costs if other.place == cost.place and other is not cost]
     known = dict(cost.facts)

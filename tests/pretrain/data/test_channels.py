@@ -17,7 +17,7 @@ from tests.pretrain.data.augmentation.test_colour import drawn
 from tests.pretrain.helpers import tiny_config
 from transfer.convert import convert
 from transfer.recognition.evaluate import evaluate
-from transfer.recognition.settings import Settings
+from transfer.recognition.settings import RecognitionSettings
 from transfer.source import Source
 
 BRIGHT = Augmentation(blur=0.5, solarize=0.3, jitter_p=1.0, grayscale=0.5)
@@ -76,7 +76,7 @@ def test_a_network_of_other_channels_is_trained_extracted_and_evaluated(channels
     with pytest.raises(UserError, match=rf"\[B, {channels}, H, W\]"):
         net(torch.randn(2, 3, 16, 16), 0.5)
     source = Source(net, "us3l", net.hash)
-    [result] = evaluate(source, "folder", root, [0.5], tmp_path / "out", Settings("knn"), progress=False)
+    [result] = evaluate(source, "folder", root, [0.5], tmp_path / "out", RecognitionSettings("knn"), progress=False)
     assert result.metrics["top1"] >= (100 if "vit" in backbone["name"] else 50)
     with pytest.raises(UserError, match="networks take RGB images, this one takes"):
         convert(plain, "torchvision", tmp_path / "converted", net.metadata)

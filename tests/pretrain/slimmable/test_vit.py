@@ -10,7 +10,7 @@ from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.objectives.step import Batch
 from pretrain.objectives.us3l import US3L, US3LSettings
-from pretrain.optim import GroupRegularisation, Optimizer
+from pretrain.optim import GroupRegularisation, OptimizerSettings
 from pretrain.plain.vit import ViTChannels, position_embedding
 from pretrain.slimmable.vit import SIZES, SLIM
 from pretrain.universal import backbone_cost
@@ -147,7 +147,7 @@ def test_patches_and_positions_are_frozen_saved_and_extracted_but_never_trained(
     frozen = {"patch_embed.proj.weight", "patch_embed.proj.bias", "pos_embed"}
     backbone = model.backbone
     assert {name for name, p in backbone.named_parameters() if not p.requires_grad} == frozen
-    regularised = {id(parameter) for parameter, _ in GroupRegularisation(model, backbone, Optimizer()).terms}
+    regularised = {id(parameter) for parameter, _ in GroupRegularisation(model, backbone, OptimizerSettings()).terms}
     for name, parameter in backbone.named_parameters():
         assert (id(parameter) in regularised) == (name not in frozen)
     batch = Batch((images(), images().flip(3)), torch.zeros(len(images())))

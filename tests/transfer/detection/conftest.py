@@ -9,7 +9,7 @@ from tests.pretrain.helpers import universal
 from tests.requirements import demand
 from transfer.detection.data.scenes import SceneSettings, make_scenes
 from transfer.detection.detectron2.recipe import DIGITS
-from transfer.detection.settings import Settings
+from transfer.detection.settings import DetectionSettings
 from transfer.source import Source
 
 
@@ -40,4 +40,4 @@ def source():
 @pytest.fixture
 def settings(scenes):
     """Two iterations of two images at 64 pixels."""
-    return Settings(recipe=DIGITS, data=scenes, iterations=2, image_size=64, batch=2, device="cpu")
+    return DetectionSettings(recipe=DIGITS, data=scenes, iterations=2, image_size=64, batch=2, device="cpu")

@@ -14,14 +14,15 @@ from tests.pretrain.helpers import universal
 from tests.pretrain.networks import TINY
 from transfer.recognition import evaluate as evaluate_module
 from transfer.recognition.evaluate import evaluate, folder_of
-from transfer.recognition.settings import Settings
-from transfer.recognition.sgd import Recipe
+from transfer.recognition.settings import RecognitionSettings
+from transfer.recognition.sgd import LinearSettings
 from transfer.recognition.targets import load_splits
 from transfer.results import read_results
 from transfer.source import Source
 from transfer.targets import headline
 
-QUICK = Settings(epochs=60, seed=1)
+QUICK = RecognitionSettings(epochs=60, seed=1)
+ONE_EPOCH = RecognitionSettings(epochs=1)
 
 
 def test_fast_writes_linear_and_knn_for_each_width(source, image_folder, tmp_path):
@@ -43,13 +44,13 @@ def test_fast_writes_linear_and_knn_for_each_width(source, image_folder, tmp_pat
 
 
 def test_knn_alone_writes_no_linear_result(source, image_folder, tmp_path):
-    settings = Settings(protocol="knn", neighbours=3)
+    settings = RecognitionSettings(protocol="knn", neighbours=3)
     [result] = evaluate(source, "folder", image_folder, [1.0], tmp_path, settings, name="brightness", progress=False)
     assert (result.task, result.dataset, result.details["neighbours"]) == ("knn", "brightness", 3)
 
 
 def test_the_papers_protocol(source, image_folder, tmp_path):
-    settings = Settings(protocol="paper", epochs=10, batch=16)
+    settings = RecognitionSettings(protocol="paper", epochs=10, batch=16)
     results = evaluate(source, "folder", image_folder, [1.0, 0.5], tmp_path, settings, calibrate=True, progress=False)
     assert [(r.task, r.width) for r in results] == [("linear", 1.0), ("linear", 0.5)]
     assert min(r.metrics["top1"] for r in results) > 85 and results[0].details["protocol"] == "paper"
@@ -57,7 +58,7 @@ def test_the_papers_protocol(source, image_folder, tmp_path):
 
 def test_random_weights_are_calibrated_here_and_kept_apart(network, image_folder, tmp_path):
     random = Source(network.reinitialised(0), "random", None)
-    [result] = evaluate(random, "folder", image_folder, [0.3], tmp_path, Settings("knn"), progress=False)
+    [result] = evaluate(random, "folder", image_folder, [0.3], tmp_path, RecognitionSettings("knn"), progress=False)
     assert (result.method, result.checkpoint, result.details["pretraining"]) == ("random", None, None)
     assert len(list((tmp_path / "photos" / "knn" / "width_0.3_random").glob("seed_0-*/result.json"))) == 1
 
@@ -77,7 +78,7 @@ def test_every_kind_of_backbone_is_evaluated(variant, image_folder, tmp_path):
 def test_a_random_backbone_without_batch_norms_needs_no_calibration(image_folder, tmp_path):
     net = universal("vit_tiny", image_size=32, depth=1)
     random = Source(net.reinitialised(0), "random", None)
-    [result] = evaluate(random, "folder", image_folder, [0.3], tmp_path, Settings("knn"), progress=False)
+    [result] = evaluate(random, "folder", image_folder, [0.3], tmp_path, RecognitionSettings("knn"), progress=False)
     assert (result.method, result.width) == ("random", 0.3)
 
 
@@ -85,7 +86,7 @@ def test_an_uncalibrated_width_names_the_others_and_the_way_out(source, image_fo
     with pytest.raises(UncalibratedWidthError, match=r"0\.3 is not calibrated.* 1, 0\.5; --calibrate"):
         evaluate(source, "folder", image_folder, [0.3], tmp_path, QUICK, progress=False)
     [result] = evaluate(
-        source, "folder", image_folder, [0.3], tmp_path, Settings("knn"), calibrate=True, progress=False
+        source, "folder", image_folder, [0.3], tmp_path, RecognitionSettings("knn"), calibrate=True, progress=False
     )
     assert result.width == 0.3
 
@@ -97,7 +98,7 @@ def test_a_width_outside_the_range_is_refused(source, image_folder, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_figures(source, image_folder, tmp_path):
-    hard = Settings(epochs=1, learning_rates=(0.01,), weight_decays=(0.0,))
+    hard = RecognitionSettings(epochs=1, learning_rates=(0.01,), weight_decays=(0.0,))
     one, other = (
         evaluate(source, "folder", image_folder, [0.5], tmp_path / str(i), hard, progress=False) for i in (0, 1)
     )
@@ -113,18 +114,18 @@ def test_another_seed_setting_or_checkpoint_has_a_place_of_its_own(source, netwo
         evaluate(source, "folder", image_folder, [0.5], tmp_path, settings, progress=False, **changes)
         return len(read_results(tmp_path))
 
-    assert run(source, Settings("knn")) == run(source, Settings("knn")) == 1
-    assert run(source, Settings("knn", seed=1)) == 2
-    assert run(source, Settings("knn", neighbours=3)) == 3
-    assert run(Source(network.reinitialised(0), "random", None), Settings("knn")) == 4
-    assert run(Source(network.reinitialised(1), "random", None), Settings("knn", seed=1)) == 5
+    assert run(source, RecognitionSettings("knn")) == run(source, RecognitionSettings("knn")) == 1
+    assert run(source, RecognitionSettings("knn", seed=1)) == 2
+    assert run(source, RecognitionSettings("knn", neighbours=3)) == 3
+    assert run(Source(network.reinitialised(0), "random", None), RecognitionSettings("knn")) == 4
+    assert run(Source(network.reinitialised(1), "random", None), RecognitionSettings("knn", seed=1)) == 5
     other = UniversalNetwork(create_backbone(**network.metadata["backbone"]), network.metadata)
     other.calibrate([torch.randn(16, 3, 16, 16)], [0.5])
-    assert run(Source(other, "us3l", other.hash), Settings("knn")) == 6
+    assert run(Source(other, "us3l", other.hash), RecognitionSettings("knn")) == 6
     for file in list(image_folder.glob("train/*/*"))[:3]:
         file.unlink()
-    assert run(source, Settings("knn")) == 7, "other images"
-    assert run(source, Settings("knn"), calibrate=True) == 8
+    assert run(source, RecognitionSettings("knn")) == 7, "other images"
+    assert run(source, RecognitionSettings("knn"), calibrate=True) == 8
 
 
 def test_a_folder_without_images_or_with_other_classes_is_one_line(source, image_folder, tmp_path):
@@ -144,7 +145,7 @@ def test_every_photograph_is_its_own_nearest_neighbour(source, real_data, tmp_pa
     for folder in sorted((real_data / "imagenet_mini" / "train").iterdir())[:8]:
         for split in ("train", "val"):
             shutil.copytree(folder, tmp_path / "photos" / split / folder.name)
-    settings = Settings(protocol="knn", image_size=96, neighbours=1)
+    settings = RecognitionSettings(protocol="knn", image_size=96, neighbours=1)
     [result] = evaluate(
         source, "folder", tmp_path / "photos", [0.5], tmp_path, settings, calibrate=True, progress=False
     )
@@ -169,7 +170,7 @@ def decoded(monkeypatch):
 @pytest.mark.parametrize("calibrate", [False, True])
 def test_one_pass_over_the_data_serves_every_width(protocol, calibrate, source, image_folder, tmp_path, decoded):
     source.net.calibrate([torch.randn(16, 3, 16, 16)], [0.25])
-    settings = Settings(protocol, epochs=3, batch=16)
+    settings = RecognitionSettings(protocol, epochs=3, batch=16)
     results = evaluate(
         source, "folder", image_folder, [1.0, 0.5, 0.25], tmp_path, settings, calibrate=calibrate, progress=False
     )
@@ -181,7 +182,7 @@ def test_the_next_run_finds_the_features(source, image_folder, tmp_path, decoded
     """Another sweep and another protocol over the same features read no image but the first of each split."""
     runs = [
         evaluate(source, "folder", image_folder, [1.0], tmp_path, settings, cache=tmp_path / "kept", progress=False)
-        for settings in (Settings(epochs=1), Settings(epochs=2, neighbours=3), Settings("knn"))
+        for settings in (ONE_EPOCH, replace(ONE_EPOCH, epochs=2, neighbours=3), RecognitionSettings("knn"))
     ]
     assert sorted(decoded.values()) == [1] * 62 + [3] * 2
     assert runs[2][0].metrics == runs[0][0].metrics, "kNN of the same features"
@@ -211,7 +212,7 @@ def test_nothing_is_selected_on_test_images(protocol, source, image_folder, tmp_
         for path in image_folder.glob("val/*/*"):
             if path not in kept:
                 (copy / path.relative_to(image_folder)).unlink()
-        settings = Settings(protocol, epochs=4, batch=16)
+        settings = RecognitionSettings(protocol, epochs=4, batch=16)
         found.append(evaluate(source, "folder", copy, [0.5], tmp_path / "out", settings, progress=False)[-1])
     whole, one, other = (r.metrics["top1"] for r in found)
     assert 0 < whole < 100 and whole == pytest.approx((one * len(parts[0]) + other * len(parts[1])) / 16)
@@ -232,25 +233,26 @@ def test_perfect_features_give_100(source, image_folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluate_module, "extract_widths", lambda source, widths, device: {1.0: Oracle()})
     for protocol in ("fast", "paper"):
-        settings = Settings(protocol, epochs=5, neighbours=3)
+        settings = RecognitionSettings(protocol, epochs=5, neighbours=3)
         for r in evaluate(source, "folder", image_folder, [1.0], tmp_path, settings, progress=False):
             assert (r.metrics["top1"], r.metrics["class_mean"]) == (100, 100), r.task
 
 
 def test_fast_and_paper_keep_each_others_results(source, image_folder, tmp_path):
     for protocol in ("paper", "fast"):
-        evaluate(source, "folder", image_folder, [1.0], tmp_path, Settings(protocol, epochs=1), progress=False)
+        settings = RecognitionSettings(protocol, epochs=1)
+        evaluate(source, "folder", image_folder, [1.0], tmp_path, settings, progress=False)
     linear = [r for r in read_results(tmp_path) if r["task"] == "linear"]
     assert [r["details"]["protocol"] for r in linear] == ["paper", "fast"]
-    assert linear[0]["details"]["recipe"] == asdict(Recipe(epochs=1))
+    assert linear[0]["details"]["recipe"] == asdict(LinearSettings(epochs=1))
 
 
 def test_the_calibration_is_recorded_and_said(source, image_folder, tmp_path, capsys):
-    [own] = evaluate(source, "folder", image_folder, [0.5], tmp_path, Settings("knn"), progress=False)
+    [own] = evaluate(source, "folder", image_folder, [0.5], tmp_path, RecognitionSettings("knn"), progress=False)
     other = {"on": "other", "data": None, "batch_size": 16, "batches": 1}
     assert own.details["calibration"] == other, "the fixture's network was calibrated by hand"
     assert "batch-norm statistics: of images given by hand (unnamed, 1 batches of 16)" in capsys.readouterr().out
-    settings = Settings("knn", calibration_batch=8, calibration_batches=3)
+    settings = RecognitionSettings("knn", calibration_batch=8, calibration_batches=3)
     [new] = evaluate(source, "folder", image_folder, [0.5], tmp_path, settings, calibrate=True, progress=False)
     assert new.details["calibration"] == {"on": "target", "data": "photos", "batch_size": 8, "batches": 3}
     expected = "of the target's training images (photos, 3 batches of 8)"
@@ -262,5 +264,5 @@ def test_pets_are_headed_by_the_mean_of_their_classes(source, image_folder, tmp_
     splits = load_splits("folder", image_folder, 16)
     monkeypatch.setattr(evaluate_module, "load_splits", lambda *args: splits)
     for target, metric in (("pets", "class_mean"), ("dtd", "top1")):
-        [result] = evaluate(source, target, image_folder, [0.5], tmp_path, Settings("knn"), progress=False)
+        [result] = evaluate(source, target, image_folder, [0.5], tmp_path, RecognitionSettings("knn"), progress=False)
         assert (result.dataset, headline(result.details["target"], result.task)) == (target, (metric,))

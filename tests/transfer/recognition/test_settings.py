@@ -3,22 +3,22 @@
 import pytest
 
 from pretrain.common.errors import UserError
-from transfer.recognition.settings import Settings, override
+from transfer.recognition.settings import RecognitionSettings, override
 
 
 def test_overrides_reach_the_protocols():
-    settings = override(Settings(), ["learning_rates=0.1,0.2", "neighbours=7", "epochs=3", "temperature=1"])
+    settings = override(RecognitionSettings(), ["learning_rates=0.1,0.2", "neighbours=7", "epochs=3", "temperature=1"])
     assert settings.probe.learning_rates == (0.1, 0.2) and settings.probe.iterations(1000) == round(3 * 1000 / 256)
     assert (settings.neighbours, settings.temperature) == (7, 1)
-    assert override(Settings(), ["weight_decays=0.1"]).weight_decays == (0.1,)
-    paper = override(Settings(protocol="paper"), ["learning_rate=5", "views=0"])
+    assert override(RecognitionSettings(), ["weight_decays=0.1"]).weight_decays == (0.1,)
+    paper = override(RecognitionSettings(protocol="paper"), ["learning_rate=5", "views=0"])
     assert (paper.learning_rate, paper.views) == (5, 0)
-    assert override(paper, ["learning_rate=None", "views=None"]) == Settings(protocol="paper")
+    assert override(paper, ["learning_rate=None", "views=None"]) == RecognitionSettings(protocol="paper")
 
 
 def test_a_small_set_is_trained_on_for_at_least_500_steps():
-    assert Settings().probe.iterations(1437) == 500
-    assert Settings().probe.iterations(50_000) == round(20 * 50_000 / 256)
+    assert RecognitionSettings().probe.iterations(1437) == 500
+    assert RecognitionSettings().probe.iterations(50_000) == round(20 * 50_000 / 256)
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_a_small_set_is_trained_on_for_at_least_500_steps():
 )
 def test_a_wrong_override_is_one_line(text, said):
     with pytest.raises(UserError, match=said) as raised:
-        override(Settings(), [text])
+        override(RecognitionSettings(), [text])
     assert "\n" not in str(raised.value)
 
 
 def test_workers_do_not_count_as_a_setting_of_the_figures():
-    assert Settings(workers=0).recorded() == Settings(workers=3).recorded()
+    assert RecognitionSettings(workers=0).recorded() == RecognitionSettings(workers=3).recorded()

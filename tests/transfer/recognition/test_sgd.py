@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pretrain.common.errors import UserError
-from transfer.recognition.sgd import Recipe, check_optimizer, recipe_for, train_heads_sgd
+from transfer.recognition.sgd import LinearSettings, check_optimizer, linear_settings, train_heads_sgd
 
 
 class Frozen(nn.Module):
@@ -38,9 +38,9 @@ def float64():
 
 
 def test_the_schedule_is_a_tenth_after_60_and_80_percent():
-    module, settings = Frozen(4), Recipe(learning_rate=0.5, epochs=10)
+    module, settings = Frozen(4), LinearSettings(learning_rate=0.5, epochs=10)
     [head] = train_heads_sgd({1.0: module}, {1.0: 4}, two_batches, 2, 2, settings, seed=0).values()
-    start = train_heads_sgd({1.0: module}, {1.0: 4}, two_batches, 2, 2, Recipe(epochs=0), seed=0)[1.0]
+    start = train_heads_sgd({1.0: module}, {1.0: 4}, two_batches, 2, 2, LinearSettings(epochs=0), seed=0)[1.0]
     values = [start.weight.detach().clone(), start.bias.detach().clone()]
     velocity = [torch.zeros_like(v) for v in values]
     for epoch in range(10):
@@ -58,9 +58,9 @@ def test_the_schedule_is_a_tenth_after_60_and_80_percent():
 def test_lars_is_that_of_its_paper():
     """w -= velocity, velocity = 0.9 velocity + rate * trust * gradient, trust = 0.001 |w| / |g|, 1 for zeros."""
     pytest.importorskip("timm")
-    module, recipe = Frozen(4), Recipe(0.5, batch=10, epochs=3, schedule="cosine", optimizer="lars")
-    [head] = train_heads_sgd({1.0: module}, {1.0: 4}, two_batches, 2, 2, recipe, seed=0).values()
-    start = train_heads_sgd({1.0: module}, {1.0: 4}, two_batches, 2, 2, Recipe(epochs=0), seed=0)[1.0]
+    module, linear = Frozen(4), LinearSettings(0.5, batch=10, epochs=3, schedule="cosine", optimizer="lars")
+    [head] = train_heads_sgd({1.0: module}, {1.0: 4}, two_batches, 2, 2, linear, seed=0).values()
+    start = train_heads_sgd({1.0: module}, {1.0: 4}, two_batches, 2, 2, LinearSettings(epochs=0), seed=0)[1.0]
     values = [start.weight.detach().clone(), start.bias.detach().clone()]
     velocity = [torch.zeros_like(v) for v in values]
     batches = [batch for epoch in range(3) for batch in two_batches(epoch)]
@@ -79,34 +79,34 @@ def test_lars_is_that_of_its_paper():
 @pytest.mark.parametrize(
     ("target", "backbone", "expected"),
     [
-        ("cifar10", "resnet18", Recipe(30, 512, 100, "steps", "sgd")),
-        ("cifar100", "mobilenetv2", Recipe(30, 512, 100, "steps", "sgd")),
-        ("flowers", "resnet50", Recipe(30, 512, 100, "steps", "sgd")),
-        ("imagenet", "resnet50", Recipe(0.8, 1024, 60, "cosine", "lars")),
-        ("cifar10", "vit_tiny", Recipe(0.1, 256, 90, "cosine", "sgd")),
+        ("cifar10", "resnet18", LinearSettings(30, 512, 100, "steps", "sgd")),
+        ("cifar100", "mobilenetv2", LinearSettings(30, 512, 100, "steps", "sgd")),
+        ("flowers", "resnet50", LinearSettings(30, 512, 100, "steps", "sgd")),
+        ("imagenet", "resnet50", LinearSettings(0.8, 1024, 60, "cosine", "lars")),
+        ("cifar10", "vit_tiny", LinearSettings(0.1, 256, 90, "cosine", "sgd")),
     ],
 )
 def test_recipes_are_those_of_the_method_page(target, backbone, expected):
-    assert recipe_for(target, backbone) == expected
+    assert linear_settings(target, backbone) == expected
 
 
 def test_rates_that_are_stated_per_batch_scale_with_it():
-    assert recipe_for("imagenet", "resnet50", batch=128).learning_rate == pytest.approx(0.1)
-    assert recipe_for("cifar10", "vit_tiny", batch=512).learning_rate == pytest.approx(0.2)
-    assert recipe_for("cifar10", "resnet18", batch=256).learning_rate == 30
-    assert recipe_for("imagenet", "resnet50", 256, 5, 0.3) == Recipe(0.3, 256, 5, "cosine", "lars")
+    assert linear_settings("imagenet", "resnet50", batch=128).learning_rate == pytest.approx(0.1)
+    assert linear_settings("cifar10", "vit_tiny", batch=512).learning_rate == pytest.approx(0.2)
+    assert linear_settings("cifar10", "resnet18", batch=256).learning_rate == 30
+    assert linear_settings("imagenet", "resnet50", 256, 5, 0.3) == LinearSettings(0.3, 256, 5, "cosine", "lars")
 
 
 def test_lars_without_timm_is_one_line(monkeypatch):
     monkeypatch.setattr("transfer.recognition.sgd.find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs timm; expected: pip install timm"):
-        check_optimizer(recipe_for("imagenet", "resnet50"))
-    check_optimizer(recipe_for("cifar10", "resnet50"))
+        check_optimizer(linear_settings("imagenet", "resnet50"))
+    check_optimizer(linear_settings("cifar10", "resnet50"))
 
 
 def test_widths_share_batches_but_not_heads():
     modules = {1.0: Frozen(8), 0.5: Frozen(4)}
-    settings = Recipe(learning_rate=0.1, epochs=3)
+    settings = LinearSettings(learning_rate=0.1, epochs=3)
     together = train_heads_sgd(modules, {1.0: 8, 0.5: 4}, two_batches, 2, 2, settings, seed=0)
     for width, module in modules.items():
         alone = train_heads_sgd({width: module}, {width: int(8 * width)}, two_batches, 2, 2, settings, seed=0)[width]
@@ -116,5 +116,5 @@ def test_widths_share_batches_but_not_heads():
 
 def test_every_step_is_reported():
     losses = []
-    train_heads_sgd({1.0: Frozen(4)}, {1.0: 4}, two_batches, 2, 2, Recipe(epochs=3), seed=0, tick=losses.append)
+    train_heads_sgd({1.0: Frozen(4)}, {1.0: 4}, two_batches, 2, 2, LinearSettings(epochs=3), seed=0, tick=losses.append)
     assert len(losses) == 6 and all(loss > 0 for loss in losses)

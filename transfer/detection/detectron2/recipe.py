@@ -9,7 +9,7 @@ from transfer.detection.data import Data
 from transfer.detection.detectron2.overrides import apply_overrides
 from transfer.detection.detectron2.resolution import image_size, scale_to
 from transfer.detection.schedule import Schedule, explain, scale
-from transfer.detection.settings import Resolved, Settings
+from transfer.detection.settings import DetectionSettings, Resolved
 
 MACHINE = ("output_dir", "init_checkpoint", "device", "names", "dataset_name", "num_workers")  # no part of a result
 CONFIGS = Path(__file__).parents[3] / "configs/transfer"
@@ -23,7 +23,7 @@ FIELDS = {
 }  # fmt: skip
 
 
-def recipe_path(settings: Settings) -> Path:
+def recipe_path(settings: DetectionSettings) -> Path:
     """The recipe's file. UserError if there is none."""
     path = settings.recipe or RECIPES[settings.target]
     if not path.is_file():
@@ -31,7 +31,7 @@ def recipe_path(settings: Settings) -> Path:
     return path
 
 
-def resolve(settings: Settings, backbone: Path, data: Data, output: Path) -> Resolved:
+def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Path) -> Resolved:
     """The config of one training.
 
     backbone: the LazyConfig that the converter wrote. Errors: UserError for values or overrides that don't fit.
@@ -79,7 +79,7 @@ def read(path: Path):
     return config
 
 
-def check_target(config, settings: Settings) -> None:
+def check_target(config, settings: DetectionSettings) -> None:
     """UserError for a recipe of the other target, or of none."""
     missing = [part for part in ("model", "dataloader", "optimizer", "lr_multiplier", "train") if part not in config]
     if missing:

@@ -10,7 +10,7 @@ from transfer.detection.data import Data
 from transfer.detection.framework import Framework, Training
 from transfer.detection.job import Job
 from transfer.detection.mmdet import recipe, resolution
-from transfer.detection.settings import Resolved, Settings
+from transfer.detection.settings import DetectionSettings, Resolved
 from transfer.installed import require_detectron2, require_mmdet
 
 
@@ -28,10 +28,10 @@ class Mmdet(Framework):
     def check_sayable(self, plain: nn.Module) -> None:
         check_sayable(plain)
 
-    def recipe_path(self, settings: Settings) -> Path:
+    def recipe_path(self, settings: DetectionSettings) -> Path:
         return recipe.recipe_path(settings)
 
-    def resolve(self, settings: Settings, backbone: Path, data: Data, folder: Path) -> Resolved:
+    def resolve(self, settings: DetectionSettings, backbone: Path, data: Data, folder: Path) -> Resolved:
         return recipe.resolve(settings, backbone, data, folder)
 
     def plain_settings(self, config: Any) -> dict:

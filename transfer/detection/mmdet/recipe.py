@@ -11,7 +11,7 @@ from transfer.detection.data.coco import CocoData
 from transfer.detection.mmdet.overrides import apply_overrides
 from transfer.detection.mmdet.resolution import image_size, scale_to
 from transfer.detection.schedule import Schedule, explain, scale
-from transfer.detection.settings import Resolved, Settings
+from transfer.detection.settings import DetectionSettings, Resolved
 
 CONFIGS = Path(__file__).parents[3] / "configs/transfer/mmdet"
 RECIPES = {"coco": CONFIGS / "mask_rcnn_fpn_coco.py", "voc": CONFIGS / "faster_rcnn_fpn_voc.py"}
@@ -27,7 +27,7 @@ MACHINE = (
 )  # fmt: skip
 
 
-def recipe_path(settings: Settings) -> Path:
+def recipe_path(settings: DetectionSettings) -> Path:
     """The recipe's file. UserError if there is none."""
     path = settings.recipe or RECIPES[settings.target]
     if not path.is_file():
@@ -35,7 +35,7 @@ def recipe_path(settings: Settings) -> Path:
     return path
 
 
-def resolve(settings: Settings, backbone: Path, data: Data, output: Path) -> Resolved:
+def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Path) -> Resolved:
     """The config of one training.
 
     backbone: a config that the converter wrote. Errors: UserError for values or overrides that don't fit.
@@ -75,7 +75,7 @@ def read(path: Path):
         raise UserError(f"{path} is no mmdet config: {reason}") from None
 
 
-def check_target(config, settings: Settings) -> None:
+def check_target(config, settings: DetectionSettings) -> None:
     """UserError for a recipe of the other target, or one that no feature pyramid is in."""
     model, name = config.get("model", {}), recipe_path(settings).name
     if not all(part in model for part in ("backbone", "neck", "rpn_head", "roi_head")) or "auto_scale_lr" not in config:

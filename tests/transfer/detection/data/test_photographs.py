@@ -11,7 +11,7 @@ from tests.requirements import requires
 from tests.transfer.detection.conftest import run_of
 from transfer.detection.detect import detect
 from transfer.detection.detectron2.recipe import CONFIGS
-from transfer.detection.settings import Settings
+from transfer.detection.settings import DetectionSettings
 from transfer.results import FILE_NAME
 
 pytestmark = requires("detection", "data")
@@ -53,7 +53,8 @@ def trained(source, coco, tmp_path):
 
     def run(iterations=2, **changes):
         fields = {"recipe": CONFIGS / "mask_rcnn_fpn_small.py", "data": coco, "image_size": 64, "device": "cpu"}
-        return detect(source, 0.5, Settings(**{**fields, "iterations": iterations, "batch": 2, **changes}), tmp_path)
+        settings = DetectionSettings(**{**fields, "iterations": iterations, "batch": 2, **changes})
+        return detect(source, 0.5, settings, tmp_path)
 
     return run
 
@@ -171,11 +172,11 @@ def test_voc_photographs_of_any_kind_go_through(source, real_data, tmp_path):
     empty.write_text(size + "</annotation>")
     box = "<bndbox><xmin>7</xmin><ymin>7</ymin><xmax>7</xmax><ymax>7</ymax></bndbox>"
     dot.write_text(f"{dot.read_text().partition('<object>')[0]}<object><name>dog</name>{box}</object></annotation>")
-    settings = Settings("voc", CONFIGS / "faster_rcnn_fpn_small.py", folder, 2, 64, 2, device="cpu")
+    settings = DetectionSettings("voc", CONFIGS / "faster_rcnn_fpn_small.py", folder, 2, 64, 2, device="cpu")
     record = detect(source, 0.5, settings, tmp_path / "out")
     assert record["dataset"] == "voc" and record["details"]["train_images"] == 3
     assert set(record["metrics"]) == {"box/AP", "box/AP50", "box/AP75"}
-    evaluated = Settings(**{**vars(settings), "eval_only": True})
+    evaluated = DetectionSettings(**{**vars(settings), "eval_only": True})
     assert detect(source, 0.5, evaluated, tmp_path / "out")["metrics"] == record["metrics"]
 
 

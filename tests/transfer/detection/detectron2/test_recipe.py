@@ -8,7 +8,7 @@ from pretrain.common.errors import UserError
 from tests.requirements import requires
 from transfer.convert import convert
 from transfer.detection.detectron2.recipe import COCO, RECIPES, VOC, check_target, plain_settings, resolve, summary
-from transfer.detection.settings import Settings
+from transfer.detection.settings import DetectionSettings
 from transfer.targets import TARGETS
 
 pytestmark = requires("detection")
@@ -96,7 +96,7 @@ def test_a_recipe_for_the_other_target_is_refused(recipe, target):
     from detectron2.config import LazyConfig
 
     with pytest.raises(UserError, match=f"expected one for {target} such as {RECIPES[target].name}"):
-        check_target(LazyConfig.load(str(recipe)), Settings(target=target, recipe=recipe))
+        check_target(LazyConfig.load(str(recipe)), DetectionSettings(target=target, recipe=recipe))
 
 
 def test_a_missing_recipe_is_named(resolved, settings, tmp_path):

@@ -12,7 +12,7 @@ from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
 from transfer.detection.data.coco import read as read_coco
 from transfer.detection.data.voc import read as read_voc
 from transfer.detection.mmdet.recipe import CONFIGS, resolve
-from transfer.detection.settings import Settings
+from transfer.detection.settings import DetectionSettings
 from transfer.detection.stream import BatchStream
 
 pytestmark = requires("detection", "mmdet")
@@ -66,7 +66,7 @@ def voc(narrow, tmp_path):
     from transfer.detection.mmdet.loaders import streamed
 
     folder = write_voc(tmp_path / "voc", TWO_YEARS)
-    settings = Settings("voc", CONFIGS / "faster_rcnn_fpn_small.py", folder, device="cpu")
+    settings = DetectionSettings("voc", CONFIGS / "faster_rcnn_fpn_small.py", folder, device="cpu")
     data = read_voc(folder)
     config = resolve(settings, narrow, data, tmp_path).config
     return streamed(config.train_dataloader, 0, data.train), folder

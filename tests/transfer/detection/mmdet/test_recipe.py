@@ -11,7 +11,7 @@ from transfer.detection.data.coco import read as read_coco
 from transfer.detection.data.voc import read as read_voc
 from transfer.detection.mmdet.recipe import CONFIGS, RECIPES, plain_settings, resolve, summary
 from transfer.detection.mmdet.resolution import image_size
-from transfer.detection.settings import Settings
+from transfer.detection.settings import DetectionSettings
 
 pytestmark = requires("detection", "mmdet")
 
@@ -22,7 +22,7 @@ def resolved(settings, narrow, tmp_path):
 
     def run(**options):
         options = {"recipe": RECIPES["coco"], "data": settings.data, "device": "cpu", **options}
-        return resolve(Settings(**options), narrow, read_coco(settings.data), tmp_path)
+        return resolve(DetectionSettings(**options), narrow, read_coco(settings.data), tmp_path)
 
     return run
 
@@ -77,7 +77,7 @@ def test_vocs_objects_are_those_of_mmdets_own_class(narrow, tmp_path, recipe):
     from transfer.detection.mmdet.loaders import streamed
 
     data = read_voc(write_voc(tmp_path / "voc", TWO_YEARS))
-    config = resolve(Settings("voc", recipe, tmp_path / "voc", device="cpu"), narrow, data, tmp_path).config
+    config = resolve(DetectionSettings("voc", recipe, tmp_path / "voc", device="cpu"), narrow, data, tmp_path).config
     train = streamed(config.train_dataloader, 0, data.train).images
     val = streamed(config.val_dataloader, 0, (data.val,)).images
     plain = {"metainfo": {"classes": data.classes}, "data_root": f"{tmp_path}/voc/", "pipeline": []}
