@@ -5,6 +5,7 @@ import torch
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
+from pretrain.common.settings import read
 from pretrain.objectives.us3l import US3L, US3LSettings
 from pretrain.optim import GroupRegularisation, OptimizerSettings, create_optimizer, group_strength
 from tests.pretrain.networks import TINY
@@ -151,7 +152,7 @@ def test_lars_leaves_vectors_without_decay_and_adaptation():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lr": 0.0}, "optimizer.lr is 0"),
+        ({"lr": 0.0}, "lr is 0"),
         ({"name": "adamw"}, "optimizer.alpha is 0.05 with adamw"),
         ({"alpha": 0.5}, "optimizer.alpha is 0.5; expected 0 to 0.143"),
         ({"alpha_ramp": (0.5, 0.4)}, "alpha_ramp is"),
@@ -161,4 +162,4 @@ def test_lars_leaves_vectors_without_decay_and_adaptation():
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
-        OptimizerSettings(**settings).check()
+        read(OptimizerSettings, settings).check()
