@@ -93,7 +93,7 @@ def one_pass(
 
 
 def largest_difference(one: dict[str, LayerMoments], other: dict[str, LayerMoments]) -> float:
-    """Of any mean or variance of two calibrations of the same widths."""
+    """Largest difference of any mean or variance of two calibrations of the same widths."""
     return max(
         float((a - b).abs().max())
         for key, layers in one.items()

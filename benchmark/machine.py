@@ -27,7 +27,7 @@ def machine(device: str) -> dict:
 
 
 def set_threads(threads: int | None) -> None:
-    """Of torch, in this process; None leaves them as they are."""
+    """Set torch's threads in this process; None leaves them as they are."""
     torch.set_num_threads(threads or torch.get_num_threads())
 
 
@@ -48,7 +48,7 @@ def peak_flops(precision: str, device: str) -> float:
 
 
 def operations(call: Callable[[], object]) -> int:
-    """Of products and convolutions in a call, which is made."""
+    """Number of products and convolutions in a call, which is made."""
     with FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops()

@@ -59,7 +59,7 @@ def in_a_process(args: argparse.Namespace, batch: int, memory: str) -> int:
 
 
 def peak_bytes(args: argparse.Namespace, memory: str) -> int:
-    """Of building a trainer and taking its first steps, in this process."""
+    """Peak of building a trainer and taking its first steps, in this process."""
     set_threads(args.threads)
     cuda = args.device.startswith("cuda")
     before = 0 if cuda else held("VmRSS")

@@ -88,7 +88,7 @@ class Watched:
         return sum(count for count, *_ in self.reductions)
 
     def timeline(self) -> dict:
-        """Of one more step's backward pass, and the share of its reductions that cost no time."""
+        """Timeline of one more step's backward pass, and the share of its reductions that cost no time."""
         buckets = [count for count, *_ in self.reductions]
         reduced = [self._backward() for _ in range(STEPS)]
         start, end = reduced[-1]
@@ -135,7 +135,7 @@ def reduce_and_note(reductions: list[list], bucket: dist.GradBucket) -> torch.fu
 
 
 def seconds_to_reduce(buckets: list[int]) -> float:
-    """Of all-reduces of so many elements, one after the other, with nothing else to do."""
+    """Time of all-reduces of so many elements, one after the other, with nothing else to do."""
     tensors = [torch.zeros(count) for count in buckets]
     dist.barrier()
     start = time.perf_counter()

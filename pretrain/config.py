@@ -273,7 +273,11 @@ def _check_values(config: PretrainConfig) -> None:
             raise UserError(f"{key} has {len(values)} numbers; expected {channels}, one for each of data.channels")
     config.objective.check()
     config.optimizer.check()
-    chunks, batch = config.training.chunks or 1, config.training.batch_size
+    check_chunks(config.training.batch_size, config.training.chunks or 1)
+
+
+def check_chunks(batch: int, chunks: int) -> None:
+    """UserError for a batch that can't be cut into so many chunks, each large enough for batch norm."""
     if batch % chunks or batch // chunks < 2:
         raise UserError(f"a batch of {batch} in {chunks} chunks; expected equal chunks of at least 2 images")
 

@@ -2,7 +2,6 @@
 
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -14,13 +13,11 @@ from pretrain.common.version import __version__
 from pretrain.data.calibration import CalibrationBatches
 from pretrain.run.distributed import main_says
 from pretrain.run.ownership import check_owner
+from pretrain.trainer import Trainer
 from pretrain.universal import FILE_NAME, UniversalNetwork, load_universal, network_state, weights_hash
 
-if TYPE_CHECKING:
-    from pretrain.train import Trainer
 
-
-def metadata(trainer: "Trainer", images: int) -> dict:
+def metadata(trainer: Trainer, images: int) -> dict:
     """What the universal checkpoint says of itself; nothing that differs between two equal runs."""
     config = trainer.config
     data, training, values = config.data, config.training, config.as_dict()
@@ -50,7 +47,7 @@ def metadata(trainer: "Trainer", images: int) -> dict:
     }  # fmt: skip
 
 
-def is_finished(trainer: "Trainer", path: Path) -> bool:
+def is_finished(trainer: Trainer, path: Path) -> bool:
     """Whether ``path`` holds what this run would write, perhaps with more widths that were calibrated since."""
     projector = trainer.model.projector if trainer.config.training.keep_projector else None
     try:
@@ -61,7 +58,7 @@ def is_finished(trainer: "Trainer", path: Path) -> bool:
     return same and all(net.is_calibrated(width) for width in trainer.config.calibrated_widths)
 
 
-def write_universal(trainer: "Trainer", source: Dataset, work_dir: Path) -> Path:
+def write_universal(trainer: Trainer, source: Dataset, work_dir: Path) -> Path:
     """Calibrate on linear evaluation's training views of the pretraining images and write ``universal.safetensors``."""
     config, world, path = trainer.config, trainer.world, work_dir / FILE_NAME
     if main_says(world.is_main and is_finished(trainer, path), world):

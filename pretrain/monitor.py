@@ -68,8 +68,8 @@ def effective_rank(embeddings: Tensor) -> float:
 
 
 def singular_values(x: Tensor) -> Tensor:
-    """Of float64 [B, D], by the eigenvalues of the smaller Gram matrix: a fifth of the time, exact to 1e-8 of the
-    largest. On the CPU, where small symmetric matrices are done as soon as on a GPU."""
+    """Singular values of float64 [B, D], by the eigenvalues of the smaller Gram matrix: a fifth of the time, exact
+    to 1e-8 of the largest. On the CPU, where small symmetric matrices are done as soon as on a GPU."""
     gram = x @ x.T if x.shape[0] <= x.shape[1] else x.T @ x
     return torch.linalg.eigvalsh(gram.cpu()).clamp_min(0).sqrt()
 

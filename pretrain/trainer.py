@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import torch_seed
-from pretrain.config import LENGTH_KEYS, PretrainConfig, differences
+from pretrain.config import LENGTH_KEYS, PretrainConfig, check_chunks, differences
 from pretrain.data.loader import LoadedBatch, coloured_views
 from pretrain.objectives.step import Batch, Step, Term
 from pretrain.optim import GroupRegularisation, create_optimizer
@@ -209,7 +209,7 @@ def local_chunks(config: PretrainConfig, world: World, recorded: int | None = No
 
     Errors: UserError where they can't be dealt out equally.
     """
-    chunks, batch = recorded or config.training.chunks or world.size, config.training.batch_size
+    chunks = recorded or config.training.chunks or world.size
     if chunks % world.size:
         if recorded:
             raise UserError(
@@ -217,6 +217,5 @@ def local_chunks(config: PretrainConfig, world: World, recorded: int | None = No
                 f"expected a number of processes that divides {chunks}"
             )
         raise UserError(f"training.chunks is {chunks} for {world.size} processes; expected a multiple of {world.size}")
-    if batch % chunks or batch // chunks < 2:
-        raise UserError(f"a batch of {batch} in {chunks} chunks; expected equal chunks of at least 2 images")
+    check_chunks(config.training.batch_size, chunks)
     return chunks // world.size

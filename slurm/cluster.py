@@ -29,7 +29,7 @@ LOCAL_FILE_SYSTEMS = (
 
 @dataclass(frozen=True)
 class State:
-    """Of a job: SLURM's word for it, the nodes it has, and SLURM's reason for waiting or ending."""
+    """State of a job: SLURM's word for it, the nodes it has, and SLURM's reason for waiting or ending."""
 
     name: str
     nodes: str = ""

@@ -31,7 +31,7 @@ def pretraining(config: PretrainConfig) -> tuple[float, float]:
 
 
 def iterations(config: PretrainConfig) -> int:
-    """Of a pretraining, by the number of images that its data set usually has."""
+    """Iterations of a pretraining, by the number of images that its data set usually has."""
     training, data = config.training, config.data
     images = data.images_per_class * 10 if data.images_per_class else images_of(data.name)
     return training.iterations or training.epochs * max(1, images // training.batch_size)

@@ -169,7 +169,7 @@ def file_hash(path: Path, seen: frozenset[Path] = frozenset()) -> str:
 
 
 def expand(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    """Of ``names`` those that equal a pattern, match it, or lie below it; UserError for a pattern without any."""
+    """Those of ``names`` that equal a pattern, match it, or lie below it; UserError for a pattern without any."""
     names, found = list(names), []
     for pattern in patterns:
         hits = [n for n in names if fnmatchcase(n, pattern) or n.startswith(f"{pattern}/") or n.endswith(f"/{pattern}")]

@@ -4,6 +4,10 @@ An S-Net has four widths with batch norms of their own. Individual rows are thos
 width_range=0.5,0.5. The "US3L" of this table is case 8 of Table 7: no dynamic sampling, no group regularisation.
 """
 
+from dataclasses import asdict
+
+from pretrain.config import LINEAR_EVALUATION as _LINEAR_EVALUATION
+
 _base_ = ["_base_/us3l.py", "_base_/cifar100_resnet18.py"]
 
 optimizer = dict(alpha=0.0)
@@ -13,7 +17,7 @@ _s_net = dict(backbone=dict(private_norms=(1.0, 0.75, 0.5, 0.25)), sampling=dict
 _supervised = dict(  # 200 epochs, the views of linear evaluation
     objective=dict(_delete_=True, name="supervised", distill=False),
     optimizer=dict(lr=1.0),
-    data=dict(views=dict(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)),
+    data=dict(views=asdict(_LINEAR_EVALUATION)),
     training=dict(epochs=200),
 )
 _mse = dict(objective=dict(base="mse"), sampling=dict(dynamic=False), optimizer=dict(lr=0.05, weight_decay=5e-4))

@@ -12,4 +12,4 @@ data = dict(
     views=dict(crop_scale=(0.5, 1.0), rotation=15.0, flip=0.0, jitter=(0.4, 0.4, 0.0, 0.0), grayscale=0.0),
 )
 training = dict(epochs=8, batch_size=64, log_interval=11, checkpoint_interval=44)
-calibration = dict(batch_size=64, batches=22, views=dict(crop_scale=(0.8, 1.0), flip=0.0, jitter_p=0.0, grayscale=0.0))
+calibration = dict(batch_size=64, batches=22, views=dict(flip=0.0))

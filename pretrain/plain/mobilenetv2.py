@@ -45,7 +45,8 @@ STEMS = ("imagenet", "cifar")
 
 
 def strides(stem: str) -> tuple[int, tuple[int, ...]]:
-    """Of the stem and of each stage. The CIFAR variant keeps the resolution in the stem and in the 24-channel stage."""
+    """Strides of the stem and of each stage. The CIFAR variant keeps the resolution in the stem and the 24-channel
+    stage."""
     return (2, (1, 2, 2, 2, 1, 2, 1)) if stem == "imagenet" else (1, (1, 1, 2, 2, 1, 2, 1))
 
 

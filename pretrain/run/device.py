@@ -21,7 +21,7 @@ MOST_GRAPHS = 32  # sub-networks; each takes from seconds to minutes to compile
 
 
 def choose_kernels(device: torch.device, deterministic: bool) -> None:
-    """Of all that compute the same, those whose bits repeat, or the fastest. CPUs have but one choice.
+    """Choose among kernels that compute the same: those whose bits repeat, or the fastest. CPUs have but one choice.
 
     Deterministic is strict: an operation without such a kernel is an error. Attention then has neither flash nor
     memory-efficient kernels. Fresh memory is not filled: nothing here reads it before it is written, and the fills were

@@ -153,7 +153,7 @@ def _create(path: Path, me: dict) -> bool:
 
 
 def _judge_unnamed(path: Path) -> None:
-    """Of a file that names no owner: wait while it may yet be written, remove it when it is old, else refuse."""
+    """Judge a file that names no owner: wait while it may yet be written, remove it when it is old, else refuse."""
     age = heartbeat_age(path)
     if age >= liveness.STALE:
         path.unlink(missing_ok=True)

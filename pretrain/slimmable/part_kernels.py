@@ -29,7 +29,7 @@ def batch_norm_gather_stats_with_counts(
     x: Tensor, means: Tensor, inverses: Tensor, running_mean: None, running_var: None, momentum: float, eps: float,
     numbers: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Of W processes, [W, C] each, with ``numbers`` [W] of elements."""
+    """Moments of W processes together, [W, C] each, with ``numbers`` [W] of elements."""
     shares = (numbers / numbers.sum())[:, None]
     mean = (shares * means).sum(dim=0)
     variance = (shares * (inverses**-2 - eps + (means - mean).square())).sum(dim=0)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pretrain.common.cli import widths_argument
 from pretrain.common.errors import UserError
+from pretrain.common.settings import read
 from pretrain.run.membership import is_main_process
 from transfer.detection.settings import DetectionSettings
 from transfer.results import read_result
@@ -54,13 +55,14 @@ def example(target: str) -> str:
 
 def settings(arguments: argparse.Namespace) -> DetectionSettings:
     """What the options say of the training, whatever trains. Errors: UserError for numbers that are not positive."""
-    return DetectionSettings(
+    values = dict(
         target=arguments.target, recipe=arguments.config, data=arguments.data, iterations=arguments.iterations,
         image_size=arguments.image_size, batch=arguments.batch, num_gpus=arguments.num_gpus, device=arguments.device,
         seed=arguments.seed, resume=arguments.resume, eval_only=arguments.eval_only,
         overrides=tuple(arguments.overrides), framework=arguments.framework, boxes_only=arguments.boxes_only,
         trust=arguments.trust,
     )  # fmt: skip
+    return read(DetectionSettings, values)
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretrain.common.errors import UserError
+from pretrain.common.settings import PositiveInt, Seed, settings
 from transfer.detection.schedule import Schedule
 
 
-@dataclass(frozen=True)
+@settings
 class DetectionSettings:
     """None leaves the recipe's value.
 
@@ -23,25 +23,18 @@ class DetectionSettings:
     target: str = "coco"
     recipe: Path | None = None
     data: Path | None = None
-    iterations: int | None = None
-    image_size: int | None = None
-    batch: int | None = None
-    num_gpus: int = 1
+    iterations: PositiveInt | None = None
+    image_size: PositiveInt | None = None
+    batch: PositiveInt | None = None
+    num_gpus: PositiveInt = 1
     device: str | None = None
-    seed: int = 0
+    seed: Seed = 0
     resume: bool = False
     eval_only: bool = False
     overrides: tuple[str, ...] = ()
     framework: str = "detectron2"
     boxes_only: bool = False
     trust: bool = False
-
-    def __post_init__(self) -> None:
-        """UserError for a number that is not positive."""
-        for option in ("iterations", "image_size", "batch", "num_gpus"):
-            value = getattr(self, option)
-            if value is not None and value < 1:
-                raise UserError(f"--{option.replace('_', '-')} {value} is not positive")
 
 
 @dataclass(frozen=True)

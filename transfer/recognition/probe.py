@@ -11,24 +11,28 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
+
+from pretrain.common.settings import Numbers, PositiveInt, settings
 
 CHUNK = 8192  # images whose features are in float at a time
 
 
-@dataclass(frozen=True)
+@settings
 class ProbeSettings:
     """epochs: passes over the training images, but at least ``min_iterations`` steps of ``batch`` images."""
 
-    learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
-    weight_decays: tuple[float, ...] = (0.0, 1e-3, 1e-2)
-    momentum: float = 0.9
-    batch: int = 256
-    epochs: int = 20
-    min_iterations: int = 500
-    validation: float = 0.2
+    learning_rates: Numbers = (0.003, 0.01, 0.03, 0.1, 0.3)
+    weight_decays: Numbers = (0.0, 1e-3, 1e-2)
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    batch: PositiveInt = 256
+    epochs: PositiveInt = 20
+    min_iterations: PositiveInt = 500
+    validation: Annotated[float, Field(gt=0, le=0.5)] = 0.2
 
     def iterations(self, images: int) -> int:
         return max(self.min_iterations, round(self.epochs * images / self.batch))

@@ -45,7 +45,7 @@ class Evaluation:
         return len(self.train.classes)
 
     def features_of_training_images(self, views: int = 0) -> dict[float, list[Tensor]]:
-        """Of the plain view and then of so many augmented ones."""
+        """Features of the view without augmentation and then of so many augmented ones."""
         settings = self.settings
         more = [View(settings.image_size, self.train_augmentation, settings.seed, number) for number in range(views)]
         plain = View(settings.image_size, interpolation=settings.interpolation)

@@ -51,7 +51,7 @@ class RecognitionSettings:
 
     @property
     def probe(self) -> ProbeSettings:
-        """Of the fast linear probe."""
+        """Settings of the fast linear probe."""
         found = ProbeSettings(self.learning_rates, self.weight_decays, validation=self.validation)
         return dataclasses.replace(found, epochs=self.epochs, min_iterations=1) if self.epochs else found
 

@@ -33,7 +33,7 @@ class LinearSettings:
     momentum: float = 0.9
 
     def factor(self, iteration: int, per_epoch: int) -> float:
-        """Of the learning rate."""
+        """Share of the learning rate at ``iteration``."""
         if self.schedule == "cosine":
             return 0.5 * (1 + math.cos(math.pi * iteration / (self.epochs * per_epoch)))
         return 0.1 ** sum(iteration // per_epoch >= round(share * self.epochs) for share in (0.6, 0.8))

@@ -68,7 +68,7 @@ def decisive(record: dict) -> dict[str, str]:
 
 
 def seeds(record: dict) -> tuple[object, int]:
-    """Of the pretraining, None where none is recorded, and of the evaluation."""
+    """Seeds of the pretraining, None where none is recorded, and of the evaluation."""
     seed = at(record["details"], ("pretraining", "seed"))
     return (seed if isinstance(seed, int) else None), record["seed"]
 

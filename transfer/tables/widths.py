@@ -38,7 +38,7 @@ class Series:
 
     @property
     def seeds(self) -> int:
-        """Of the figure that has most."""
+        """Number of seeds of the figure that has most."""
         return max((figure.seeds for figure in self.figures.values()), default=0)
 
 

@@ -49,7 +49,7 @@ class PackedNames:
 
     @classmethod
     def of(cls, encoded: np.ndarray, ends: np.ndarray) -> "PackedNames":
-        """From the two arrays of another one."""
+        """Names from the two arrays of another one."""
         names = cls(())
         names.bytes, names.ends = encoded, ends
         return names

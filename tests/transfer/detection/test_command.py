@@ -78,7 +78,7 @@ def test_real_photographs_with_overrides_behind_the_widths(transfer, repository,
         (("--width", "half"), "invalid float value: 'half'"),
         (("--weights", "/nowhere.pth"), "--weights beside --checkpoint or --init; expected one of them"),
         (("--weights-name", "moco", "--width", 0.5), "--weights-name without --weights"),
-        (("--batch", 0, "--width", 0.5), "--batch 0 is not positive"),
+        (("--batch", 0, "--width", 0.5), "batch is 0; expected a number from 1"),
         ((), "no width given; expected --width"),
     ],
 )

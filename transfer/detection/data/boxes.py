@@ -21,7 +21,7 @@ class Tally:
     parts: int = 0
 
     def said(self) -> str:
-        """In words, empty where nothing was changed."""
+        """Summary in words, empty where nothing was changed."""
         counts = (
             (self.clipped, "clipped to the image"),
             (self.empty, "left out, without area"),

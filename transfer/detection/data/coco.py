@@ -63,7 +63,7 @@ class CocoData:
 
     @property
     def name(self) -> str:
-        """In results."""
+        """Name of the data set in results."""
         return self.folder.resolve().name
 
     @property
@@ -95,7 +95,7 @@ class CocoData:
 
     @property
     def hash(self) -> str:
-        """Of the annotations."""
+        """Hash of the annotations of both splits."""
         return "-".join(split.hash for split in (self.train, self.val) if split)
 
     def prepared(self, folder: Path, write: bool) -> "CocoData":
@@ -180,7 +180,10 @@ def read_split(folder: Path, name: str, known: Categories | None, boxes_only: bo
 
 
 def checked_categories(path: Path, content: Instances, known: Categories | None) -> Categories:
-    """By id. known: those of the training, which decide. UserError for what cannot be told apart, or was not learnt."""
+    """Categories by id. known: those of the training, which decide.
+
+    Errors: UserError for what cannot be told apart, or was not learnt.
+    """
     found = sorted((category["id"], category["name"]) for category in content["categories"])
     for i, what in enumerate(("id", "name")):
         twice = [value for value, count in Counter(category[i] for category in found).items() if count > 1]

@@ -6,8 +6,9 @@ Everything is a function of the seed.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
@@ -15,6 +16,7 @@ from rich.progress import track
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import replacing_folder
+from pretrain.common.settings import Ordered, PositiveInt, PositiveShare, Seed, settings
 from pretrain.data.images.digits import digits
 from transfer.detection.data.coco import TRAIN, VAL
 
@@ -24,22 +26,25 @@ VISIBLE = 0.9  # share of a digit that later digits leave uncovered
 CANVAS, DIGIT = (10, 110), (170, 255)  # range of the colour values of dark canvases and bright digits, of 255
 
 
-@dataclass(frozen=True)
+@settings
 class SceneSettings:
     """train, val: numbers of scenes. size: side of a canvas in pixels. objects: fewest and most digits of a scene.
 
     digit: smallest and largest side of a digit's 8x8 square, as a share of the canvas.
     """
 
-    train: int = 400
-    val: int = 100
-    size: int = 128
-    objects: tuple[int, int] = (2, 4)
-    digit: tuple[float, float] = (0.3, 0.55)
-    seed: int = 0
+    train: PositiveInt = 400
+    val: PositiveInt = 100
+    size: PositiveInt = 128
+    objects: Annotated[tuple[PositiveInt, PositiveInt], Ordered] = (2, 4)
+    digit: Annotated[tuple[PositiveShare, PositiveShare], Ordered] = (0.3, 0.55)
+    seed: Seed = 0
 
 
-def make_scenes(folder: Path, settings: SceneSettings = SceneSettings()) -> Path:
+DEFAULTS = SceneSettings()
+
+
+def make_scenes(folder: Path, settings: SceneSettings = DEFAULTS) -> Path:
     """Write the data set to ``folder`` unless it is there already, made with the same settings; returns ``folder``.
 
     The folder appears in one step, when it is complete. Errors: UserError if ``folder`` holds something else.

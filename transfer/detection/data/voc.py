@@ -99,7 +99,7 @@ class VocData:
 
     @cached_property
     def hash(self) -> str:
-        """Of the annotations."""
+        """Hash of the annotations."""
         splits = [
             [split.name, [[i.name, i.width, i.height, [list(vars(o).values()) for o in i.objects]]
                           for i in split.images]]
