@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError, with_config
 from pydantic import Field as Constraint
 from typing_extensions import NotRequired, TypedDict
@@ -17,10 +16,10 @@ from pretrain.common.errors import UserError
 
 STRICT = ConfigDict(strict=True)
 SIDE = 1_000_000  # pixels
-Id = Annotated[int, Ge(-(2**62)), Le(2**62)]
+Id = Annotated[int, Constraint(ge=-(2**62), le=2**62)]
 Number = Annotated[float, Constraint(allow_inf_nan=False, ge=-1e9, le=1e9)]
-Side = Annotated[int, Ge(1), Le(SIDE)]
-Name = Annotated[str, MinLen(1)]
+Side = Annotated[int, Constraint(ge=1, le=SIDE)]
+Name = Annotated[str, Constraint(min_length=1)]
 
 
 def kind_of_mask(value: Any) -> str | None:
@@ -31,8 +30,8 @@ def kind_of_mask(value: Any) -> str | None:
 class Rle(TypedDict):
     """A mask as run lengths by columns, of 0 first: numbers, or COCO's compressed string. size: [height, width]."""
 
-    size: Annotated[list[Side], MinLen(2), MaxLen(2)]
-    counts: str | list[Annotated[int, Ge(0), Le(SIDE**2)]]
+    size: Annotated[list[Side], Constraint(min_length=2, max_length=2)]
+    counts: str | list[Annotated[int, Constraint(ge=0, le=SIDE**2)]]
 
 
 Mask = Annotated[
@@ -61,17 +60,17 @@ class Annotation(TypedDict):
     id: NotRequired[Any]
     image_id: Id
     category_id: Id
-    bbox: Annotated[list[Number], MinLen(4), MaxLen(4)]
+    bbox: Annotated[list[Number], Constraint(min_length=4, max_length=4)]
     area: Annotated[float, Constraint(allow_inf_nan=False, ge=0)]
-    iscrowd: NotRequired[bool | Annotated[int, Ge(0), Le(1)]]
+    iscrowd: NotRequired[bool | Annotated[int, Constraint(ge=0, le=1)]]
     segmentation: NotRequired[Mask | None]
 
 
 @with_config(STRICT)
 class Instances(TypedDict):
-    images: Annotated[list[Image], MinLen(1)]
-    annotations: Annotated[list[Annotation], MinLen(1)]
-    categories: Annotated[list[Category], MinLen(1)]
+    images: Annotated[list[Image], Constraint(min_length=1)]
+    annotations: Annotated[list[Annotation], Constraint(min_length=1)]
+    categories: Annotated[list[Category], Constraint(min_length=1)]
 
 
 def read_instances(path: Path) -> tuple[Instances, bytes]:
