@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from pretrain.common.errors import UserError, nearest
 from pretrain.common.named import named
 from pretrain.plain.mobilenetv2 import STEMS as MOBILENET_STEMS
+from pretrain.plain.resnet import BLOCKS
 from pretrain.plain.resnet import STEMS as RESNET_STEMS
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.mobilenetv2 import INITS as MOBILENET_INITS
@@ -28,8 +29,10 @@ CNN = ("stem", "base_channels", "init", "input_channels")
 RESNET = (*CNN, "private_norms")
 VIT = ("image_size", "patch_size", "depth", "slim", "input_channels")
 BACKBONES = {
-    "resnet18": Architecture(partial(SlimResNet, 18), RESNET, {"stem": RESNET_STEMS, "init": RESNET_INITS}),
-    "resnet50": Architecture(partial(SlimResNet, 50), RESNET, {"stem": RESNET_STEMS, "init": RESNET_INITS}),
+    **{
+        f"resnet{depth}": Architecture(partial(SlimResNet, depth), RESNET, {"stem": RESNET_STEMS, "init": RESNET_INITS})
+        for depth in BLOCKS
+    },
     "mobilenetv2": Architecture(SlimMobileNetV2, CNN, {"stem": MOBILENET_STEMS, "init": MOBILENET_INITS}),
     **{name: Architecture(partial(SlimViT, name), VIT, {"slim": SLIM}) for name in SIZES},
 }

@@ -39,7 +39,7 @@ class PlainSource:
 
     @property
     def backbone(self) -> str:
-        return f"resnet{self.network.depth}"
+        return self.network.name
 
     @property
     def architecture(self) -> dict:
@@ -92,7 +92,7 @@ class PlainSource:
 def load_weights(file: Path, name: str | None = None) -> PlainSource:
     """Read ``file``. name: the method in results, by default the file's name without its ending.
 
-    Errors: UserError for a file that cannot be read, or whose tensors are not a ResNet-18's or -50's, naming the first
+    Errors: UserError for a file that cannot be read, or whose tensors are not those of a ResNet, naming the first
     that is missing, left over or of another shape.
     """
     file = Path(file)
@@ -154,12 +154,12 @@ def plain_network(state: dict[str, Tensor], file: Path) -> PlainResNet:
     """The network of ``state``, in eval mode; its depth, stem and channels are read off the shapes."""
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()
              if name.partition(".")[0] != "fc"}  # fmt: skip
-    depth = 50 if "layer1.0.conv3.weight" in state else 18
-    last = 2 if depth == 18 else 3
+    depth = depth_of(state)
+    last = BLOCKS[depth].convolutions
     found = [f"layer{i}.0.conv{j}.weight" for i in range(1, 5) for j in (1, last)]
     missing = [name for name in found if name not in state]
     if missing:
-        raise UserError(f"{file} has no {missing[0]}; expected a ResNet-18 or -50 with torchvision's names")
+        raise UserError(f"{file} has no {missing[0]}; expected a ResNet with torchvision's names")
     channels = ResNetChannels(
         len(state["conv1.weight"]),
         *(tuple(len(state[f"layer{i}.0.conv{j}.weight"]) for i in range(1, 5)) for j in (1, last)),
@@ -170,10 +170,19 @@ def plain_network(state: dict[str, Tensor], file: Path) -> PlainResNet:
     return network.eval()
 
 
+def depth_of(state: dict[str, Tensor]) -> int:
+    """The depth whose blocks are those of ``state``, or nearest to them."""
+    places = {tuple(name.split(".")[:2]) for name in state if name.startswith("layer")}
+    counts = [sum(stage == f"layer{i}" for stage, _ in places) for i in range(1, 5)]
+    convolutions = 3 if "layer1.0.conv3.weight" in state else 2
+    alike = [depth for depth, blocks in BLOCKS.items() if blocks.convolutions == convolutions]
+    return min(alike, key=lambda depth: sum(abs(a - b) for a, b in zip(BLOCKS[depth].counts, counts)))
+
+
 def check_state(state: dict[str, Tensor], network: PlainResNet, file: Path) -> None:
     """UserError unless names and shapes are the network's; old files may lack ``num_batches_tracked``."""
     expected = network.state_dict()
-    what = f"expected a ResNet-{network.depth} of blocks {BLOCKS[network.depth]} with torchvision's names"
+    what = f"expected a ResNet-{network.depth} of blocks {network.blocks.counts} with torchvision's names"
     for kind, names in (
         ("lacks", [n for n in expected if n not in state and not n.endswith("num_batches_tracked")]),
         ("has unexpected", [n for n in state if n not in expected]),

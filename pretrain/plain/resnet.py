@@ -5,11 +5,42 @@ torchvision's own class can't say a width such as 0.9, where stage outputs are n
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
+
+class Blocks(NamedTuple):
+    """What a ResNet of some depth is made of.
+
+    counts: blocks of each of the four stages. convolutions: of a block, two of 3x3 (basic) or 1x1, 3x3 and 1x1
+    (bottleneck). expansion: output channels of a block over its inner ones.
+    """
+
+    counts: tuple[int, int, int, int]
+    convolutions: int
+    expansion: int
+
+    @property
+    def basic(self) -> bool:
+        """Whether the blocks are the basic ones."""
+        return self.convolutions == 2
+
+    def projects(self, stage: int) -> bool:
+        """Whether the first block of a stage (0 to 3) has a projection shortcut: not where nothing changes.
+
+        Decided at full width, so that every width has the same modules.
+        """
+        return stage > 0 or self.expansion > 1
+
+
+BLOCKS = {
+    18: Blocks((2, 2, 2, 2), 2, 1),
+    34: Blocks((3, 4, 6, 3), 2, 1),
+    50: Blocks((3, 4, 6, 3), 3, 4),
+    101: Blocks((3, 4, 23, 3), 3, 4),
+}
 STEMS = {"imagenet": (7, 2), "cifar": (3, 1), "cifar_half": (3, 2)}  # kernel and stride of the first convolution
 
 
@@ -69,16 +100,8 @@ def shortcut(inputs: int, outer: int, stride: int, project: bool) -> nn.Module |
     return nn.Sequential(conv1x1(inputs, outer, stride), nn.BatchNorm2d(outer)) if project else None
 
 
-def projects(depth: int, stage: int) -> bool:
-    """Whether the first block of a stage (0 to 3) has a projection shortcut: all but ResNet-18's first stage.
-
-    Decided at full width, so that every width has the same modules.
-    """
-    return depth != 18 or stage > 0
-
-
 class PlainResNet(nn.Module):
-    """depth 18 or 50; stem ``imagenet`` (7x7/2 and max pooling), ``cifar`` (3x3/1) or ``cifar_half`` (3x3/2).
+    """depth: of ``BLOCKS``; stem ``imagenet`` (7x7/2 and max pooling), ``cifar`` (3x3/1) or ``cifar_half`` (3x3/2).
 
     [B, 3, H, W] -> [B, channels.outer[-1]] pooled features through ``fc = Identity``; set ``num_classes`` for a
     linear classifier. ``stages(x)`` gives the four feature maps that detection uses.
@@ -89,7 +112,8 @@ class PlainResNet(nn.Module):
         input_channels: int = 3,
     ):  # fmt: skip
         super().__init__()
-        self.depth, self.channels, self.stem, self.input_channels = depth, channels, stem, input_channels
+        self.depth, self.blocks, self.channels, self.stem = depth, BLOCKS[depth], channels, stem
+        self.input_channels = input_channels
         kernel, stride = STEMS[stem]
         self.conv1 = nn.Conv2d(input_channels, channels.stem, kernel, stride, padding=kernel // 2, bias=False)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem == "imagenet" else nn.Identity()
@@ -111,10 +135,10 @@ class PlainResNet(nn.Module):
         return f"resnet{self.depth}"
 
     def _stage(self, i: int, inputs: int) -> nn.Sequential:
-        block = BasicBlock if self.depth == 18 else Bottleneck
+        block = BasicBlock if self.blocks.basic else Bottleneck
         inner, outer, stride = self.channels.inner[i], self.channels.outer[i], 1 if i == 0 else 2
-        first = block(inputs, inner, outer, stride, projects(self.depth, i))
-        rest = [block(outer, inner, outer, 1, False) for _ in range(BLOCKS[self.depth][i] - 1)]
+        first = block(inputs, inner, outer, stride, self.blocks.projects(i))
+        rest = [block(outer, inner, outer, 1, False) for _ in range(self.blocks.counts[i] - 1)]
         return nn.Sequential(first, *rest)
 
     def stages(self, x: Tensor) -> list[Tensor]:

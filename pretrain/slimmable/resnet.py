@@ -1,4 +1,4 @@
-"""Slimmable ResNet-18 and ResNet-50. Parameter names are torchvision's, so that extraction is a prefix slice.
+"""Slimmable ResNets. Parameter names are torchvision's, so that extraction is a prefix slice.
 
 He et al. (CVPR 2016), stride on the 3x3 convolution; widths as in US3L (CVPR 2023), section 3.1.
 """
@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from pretrain.plain.resnet import BLOCKS, STEMS, PlainResNet, ResNetChannels, projects
+from pretrain.plain.resnet import BLOCKS, STEMS, PlainResNet, ResNetChannels
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, Statistics
 from pretrain.slimmable.statistics import batch_statistics
@@ -68,7 +68,7 @@ class SlimResNet(SlimBackbone):
 
     It keeps no statistics, so in eval mode they must be given, as ``UniversalNetwork`` does: UncalibratedWidthError.
 
-    depth: 18 or 50. stem: ``imagenet`` (7x7/2, max pooling; strides 4 to 32), ``cifar`` (3x3/1; strides 1 to 8) or
+    depth: one of ``BLOCKS``. stem: ``imagenet`` (7x7/2, max pooling; strides 4 to 32), ``cifar`` (3x3/1; 1 to 8) or
     ``cifar_half`` (3x3/2; strides 2 to 16, a quarter of the cost). base_channels: channels of the stem at width 1; the
     standard networks have 64. private_norms: widths whose batch norms have affine parameters of their own, as S-Net's;
     no other width runs then. Empty: one set, shared by all widths. init: of the convolutions, ``kaiming`` (normal, by
@@ -85,19 +85,19 @@ class SlimResNet(SlimBackbone):
         input_channels: int = 3,
     ):
         super().__init__(input_channels)
-        self.depth, self.stem, self.base_channels, self.init = depth, stem, base_channels, init
-        self.private_norms = tuple(private_norms)
+        self.depth, self.blocks, self.private_norms = depth, BLOCKS[depth], tuple(private_norms)
+        self.stem, self.base_channels, self.init = stem, base_channels, init
         norm = partial(SlimBatchNorm, private=self.private_norms)
         full = self.channels(WIDTH_MAX)
         kernel, stride = STEMS[stem]
         self.conv1, self.bn1 = SlimConv2d(input_channels, full.stem, kernel, stride), norm(full.stem)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem == "imagenet" else nn.Identity()
-        block = SlimBasicBlock if depth == 18 else SlimBottleneck
+        block = SlimBasicBlock if self.blocks.basic else SlimBottleneck
         inputs = full.stem
-        for i, blocks in enumerate(BLOCKS[depth]):
+        for i, count in enumerate(self.blocks.counts):
             inner, outer, stride = full.inner[i], full.outer[i], 1 if i == 0 else 2
-            first = block(inputs, inner, outer, stride, projects(depth, i), norm)
-            rest = [block(outer, inner, outer, 1, False, norm) for _ in range(blocks - 1)]
+            first = block(inputs, inner, outer, stride, self.blocks.projects(i), norm)
+            rest = [block(outer, inner, outer, 1, False, norm) for _ in range(count - 1)]
             self.add_module(f"layer{i + 1}", nn.ModuleList([first, *rest]))
             inputs = outer
         for module in self.modules():
@@ -113,7 +113,7 @@ class SlimResNet(SlimBackbone):
     def channels(self, width: float) -> ResNetChannels:
         """The channels of every layer at ``width``; each layer rounds by itself."""
         inner = [self.base_channels * 2**i for i in range(4)]
-        outer = [c if self.depth == 18 else 4 * c for c in inner]
+        outer = [self.blocks.expansion * c for c in inner]
         return ResNetChannels(
             stem=round_channels(self.base_channels, width),
             inner=tuple(round_channels(c, width) for c in inner),
@@ -121,7 +121,7 @@ class SlimResNet(SlimBackbone):
         )
 
     def width_space(self, low: float = WIDTH_MIN, high: float = WIDTH_MAX) -> WidthSpace:
-        base = {self.base_channels * 2**i for i in range(4 if self.depth == 18 else 6)}
+        base = {self.base_channels * 2**i * times for i in range(4) for times in (1, self.blocks.expansion)}
         return WidthSpace.of(self.channels, base, low, high)
 
     def num_features(self, width: float) -> int:

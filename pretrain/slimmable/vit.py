@@ -27,7 +27,7 @@ from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.ops import SlimLayerNorm, Statistics, first_of_each
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_channels
 
-SIZES = {"vit_tiny": (192, 6), "vit_small": (384, 12)}
+SIZES = {"vit_tiny": (192, 6), "vit_small": (384, 12), "vit_base": (768, 12)}  # channels and heads
 SLIM = ("embedding", "inputs")
 
 
@@ -89,7 +89,7 @@ class SlimViT(SlimBackbone):
     It has no batch norm, so it needs no statistics and no calibration. The patch projection is random and frozen and
     the position embedding fixed, as in MoCo v3: parameters that need no gradient, saved and extracted like any other.
 
-    name: ``vit_tiny`` (192 channels, 6 heads) or ``vit_small`` (384, 12). patch_size: by default 16, 4 for images
+    name: ``vit_tiny``, ``vit_small`` or ``vit_base``, see ``SIZES``. patch_size: by default 16, 4 for images
     smaller than 64 px. slim: ``embedding``, or ``inputs`` for full features whose layers read the first c(w) of their
     inputs. Both round c(w) to a multiple of lcm(8, heads).
     """

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from safetensors import safe_open
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
-from pretrain.plain.resnet import projects
+from pretrain.plain.resnet import BLOCKS
 from tests.pretrain.helpers import universal
 from tests.requirements import requires
 from transfer.convert import FORMATS, convert, of_width
@@ -25,7 +26,8 @@ WIDTHS = (1.0, 0.9, 0.5, 0.25)
 def networks():
     """A calibrated random network of each backbone."""
     torch.manual_seed(0)
-    return {name: universal(name, widths=WIDTHS) for name in ("resnet18", "resnet50")}
+    small = {name: universal(name, widths=WIDTHS, base_channels=16) for name in ("resnet34", "resnet101")}
+    return small | {name: universal(name, widths=WIDTHS) for name in ("resnet18", "resnet50")}
 
 
 def images(size=64):
@@ -51,8 +53,10 @@ def assert_same_features(model, plain):
 
 
 @requires("detection")
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [*product(("resnet18", "resnet50"), WIDTHS), ("resnet34", 0.9), ("resnet101", 0.9), ("resnet101", 1.0)],
+)
 def test_detectron2_computes_the_same_features_at_any_width(name, width, networks, tmp_path):
     net = networks[name]
     plain = net.extract(width)
@@ -186,7 +190,7 @@ def test_a_stock_detectron2_trains_it_without_this_project(name, width, file, ne
     assert "detections" in done.stdout and "bn 3" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("name", [f"resnet{depth}" for depth in BLOCKS])
 def test_detectron2_puts_a_projection_where_the_backbone_has_one_at_every_width(name):
     """detectron2 projects where a block's inputs and outputs differ in number; the backbone decides at full width."""
     backbone = create_backbone(name)
@@ -194,7 +198,7 @@ def test_detectron2_puts_a_projection_where_the_backbone_has_one_at_every_width(
         channels = backbone.channels(width)
         inputs = (channels.stem, *channels.outer[:3])
         for stage in range(4):
-            assert (inputs[stage] != channels.outer[stage]) == projects(backbone.depth, stage), (width, stage)
+            assert (inputs[stage] != channels.outer[stage]) == backbone.blocks.projects(stage), (width, stage)
 
 
 @requires("detection")
@@ -251,9 +255,9 @@ VIT = {"image_size": 32, "patch_size": 8, "depth": 1}
 @pytest.mark.parametrize(
     ("name", "options", "form", "message"),
     [
-        ("mobilenetv2", {}, "detectron2", "no class that computes mobilenetv2; expected resnet18 or resnet50"),
-        ("vit_tiny", VIT, "detectron2", "no class that computes vit_tiny; expected resnet18 or resnet50"),
-        ("vit_small", VIT, "torchvision", "cannot say vit_small; expected resnet18, resnet50 or mobilenetv2"),
+        ("mobilenetv2", {}, "detectron2", "no class that computes mobilenetv2; expected a ResNet"),
+        ("vit_tiny", VIT, "detectron2", "no class that computes vit_tiny; expected a ResNet"),
+        ("vit_small", VIT, "torchvision", "cannot say vit_small; expected a ResNet or mobilenetv2"),
         ("mobilenetv2", {"stem": "cifar"}, "torchvision", "other strides than a cifar stem; expected"),
         ("mobilenetv2", {}, "torchvision", "shortcut where stem and first block both have 8 channels"),
     ],

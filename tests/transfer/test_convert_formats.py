@@ -25,7 +25,8 @@ WIDTHS = (1.0, 0.9, 0.25)
 def networks():
     """A calibrated random network of each backbone."""
     torch.manual_seed(0)
-    return {name: universal(name, widths=WIDTHS) for name in ("resnet18", "resnet50")}
+    small = {name: universal(name, widths=WIDTHS, base_channels=16) for name in ("resnet34", "resnet101")}
+    return small | {name: universal(name, widths=WIDTHS) for name in ("resnet18", "resnet50")}
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +189,13 @@ class TestTimm:
     @torch.no_grad()
     @pytest.mark.parametrize(
         ("name", "width", "kind"),
-        [("resnet18", 1.0, "ResNet"), ("resnet18", 0.25, "ByobNet"), ("resnet50", 0.9, "ByobNet")],
+        [
+            ("resnet18", 1.0, "ResNet"),
+            ("resnet18", 0.25, "ByobNet"),
+            ("resnet50", 0.9, "ByobNet"),
+            ("resnet34", 0.9, "ByobNet"),
+            ("resnet101", 0.9, "ByobNet"),
+        ],
     )
     def test_timms_own_classes_compute_the_same_features_with_timms_options(
         self, name, width, kind, networks, tmp_path
@@ -206,9 +213,9 @@ class TestTimm:
         assert json.loads(paths[2].read_text())["checkpoint"] == net.hash
 
     def test_names_are_one_to_one(self, networks):
-        for name, net in networks.items():
+        for net in networks.values():
             names = list(net.extract(0.25).state_dict())
-            assert len({byob_name(n, 18 if name == "resnet18" else 50) for n in names}) == len(names)
+            assert len({byob_name(n, net.backbone.depth) for n in names}) == len(names)
 
     def test_a_cifar_stem_is_refused_and_nothing_written(self, small, tmp_path):
         with pytest.raises(UserError, match="no cifar stem"):

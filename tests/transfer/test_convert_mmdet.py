@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
+from pretrain.plain.resnet import BLOCKS
 from tests.pretrain.helpers import universal
 from tests.requirements import requires
 from transfer.convert import convert
@@ -17,13 +19,14 @@ from transfer.convert import mmdet as to_mmdet
 from transfer.detection.data.scenes import SceneSettings, make_scenes
 
 WIDTHS = (1.0, 0.9, 0.5)
+ALL = [f"resnet{depth}" for depth in BLOCKS]
 
 
 @pytest.fixture(scope="module")
 def networks():
     """A calibrated random network of each backbone, of a quarter of the channels."""
     torch.manual_seed(0)
-    return {name: universal(name, widths=WIDTHS, base_channels=16) for name in ("resnet18", "resnet50")}
+    return {name: universal(name, widths=WIDTHS, base_channels=16) for name in ALL}
 
 
 def images(size=64):
@@ -46,8 +49,9 @@ def built(config: Path):
 
 @requires("mmdet")
 @torch.no_grad()
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize(
+    ("name", "width"), [*product(("resnet18", "resnet50"), WIDTHS), *product(("resnet34", "resnet101"), (1.0, 0.9))]
+)
 def test_mmdet_computes_the_same_features_bit_for_bit_at_any_width(name, width, networks, tmp_path):
     plain = networks[name].extract(width)
     paths = convert(plain, "mmdet", tmp_path, networks[name].metadata)
@@ -90,8 +94,18 @@ def test_a_listed_backbone_freezes_and_keeps_its_norms_as_mmdets_do():
     assert [stage.shape[1:] for stage in model(images())] == [(24, 8, 8), (56, 2, 2)]
     with pytest.raises(ValueError, match="four inner_channels"):
         ChannelListResNet(18, 8, (8, 8), (8, 8))
-    with pytest.raises(ValueError, match="no ResNet of depth 34"):
-        ChannelListResNet(34, 8, (8,) * 4, (8,) * 4)
+    with pytest.raises(ValueError, match="no ResNet of depth 20"):
+        ChannelListResNet(20, 8, (8,) * 4, (8,) * 4)
+
+
+@requires("mmdet")
+def test_a_listed_backbone_knows_the_blocks_of_every_depth():
+    """The file stands alone, so it has a table of its own."""
+    from transfer.convert.channel_list_resnet import BASIC
+    from transfer.convert.channel_list_resnet import BLOCKS as listed
+
+    assert listed == {depth: blocks.counts for depth, blocks in BLOCKS.items()}
+    assert set(BASIC) == {depth for depth, blocks in BLOCKS.items() if blocks.basic}
 
 
 @pytest.mark.parametrize(("name", "reach"), [("resnet50", 1 / 512), ("resnet18", 1 / 128)])
@@ -131,6 +145,7 @@ def test_the_recipes_train_all_layers_on_rgb_images_normalised_as_in_pretraining
 
 STOCK = """
 import sys
+from itertools import product
 sys.modules.update(pretrain=None, transfer=None)  # importing either would fail
 import torch
 from mmengine.config import Config
@@ -214,7 +229,7 @@ def test_a_backbone_that_is_no_resnet_is_refused_by_name(name, tmp_path):
     backbone = create_backbone(name)
     with torch.device("meta"):
         plain = backbone.plain(backbone.channels(0.5))
-    with pytest.raises(UserError, match=f"no mmdet backbone for {name}; expected resnet18 or resnet50"):
+    with pytest.raises(UserError, match=f"no mmdet backbone for {name}; expected a ResNet"):
         convert(plain, "mmdet", tmp_path, {})
 
 

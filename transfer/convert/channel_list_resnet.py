@@ -1,4 +1,4 @@
-"""ChannelListResNet for mmdet: a ResNet-18 or ResNet-50 that is told the channels of each of its layers.
+"""ChannelListResNet for mmdet: a ResNet that is told the channels of each of its layers.
 
 mmdet's own ResNet derives all channels from ``base_channels``, stage by stage twice as many. A network that was cut out
 of a wider one rounds each layer's channels by itself, so its stages need not double. This file needs torch, mmengine,
@@ -21,16 +21,17 @@ from mmengine.model import BaseModule
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+BASIC = (18, 34)  # depths of two 3x3 convolutions a block
 
 
 class Residual(nn.Module):
-    """Convolutions with norms beside a shortcut: two of 3x3 (depth 18), or 1x1, 3x3 and 1x1 (depth 50)."""
+    """Convolutions with norms beside a shortcut: two of 3x3 (``basic``), or 1x1, 3x3 and 1x1."""
 
-    def __init__(self, depth: int, inputs: int, inner: int, outer: int, stride: int, project: bool, norm_cfg: dict):
+    def __init__(self, basic: bool, inputs: int, inner: int, outer: int, stride: int, project: bool, norm_cfg: dict):
         super().__init__()
         layers = (
-            ((3, inner, stride), (3, outer, 1)) if depth == 18
+            ((3, inner, stride), (3, outer, 1)) if basic
             else ((1, inner, 1), (3, inner, stride), (1, outer, 1))
         )  # fmt: skip
         self.depth, channels = len(layers), inputs
@@ -59,7 +60,7 @@ class ChannelListResNet(BaseModule):
     """[B, 3, H, W] -> the outputs of the stages ``out_indices``, [B, stage_channels[i], H / 4 / 2^i, W / 4 / 2^i].
 
     Args:
-        depth: 18 or 50.
+        depth: 18, 34, 50 or 101.
         stem_channels: of the 7x7 convolution.
         inner_channels: for each of the four stages, of all convolutions of a block but the last.
         stage_channels: for each stage, of its output.
@@ -85,7 +86,7 @@ class ChannelListResNet(BaseModule):
         default = [dict(type="Kaiming", layer="Conv2d"), dict(type="Constant", val=1, layer="_BatchNorm")]
         super().__init__(init_cfg or default)
         if depth not in BLOCKS:
-            raise ValueError(f"no ResNet of depth {depth}; expected 18 or 50")
+            raise ValueError(f"no ResNet of depth {depth}; expected one of {', '.join(map(str, BLOCKS))}")
         if len(inner_channels) != 4 or len(stage_channels) != 4:
             raise ValueError("expected four inner_channels and four stage_channels, one for each stage")
         norm_cfg = norm_cfg or dict(type="BN")
@@ -96,9 +97,9 @@ class ChannelListResNet(BaseModule):
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
         inputs = stem_channels
         for i, (inner, outer) in enumerate(zip(inner_channels, stage_channels)):
-            project, stride = depth != 18 or i > 0, 1 if i == 0 else 2
-            blocks = [Residual(depth, inputs, inner, outer, stride, project, norm_cfg)]
-            blocks += [Residual(depth, outer, inner, outer, 1, False, norm_cfg) for _ in range(BLOCKS[depth][i] - 1)]
+            basic, stride = depth in BASIC, 1 if i == 0 else 2
+            blocks = [Residual(basic, inputs, inner, outer, stride, not basic or i > 0, norm_cfg)]
+            blocks += [Residual(basic, outer, inner, outer, 1, False, norm_cfg) for _ in range(BLOCKS[depth][i] - 1)]
             self.add_module(f"layer{i + 1}", nn.Sequential(*blocks))
             inputs = outer
         self.freeze()

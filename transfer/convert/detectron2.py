@@ -2,10 +2,11 @@
 
     mask_rcnn_fpn.py     LazyConfig: the recipe of configs/transfer/mask_rcnn_fpn_coco.py with this backbone's channels
     mask_rcnn_fpn.pth    the backbone's weights, for DetectionCheckpointer
-    mask_rcnn_fpn.yaml   the same model as a yaml, for ResNet-50 at the widths that a yaml can say
+    mask_rcnn_fpn.yaml   the same model as a yaml, for ResNet-50 and -101 at the widths that a yaml can say
 
 Nothing in them imports this project. ``ResNet.make_stage`` takes each stage's channels, so a LazyConfig says any width;
-the yaml derives all channels from the stem's and the first stage's, which fits ResNet-50 at multiples of 1/8.
+the yaml derives all channels from the stem's and the first stage's, which fits
+bottleneck blocks at multiples of 1/8.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import nn
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import replacing
-from pretrain.plain.resnet import BLOCKS, PlainResNet, projects
+from pretrain.plain.resnet import PlainResNet
 from transfer.convert.describe import save_weights
 from transfer.installed import require_detectron2, without_deprecations
 
@@ -52,11 +53,11 @@ def check_sayable(plain: nn.Module) -> None:
     """UserError unless detectron2's classes can build ``plain``.
 
     The stages must have the strides 4, 8, 16, 32 of detectron2's stem and pyramid, and the first block of each a
-    projection exactly where the channels change, which is where detectron2 puts one: true of every width of ResNet-18
-    and 50 in [0.25, 1], but not of one so narrow that neighbouring stages round to the same channels.
+    projection exactly where the channels change, which is where detectron2 puts one: true of every width of ResNets
+    in [0.25, 1], but not of one so narrow that neighbouring stages round to the same channels.
     """
     if not isinstance(plain, PlainResNet):
-        raise UserError(f"detectron2 has no class that computes {plain.name}; expected resnet18 or resnet50")
+        raise UserError(f"detectron2 has no class that computes {plain.name}; expected a ResNet")
     if plain.stem != "imagenet":
         raise UserError(
             f"a {plain.stem} stem has strides 1, 2, 4, 8, but detection needs 4, 8, 16, 32; "
@@ -64,7 +65,7 @@ def check_sayable(plain: nn.Module) -> None:
         )
     inputs = plain.channels.stem
     for stage, outer in enumerate(plain.channels.outer):
-        if (inputs != outer) != projects(plain.depth, stage):
+        if (inputs != outer) != plain.blocks.projects(stage):
             raise UserError(
                 f"stage {stage + 1} has {inputs} channels in and {outer} out, which detectron2 cannot say "
                 "with this backbone's projections; expected a wider one"
@@ -118,14 +119,14 @@ train.init_checkpoint = str(Path(__file__).absolute().with_name("{weights_name}"
 def stage_calls(plain: PlainResNet) -> list[str]:
     """One ``L(ResNet.make_stage)(...)`` per stage."""
     channels, inputs, calls = plain.channels, plain.channels.stem, []
-    for i, blocks in enumerate(BLOCKS[plain.depth]):
+    for i, count in enumerate(plain.blocks.counts):
         block = (
-            "block_class=BasicBlock" if plain.depth == 18
+            "block_class=BasicBlock" if plain.blocks.basic
             else f"block_class=BottleneckBlock, bottleneck_channels={channels.inner[i]}, stride_in_1x1=False"
         )  # fmt: skip
-        strides = [1 if i == 0 else 2] + [1] * (blocks - 1)
+        strides = [1 if i == 0 else 2] + [1] * (count - 1)
         calls.append(
-            f"L(ResNet.make_stage)({block}, num_blocks={blocks}, stride_per_block={strides}, "
+            f"L(ResNet.make_stage)({block}, num_blocks={count}, stride_per_block={strides}, "
             f"in_channels={inputs}, out_channels={channels.outer[i]}, norm=norm)"
         )
         inputs = channels.outer[i]
@@ -140,7 +141,7 @@ def pixel_statistics(metadata: dict) -> tuple[list[float], list[float]]:
 def said_by_yaml(plain: PlainResNet) -> bool:
     """Whether every stage's channels double and its output is four times its inner ones, as a yaml assumes."""
     c = plain.channels
-    return plain.depth == 50 and all(
+    return not plain.blocks.basic and all(
         inner == c.stem * 2**i and outer == 4 * inner
         for i, (inner, outer) in enumerate(zip(c.inner, c.outer, strict=True))
     )
@@ -154,6 +155,7 @@ def yaml_config(plain: PlainResNet, metadata: dict, weights_name: str) -> str:
 
     cfg = model_zoo.get_config(ZOO_YAML)
     resnets = cfg.MODEL.RESNETS
+    resnets.DEPTH = plain.depth
     resnets.STEM_OUT_CHANNELS = resnets.WIDTH_PER_GROUP = plain.channels.stem
     resnets.RES2_OUT_CHANNELS = plain.channels.outer[0]
     resnets.STRIDE_IN_1X1, resnets.NORM = False, "SyncBN"
@@ -162,8 +164,10 @@ def yaml_config(plain: PlainResNet, metadata: dict, weights_name: str) -> str:
     cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = pixel_statistics(metadata)
     cfg.INPUT.FORMAT = "RGB"
     cfg.MODEL.WEIGHTS = weights_name
-    head = f"# Mask R-CNN R-50 FPN 1x, channels {plain.channels.key}. Start in this folder, or set MODEL.WEIGHTS.\n"
-    return head + yaml.safe_dump(changed(yaml.safe_load(cfg.dump()), yaml.safe_load(get_cfg().dump())))
+    what = f"Mask R-CNN R-{plain.depth} FPN 1x, channels {plain.channels.key}"
+    return f"# {what}. Start in this folder, or set MODEL.WEIGHTS.\n" + yaml.safe_dump(
+        changed(yaml.safe_load(cfg.dump()), yaml.safe_load(get_cfg().dump()))
+    )
 
 
 def changed(config: dict, default: dict) -> dict:

@@ -6,8 +6,8 @@
     channel_list_resnet.py    the backbone's class, at the widths that mmdet's own ResNet cannot say
 
 Nothing in them imports this project. mmdet's ResNet takes ``stem_channels`` and ``base_channels`` and doubles them from
-stage to stage: true of widths near multiples of 1/8 (ResNet-50: within 1/512 of one, ResNet-18: within 1/128). At any
-other width the channels are listed.
+stage to stage: true of widths near multiples of 1/8 (bottleneck blocks: within 1/512 of one, basic ones: within 1/128).
+At any other width the channels are listed.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from torch import nn
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import replacing
-from pretrain.plain.resnet import PlainResNet, ResNetChannels
+from pretrain.plain.resnet import BLOCKS, PlainResNet, ResNetChannels
 from transfer.convert.describe import save_weights
 from transfer.convert.detectron2 import pixel_statistics
 from transfer.installed import require_mmdet, without_deprecations
@@ -58,7 +58,7 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
 def check_sayable(plain: nn.Module) -> None:
     """UserError unless ``plain`` is a ResNet whose stages have the strides 4, 8, 16, 32 of a pyramid."""
     if not isinstance(plain, PlainResNet):
-        raise UserError(f"there is no mmdet backbone for {plain.name}; expected resnet18 or resnet50")
+        raise UserError(f"there is no mmdet backbone for {plain.name}; expected a ResNet")
     if plain.stem != "imagenet":
         raise UserError(
             f"a {plain.stem} stem has strides 1, 2, 4, 8, but detection needs 4, 8, 16, 32; "
@@ -73,11 +73,11 @@ def native(depth: int, channels: ResNetChannels) -> dict[str, int] | None:
     >>> native(50, create_backbone("resnet50").channels(0.5)), native(50, create_backbone("resnet50").channels(0.9))
     ({'stem_channels': 32, 'base_channels': 32}, None)
     """
-    base, expansion = channels.inner[0], 1 if depth == 18 else 4
+    base, blocks = channels.inner[0], BLOCKS[depth]
     doubling = tuple(base * 2**i for i in range(4))
-    if channels.inner != doubling or channels.outer != tuple(expansion * inner for inner in doubling):
+    if channels.inner != doubling or channels.outer != tuple(blocks.expansion * inner for inner in doubling):
         return None
-    if depth == 18 and channels.stem != base:  # mmdet would put a projection into the first block
+    if not blocks.projects(0) and channels.stem != base:  # mmdet would put a projection into the first block
         return None
     return {"stem_channels": channels.stem, "base_channels": base}
 

@@ -136,15 +136,15 @@ def resnet(plain: PlainResNet, metadata: dict) -> Translation:
 
 def said_by_resnet(plain: PlainResNet) -> bool:
     """Whether the channels are those of the ordinary ResNet."""
-    channels, expansion = plain.channels, 1 if plain.depth == 18 else 4
+    channels, expansion = plain.channels, plain.blocks.expansion
     inner = (64, 128, 256, 512)
     return channels.stem == 64 and channels.inner == inner and channels.outer == tuple(expansion * c for c in inner)
 
 
 def byob_config(plain: PlainResNet) -> str:
     """``CONFIG = ByoModelCfg(...)``: a stage's ratio is inner to outer channels; ByobNet rounds to eights."""
-    kind, lines = "basic" if plain.depth == 18 else "bottle", []
-    for i, (depth, inner, outer) in enumerate(zip(BLOCKS[plain.depth], plain.channels.inner, plain.channels.outer)):
+    kind, lines = "basic" if plain.blocks.basic else "bottle", []
+    for i, (depth, inner, outer) in enumerate(zip(plain.blocks.counts, plain.channels.inner, plain.channels.outer)):
         ratio = "1.0" if inner == outer else f"{inner} / {outer}"
         lines.append(f'        ByoBlockCfg(type="{kind}", d={depth}, c={outer}, s={1 if i == 0 else 2}, br={ratio}),')
     blocks = "\n".join(lines)
@@ -162,7 +162,7 @@ def byob_name(name: str, depth: int) -> str:
     >>> byob_name("layer3.0.downsample.1.weight", 50)
     'stages.2.0.shortcut.bn.weight'
     """
-    kernels = {"1": "kxk", "2": "kxk"} if depth == 18 else {"1": "1x1", "2": "kxk", "3": "1x1"}
+    kernels = {"1": "kxk", "2": "kxk"} if BLOCKS[depth].basic else {"1": "1x1", "2": "kxk", "3": "1x1"}
     *place, layer, tensor = name.split(".")
     if not place:
         return f"stem.conv1.{'conv' if layer.startswith('conv') else 'bn'}.{tensor}"

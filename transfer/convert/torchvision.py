@@ -41,7 +41,7 @@ def check_sayable(plain: nn.Module) -> None:
     if isinstance(plain, PlainResNet):
         return
     if not isinstance(plain, PlainMobileNetV2):
-        raise UserError(f"torchvision's names cannot say {plain.name}; expected resnet18, resnet50 or mobilenetv2")
+        raise UserError(f"torchvision's names cannot say {plain.name}; expected a ResNet or mobilenetv2")
     if plain.stem != "imagenet":
         raise UserError(
             f"torchvision's mobilenet_v2 has other strides than a {plain.stem} stem; expected a backbone that was "

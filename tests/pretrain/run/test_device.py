@@ -51,13 +51,13 @@ def test_formats_change_no_figure():
             torch.testing.assert_close(p.grad, gradients[name], msg=name)
 
 
-def test_only_the_last_stage_of_resnet18_in_fp32_is_nchw():
+def test_only_the_last_stage_of_basic_blocks_in_fp32_is_nchw():
     def last(name: str, precision: str) -> list[bool]:
         model = lay_out(create_backbone(name, base_channels=8), torch.device("cpu"), precision)
         weights = (model.layer3[1].conv2.weight, model.layer4[1].conv2.weight)
         return [weight.is_contiguous(memory_format=torch.channels_last) for weight in weights]
 
-    assert last("resnet18", "fp32") == [True, False]
+    assert last("resnet18", "fp32") == last("resnet34", "fp32") == [True, False]
     assert last("resnet18", "bf16") == last("resnet50", "fp32") == [True, True]
 
 

@@ -17,7 +17,7 @@ from tests.pretrain.helpers import tiny_config, universal
 from tests.pretrain.networks import every_network
 
 RANDOM_WIDTHS = [1.0, 0.25, *(float(w) for w in np.random.default_rng(0).uniform(0.25, 1, 8))]
-STANDARD = {"resnet18": 64, "resnet50": 64, "mobilenetv2": 32}
+STANDARD = {"resnet18": 64, "resnet34": 64, "resnet50": 64, "resnet101": 64, "mobilenetv2": 32}
 
 
 def images(count: int = 2) -> torch.Tensor:

@@ -5,9 +5,11 @@ import torch
 import torchvision
 
 from pretrain.backbones import create_backbone
-from pretrain.plain.resnet import STEMS
+from pretrain.plain.resnet import BLOCKS, STEMS
 from pretrain.universal import backbone_cost
 from tests.pretrain.helpers import universal
+
+NAMES = [f"resnet{depth}" for depth in BLOCKS]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
@@ -28,7 +30,7 @@ def test_convolutions_start_by_fan_out_or_by_torchs_default(name):
 
 
 @pytest.mark.parametrize("stem", STEMS)
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("name", NAMES)
 def test_extraction_has_torchvisions_names_and_shapes(name, stem):
     state = universal(name, stem, widths=(1.0,)).extract(1.0).state_dict()
     reference = getattr(torchvision.models, name)().state_dict()
@@ -37,13 +39,33 @@ def test_extraction_has_torchvisions_names_and_shapes(name, stem):
     assert unequal == ({"conv1.weight"} if stem != "imagenet" else set())
 
 
-def test_full_width_computes_what_torchvision_computes():
-    plain = universal("resnet50", widths=(1.0,)).extract(1.0)
-    reference = torchvision.models.resnet50()
+@pytest.mark.parametrize("name", NAMES)
+def test_full_width_computes_what_torchvision_computes(name):
+    plain = universal(name, widths=(1.0,)).extract(1.0)
+    reference = getattr(torchvision.models, name)()
     reference.fc = torch.nn.Identity()
     reference.load_state_dict(plain.state_dict(), strict=True)
     images = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(plain(images), reference.eval()(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_costs_are_those_of_torchvisions_own_network(name):
+    """Its parameters, its layers counted one by one, and the multiply-accumulates that torchvision publishes."""
+    with torch.device("meta"):
+        reference = getattr(torchvision.models, name)()
+        macs = []
+        for module in reference.modules():
+            if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+                module.register_forward_hook(
+                    lambda layer, _, y: macs.append(layer.weight.numel() * y[0, 0].numel())  # y: [B, C] or [B, C, H, W]
+                )
+        reference.eval()(torch.empty(1, 3, 224, 224))
+    cost = backbone_cost(create_backbone(name), 1.0, image_size=224, num_classes=1000)
+    assert cost.params == sum(p.numel() for p in reference.parameters())
+    assert cost.macs == sum(macs)
+    published = torchvision.models.get_model_weights(name).DEFAULT.meta
+    assert (cost.params, round(cost.macs / 1e9, 2)) == (published["num_params"], round(published["_ops"], 2))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+import torchvision
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
@@ -114,7 +115,8 @@ def test_costs_of_vit_tiny_with_narrow_inputs(width, params, macs):
 
 @pytest.mark.parametrize("width", [1.0, 0.75, 0.5, 0.25])
 @pytest.mark.parametrize(
-    ("name", "size", "patch"), [("vit_tiny", 224, 16), ("vit_small", 224, 16), ("vit_tiny", 32, 4)]
+    ("name", "size", "patch"),
+    [("vit_tiny", 224, 16), ("vit_small", 224, 16), ("vit_base", 224, 16), ("vit_tiny", 32, 4)],
 )
 def test_costs_in_closed_form(name, size, patch, width):
     """12 c^2 weights a block (3 qkv, 1 proj, 8 MLP), 13 c of biases and norms; attention 2 T^2 c."""
@@ -126,6 +128,14 @@ def test_costs_in_closed_form(name, size, patch, width):
         "params": params,
         "macs": macs,
     }
+
+
+def test_vit_base_costs_what_torchvisions_costs():
+    """Its parameters, and its published multiply-accumulates, which have the products of attention and a classifier."""
+    facts = torchvision.models.ViT_B_16_Weights.IMAGENET1K_V1.meta
+    cost = backbone_cost(create_backbone("vit_base"), 1.0, image_size=224, num_classes=1000)
+    assert cost.params == facts["num_params"]
+    assert round(cost.macs / 1e9, 3) == facts["_ops"]
 
 
 def test_the_position_embedding_is_moco_v3s_in_an_order_whose_prefixes_know_both_directions():

@@ -10,7 +10,10 @@ from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.slimmable.widths import round_channels
 
-NUMBERS = {"resnet18": 90, "resnet50": 378, "mobilenetv2": 57, "vit_tiny": 7, "vit_small": 13}
+NUMBERS = {
+    "resnet18": 90, "resnet34": 90, "resnet50": 378, "resnet101": 378, "mobilenetv2": 57,
+    "vit_tiny": 7, "vit_small": 13, "vit_base": 25,
+}  # fmt: skip
 
 
 @given(st.integers(1, 4096), st.floats(0.25, 1.0))
