@@ -96,5 +96,5 @@ def test_too_many_sub_networks_are_refused_with_a_remedy():
 
 
 def test_a_grid_below_zero_is_refused():
-    with pytest.raises(UserError, match=r"sampling.grid is -1; expected a number above 0"):
+    with pytest.raises(UserError, match=r"sampling.grid is -1; expected a number from 0.001"):
         tiny_config(sampling={"grid": -1})

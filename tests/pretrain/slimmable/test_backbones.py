@@ -182,7 +182,7 @@ def test_unknown_names_options_and_values_are_refused_with_the_nearest():
         ({"name": "resnet18", "stem": "cifa"}, "unknown stem 'cifa'; did you mean 'cifar'"),
         (
             {"name": "resnet18", "patch_size": 4},
-            "resnet18 has no option 'patch_size'; valid: base_channels, private_norms, st",
+            "resnet18 has no option 'patch_size'; valid: base_channels, init, input_channels, p",
         ),
         ({"name": "vit_tiny", "stem": "cifar"}, "vit_tiny has no option 'stem'"),
         ({"name": "vit_tiny", "patchsize": 4}, "vit_tiny has no option 'patchsize'; did you mean 'patch_size'"),
