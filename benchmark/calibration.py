@@ -86,9 +86,7 @@ def one_pass(
     backbone: torch.nn.Module, source: Dataset, args: argparse.Namespace, widths: list[float]
 ) -> dict[str, LayerMoments]:
     """Statistics of ``widths`` from one pass over the data, from the files on."""
-    batches = CalibrationBatches(
-        source, LINEAR_EVALUATION, args.image_size, args.batch, args.batches, 0, MEAN, STD
-    )  # fmt: skip
+    batches = CalibrationBatches(source, LINEAR_EVALUATION, args.image_size, args.batch, args.batches, 0, MEAN, STD)
     return calibrate(backbone, (images.to(args.device) for images in batches), widths)
 
 

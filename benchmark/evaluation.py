@@ -80,7 +80,7 @@ def measure(args: argparse.Namespace) -> dict:
         f"({linear_settings_of(checkpoint, args).epochs}), from {args.share:g} of an epoch of each, "
         "before and after fast",
         **machine(args.device),
-    }  # fmt: skip
+    }
 
 
 def spent(call: Callable[[], object], device: str) -> np.ndarray:

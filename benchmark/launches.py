@@ -72,8 +72,6 @@ def random_batch(count: int, views: int, image_size: int):
     from pretrain.data.loader import LoadedBatch
 
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(
-        0, 256, (count, views, 3, image_size, image_size), dtype=torch.uint8, generator=generator
-    )  # fmt: skip
+    images = torch.randint(0, 256, (count, views, 3, image_size, image_size), dtype=torch.uint8, generator=generator)
     labels, keys = torch.zeros(count, dtype=torch.long), torch.stack([torch.zeros(count), torch.arange(count)], 1)
     return LoadedBatch(images.pin_memory(), labels.pin_memory(), keys.long())

@@ -28,7 +28,7 @@ SUBCOMMANDS = {
     "logs": ("what a job printed", "logs runs/grids/table5 table5/us3l --follow"),
     "cancel": ("end a grid's jobs", "cancel runs/grids/table5"),
     "retry": ("submit what failed again, and what needs it", "retry runs/grids/table5"),
-}  # fmt: skip
+}
 METAVARS = {str: "NAME", int: "N", float: "N", minutes: "TIME"}
 FLAGS = {  # of the cluster: the keys of a preset
     "partition": (str, "as sinfo lists them"), "account": (str, "what is billed"), "qos": (str, "quality of service"),

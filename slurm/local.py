@@ -26,7 +26,7 @@ def run_here(
     """Run ``chosen``, at most ``preset.array_parallelism`` at once; the names of those that did not succeed.
 
     ``--nodes N`` becomes N times as many processes. What needs a failed entry is left out.
-    """  # fmt: skip
+    """
     left, running, failed = list(chosen), {}, []
     open_names = {entry.name for entry in chosen} | {name for name, found in standings.items() if found.active}
     for entry in chosen:  # from here on it may be cancelled

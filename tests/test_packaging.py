@@ -19,7 +19,12 @@ BY_OTHER_MEANS = {"detectron2"}
 # Folders whose subject is an optional dependency, which an extra brings.
 OPTIONAL_FOLDERS = (ROOT / "transfer" / "detection", ROOT / "transfer" / "convert")
 # Files of which one option needs an extra.
-OPTIONAL_FILES = {ROOT / "pretrain" / "optim.py", ROOT / "transfer" / "recognition" / "sgd.py"}
+OPTIONAL_FILES = {
+    ROOT / "pretrain/optim.py",
+    ROOT / "pretrain/data/images/decode.py",
+    ROOT / "transfer/embedding/features.py",
+    ROOT / "transfer/recognition/sgd.py",
+}
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def embed(args) -> None:
         watch = partial(track, disable=not Console().is_terminal)
         embedder = Embedder(
             source, images, widths, size, args.output / "parts", device, args.batch, args.workers, watch
-        )  # fmt: skip
+        )
         found = embedder.embed()
         if not found.paths:
             raise UserError(f"none of the images of {args.root} can be read; first: {found.unreadable[0]}")

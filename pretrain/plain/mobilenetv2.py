@@ -97,7 +97,7 @@ class PlainMobileNetV2(nn.Module):
 
     def __init__(
         self, channels: MobileNetV2Channels, stem: str = "imagenet", num_classes: int = 0, input_channels: int = 3
-    ):  # fmt: skip
+    ):
         super().__init__()
         self.channels, self.stem, self.input_channels = channels, stem, input_channels
         self.features = nn.Sequential(

@@ -19,9 +19,7 @@ class Head(nn.Module):
     ``Head(**arguments)`` is the same head with other weights.
     """
 
-    def __init__(
-        self, sizes: list[int], hidden_bias: bool = True, last_bias: bool = True, final_norm: bool = False
-    ):  # fmt: skip
+    def __init__(self, sizes: list[int], hidden_bias: bool = True, last_bias: bool = True, final_norm: bool = False):
         super().__init__()
         self.arguments = {
             "sizes": list(sizes), "hidden_bias": hidden_bias, "last_bias": last_bias, "final_norm": final_norm

@@ -69,7 +69,7 @@ class SlimMobileNetV2(SlimBackbone):
 
     def __init__(
         self, stem: str = "imagenet", base_channels: int = STEM, init: str = INITS[0], input_channels: int = 3
-    ):  # fmt: skip
+    ):
         super().__init__(input_channels)
         self.stem, self.base_channels, self.init = stem, base_channels, init
         full = self.channels(WIDTH_MAX)

@@ -38,7 +38,7 @@ def batch_norm_gather_stats_with_counts(
 
 def batch_norm_elemt(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, inverse: Tensor, eps: float, out: Tensor
-) -> None:  # fmt: skip
+) -> None:
     y = (_exact(x) - _along(mean, x)) * _along(inverse, x)
     out.copy_(y if weight is None else y * _along(weight, x) + _along(bias, x))
 

@@ -22,7 +22,7 @@ from pretrain.plain.vit import (
     first,
     initialise,
     position_embedding,
-)  # fmt: skip
+)
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.ops import SlimLayerNorm, Statistics, first_of_each
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_channels

@@ -66,7 +66,7 @@ class WidthSpace:
         """Cut [low, high] wherever ``plan(width)`` changes.
 
         plan: the channel tuple of a width. base_channels: the full-width channel counts that it rounds.
-        """  # fmt: skip
+        """
         if low == high:
             return cls((low,), (high,), low, high)
         cuts = {low, high}

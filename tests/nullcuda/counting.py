@@ -101,9 +101,7 @@ def _convolution(x, weight, padding, stride, dilation, groups, benchmark, determ
     return _empty_like(x, [len(x), len(weight), *out], _format(x, weight))
 
 
-def _convolution_backward(
-    grad, x, weight, bias, stride, padding, dilation, transposed, output_padding, groups, wanted
-):  # fmt: skip
+def _convolution_backward(grad, x, weight, bias, stride, padding, dilation, transposed, output_padding, groups, wanted):
     memory_format = _format(x, weight)
     grad, x, weight = (tensor.contiguous(memory_format=memory_format) for tensor in (grad, x, weight))
     LIBRARY.nullcuda_convolutions(wanted[0] + wanted[1])

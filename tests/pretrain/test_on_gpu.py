@@ -34,16 +34,14 @@ HEADS = {"hidden": 16, "outputs": 8}
 OBJECTIVES = {
     "us3l mse": US3LSettings(base="mse", **HEADS),
     "us3l gathered": US3LSettings(distill="infonce", gather=True, **HEADS),
-    "us3l own targets": US3LSettings(
-        distill="none", aux_head=False, momentum_base=False, momentum_sub=False, **HEADS
-    ),
+    "us3l own targets": US3LSettings(distill="none", aux_head=False, momentum_base=False, momentum_sub=False, **HEADS),
     "mocov3 own": MoCoV3Settings(**HEADS),
     "mocov3 base": MoCoV3Settings(keys="base", **HEADS),
     "supervised": SupervisedSettings(),
     "supervised distilled": SupervisedSettings(distill=True),
     "seed queue": SeedSettings(queue=64, hidden=16),
     "seed mse": SeedSettings(loss="mse", hidden=16),
-}  # fmt: skip
+}
 SETTINGS = {
     "fp32": {},
     "bf16": {"training": {"precision": "bf16"}},
@@ -122,7 +120,7 @@ def large_counts() -> dict[str, dict]:
     return {
         LARGE: counted(trainer, batch),
         f"{LARGE}, plain": {"sub-networks": plain_counts(trainer, batch, STAGES["sub-networks"][1])},
-    }  # fmt: skip
+    }
 
 
 def plain_counts(trainer: Trainer, batch, iteration: int) -> dict:

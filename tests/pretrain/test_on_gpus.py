@@ -33,7 +33,7 @@ def process(rank: int, folder: str) -> None:
     torch.cuda.set_device(device)
     dist.init_process_group(
         "nccl", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2, device_id=device
-    )  # fmt: skip
+    )
     choose_kernels(device, True)
     for name, config in configs(f"{folder}/teacher.safetensors").items():
         if name not in CASES:

@@ -29,7 +29,7 @@ from tests.slurm.conftest import (
     shell,
     until,
     wait_until_over,
-)  # fmt: skip
+)
 
 pytestmark = requires("root", "slurm")
 NAME = "us3l_resnet18_digits"

@@ -30,9 +30,7 @@ NASTY = [
     "\ud800",
 ]
 TEXT = st.one_of(st.sampled_from(NASTY), st.text(max_size=8))
-SCALAR = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.integers(10**20, 10**400), st.floats(), TEXT
-)  # fmt: skip
+SCALAR = st.one_of(st.none(), st.booleans(), st.integers(), st.integers(10**20, 10**400), st.floats(), TEXT)
 VALUE = SCALAR | st.lists(SCALAR, max_size=3) | st.dictionaries(TEXT, SCALAR | st.lists(SCALAR, max_size=2), max_size=3)
 PLACES = (
     *((name,) for name in ("schema", "task", "dataset", "method", "backbone", "width", "seed", "metrics", "params",

@@ -81,7 +81,7 @@ def detected(
 
 def located(
     source: Source, settings: DetectionSettings, framework: Framework, parent: Path
-) -> tuple[DetectionSettings, Data, Path, Path, dict]:  # fmt: skip
+) -> tuple[DetectionSettings, Data, Path, Path, dict]:
     """DetectionSettings as trained, the data, the training's folder, the result's, and what determines the training."""
     folder, trained = None, None
     if settings.eval_only:

@@ -39,7 +39,7 @@ class Job:
 
 def known_before(
     source: Source, plain: torch.nn.Module, width: float, seed: int, dataset: str, image_size: int
-) -> dict:  # fmt: skip
+) -> dict:
     """Fields of the Result. params and macs are those of the plain backbone at ``image_size`` px."""
     return {
         "task": "detection", "dataset": dataset, "method": source.method, "backbone": source.backbone, "width": width,

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", choices=INITS, default="pretrained", help="random: the same network, not pretrained")
     parser.add_argument(
         "--data", type=Path, help="folder of images, or torchvision's root (default: DETECTRON2_DATASETS, or datasets/)"
-    )  # fmt: skip
+    )
     parser.add_argument("--download", action="store_true", help="let torchvision fetch what is missing into --data")
     parser.add_argument("--name", help="the data set's name in results (default: the target's, or the folder's)")
     parser.add_argument("--output", type=Path, help="folder for results (default: transfer/ beside the checkpoint)")

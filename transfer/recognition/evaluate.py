@@ -100,7 +100,7 @@ def calibration_images(
     count = settings.calibration_batches or recorded.get("batches", 16)
     return CalibrationBatches(
         train, views, settings.image_size, size, count, settings.seed, metadata["mean"], metadata["std"]
-    )  # fmt: skip
+    )
 
 
 def calibration_line(source: Source, widths: list[float]) -> str:

@@ -60,9 +60,7 @@ class View:
         """Everything that the pixels depend on, for the key of a cache."""
         if self.views is None:
             interpolation = self.interpolation or usual_interpolation(self.image_size)
-            return {
-                "resize": resized(self.image_size), "centre_crop": self.image_size, "interpolation": interpolation
-            }  # fmt: skip
+            return {"resize": resized(self.image_size), "centre_crop": self.image_size, "interpolation": interpolation}
         return {
             "views": asdict(self.views), "size": self.image_size, "seed": self.seed, "number": self.number,
             "random_numbers": RANDOM_NUMBERS,

@@ -82,9 +82,7 @@ def train_probe(
     correct = heads_top1(plain, labels, validation, weight, bias, scale)
     best = int(correct.argmax())  # the first of equals: the smaller learning rate and weight decay
     chosen, everything = slice(best, best + 1), torch.arange(len(labels))
-    weight, bias = train_heads(
-        views, labels, everything, classes, rates[chosen], decays[chosen], settings, seed, scale
-    )  # fmt: skip
+    weight, bias = train_heads(views, labels, everything, classes, rates[chosen], decays[chosen], settings, seed, scale)
     return Probe(weight[:, 0], bias[0], scale, *grid[best], float(correct[best]))
 
 

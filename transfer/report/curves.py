@@ -19,7 +19,7 @@ MEANING = {
     "rank": "Effective rank: in how many directions the embeddings of a batch spread; 1 where they lie on a line.",
     "spread": "Spread: standard deviation of unit embeddings over a batch; about 1 where they fill the sphere, 0 where "
     "they are all alike.",
-}  # fmt: skip
+}
 # what is no loss term of a step
 OTHERS = ("iteration", "epoch", "lr", "seconds", "images_per_second", "waiting", "width", "widths")
 

@@ -32,7 +32,7 @@ LOGS = (
 
 def page(
     runs: Path, output: Path, results: list[tuple[Path, dict]], pretrainings: list[Run], refused: list[str]
-) -> str:  # fmt: skip
+) -> str:
     """The whole page. output: where it will lie; links are relative to it. results: with their paths. refused: what is
     wrong with results that are left out."""
     records = [record for _, record in results]

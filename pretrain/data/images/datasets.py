@@ -116,7 +116,7 @@ def image_dataset(
     root: a folder or file, or several. split: ``train`` or ``test``. images_per_class: only the first so many of each
     class. channels: 3 are RGB, 1 is gray, others are those of the files.
     Errors: UserError for an unknown name, a missing root, a root without images.
-    """  # fmt: skip
+    """
     dataset = named(name, DATASETS, "data set")(root, split, image_size, channels)
     return dataset if images_per_class is None else FirstPerClass(dataset, images_per_class)
 

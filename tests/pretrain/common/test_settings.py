@@ -75,7 +75,7 @@ def test_values_become_dataclasses_at_every_depth():
         ({"title": "x", "rows": [{}, {"radius": -1}]}, "rows.1.radius is -1; expected a number above 0"),
         ([1], "expected keys with values, got '\\[1\\]'"),
     ],
-)  # fmt: skip
+)
 def test_the_first_thing_that_is_wrong_is_named_in_one_line(values, message):
     with pytest.raises(UserError, match=f"^file: {message}".replace("?", "\\?")) as refused:
         read(Picture, values, "file")

@@ -41,9 +41,7 @@ def test_several_uses_in_a_step_are_the_plain_ones(affine, shape, groups):
     got = [chain.normalise(found, x, groups, found.eps, False) for x in xs]
     expected = [plain(found, x) for x in xs]
     torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(
-        gradients(found, xs, got), gradients(found, xs, expected), rtol=1e-9, atol=1e-9
-    )  # fmt: skip
+    torch.testing.assert_close(gradients(found, xs, got), gradients(found, xs, expected), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("left_out", range(3))

@@ -31,7 +31,7 @@ def runs(make_result, tmp_path):
         lines = [
             {"iteration": i, "epoch": i / 4, "lr": 0.1, "loss": 5.0 - i, "base": 4.0, "seconds": 9.0, "0.5/rank": 3.0}
             for i in range(1, count + 1)
-        ]  # fmt: skip
+        ]
         (folder / name / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"iterat')
         (folder / name / "config.json").write_text("{}")
     return folder

@@ -25,8 +25,7 @@ CLASSES = (
 )  # fmt: skip
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")  # of images, in any case
-WORDS = {"": False, "0": False, "1": True, "false": False, "true": True, "no": False, "yes": True,
-         "unspecified": False}  # fmt: skip
+WORDS = {"": False, "0": False, "1": True, "false": False, "true": True, "no": False, "yes": True, "unspecified": False}
 UNNAMED = ("VOCdevkit", "VOC2007", "datasets")  # folders whose name says nothing of the data
 
 

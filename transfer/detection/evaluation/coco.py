@@ -17,7 +17,7 @@ from transfer.targets import COCO_PRECISIONS
 
 def average_precisions(
     annotations: Path, found: list[dict], log: logging.Logger, masks: bool = True
-) -> dict[str, dict[str, float]]:  # fmt: skip
+) -> dict[str, dict[str, float]]:
     """``{"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-<class>", ...}, "segm": ...}`` in percent.
 
     annotations: COCO's JSON file. found: detections as in COCO's result files (``image_id``, ``category_id``, ``bbox``

@@ -11,7 +11,7 @@ AREAS = {"APs": (0, 32**2), "APm": (32**2, 96**2), "APl": (96**2, math.inf)}
 
 def flat_metrics(
     results: dict, object_areas: tuple[float, ...], target: str = "coco", masks: bool = True
-) -> dict[str, float | None]:  # fmt: skip
+) -> dict[str, float | None]:
     """``{"bbox": {"AP": 38.3, …}, "segm": …}`` -> ``{"box/AP": 38.3, …, "mask/APl": …}``, the target's ``precisions``.
 
     object_areas: of the validation objects. masks: whether they were evaluated, where the target has them. None where

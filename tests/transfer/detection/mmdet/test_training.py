@@ -42,9 +42,7 @@ def test_a_width_becomes_a_result(source, settings, tmp_path, capsys):
     assert {"box/AP", "box/AP50", "box/AP75", "mask/AP", "mask/AP50", "mask/AP75"} <= set(record["metrics"])
     assert set(record["details"]["per_class_AP"]["box"]) <= set("0123456789")
     left = {path.name for path in folder.iterdir() if path.is_file()}
-    assert left == {
-        "model_final.pth", "metrics.jsonl", "log.txt", "mask_rcnn_fpn_small.py", "result.json", "run.json"
-    }  # fmt: skip
+    assert left == {"model_final.pth", "metrics.jsonl", "log.txt", "mask_rcnn_fpn_small.py", "result.json", "run.json"}
     [line] = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     assert (line["iteration"], line["iterations"]) == (1, 1) and line["loss"] > line["loss_mask"] > 0
     (scalars,) = folder.glob("*/vis_data/scalars.json")
