@@ -22,6 +22,7 @@ OPTIONAL_FOLDERS = (ROOT / "transfer" / "detection", ROOT / "transfer" / "conver
 OPTIONAL_FILES = {
     ROOT / "pretrain/optim.py",
     ROOT / "pretrain/data/images/decode.py",
+    ROOT / "pretrain/data/images/parquet.py",
     ROOT / "transfer/embedding/features.py",
     ROOT / "transfer/recognition/sgd.py",
 }
