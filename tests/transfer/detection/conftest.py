@@ -1,5 +1,7 @@
 """Small digit scenes and a tiny universal network: a detection test takes seconds."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,27 @@ def run_of(parent: Path) -> Path:
     """The folder of the one training (or the one evaluation) in a width's folder."""
     [found] = parent.glob("seed_*")
     return found
+
+
+def truncated(path: Path) -> None:
+    """Leave half of a file, as a kill while it is written, or a disk, may."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def otherwise(scenes: Path, folder: Path) -> Path:
+    """A copy of the scenes that says the same validation in other words: categories in another order and without those
+    that have no object, annotations that are all numbered 0, and no word of crowds."""
+    shutil.copytree(scenes, folder / scenes.name)
+    path = folder / scenes.name / "annotations/instances_val2017.json"
+    content = json.loads(path.read_text())
+    used = {annotation["category_id"] for annotation in content["annotations"]}
+    content["categories"] = [category for category in content["categories"][::-1] if category["id"] in used]
+    for annotation in content["annotations"]:
+        annotation["id"] = 0
+        del annotation["iscrowd"]
+    path.write_text(json.dumps(content))
+    assert len(used) < 10
+    return folder / scenes.name
 
 
 SMALL = SceneSettings(train=6, val=3, size=64, seed=1)

@@ -56,7 +56,7 @@ def test_the_folder_of_a_live_training_is_refused(framework, recipe, place, sour
 def test_what_determines_a_result_has_a_place_of_its_own(source, settings, tmp_path):
     """Seeds, settings and annotations; not what a machine chooses."""
 
-    def place(settings):
+    def place(settings, source=source):
         return module.located(source, settings, find_framework("detectron2"), tmp_path)[2]
 
     changes = (
@@ -64,7 +64,8 @@ def test_what_determines_a_result_has_a_place_of_its_own(source, settings, tmp_p
         {"boxes_only": True},
     )  # fmt: skip
     folders = [place(replace(settings, **change)) for change in changes]
-    assert len(set(folders)) == len(changes) and len({folder.parent for folder in folders}) == 1
+    folders.append(place(settings, replace(source, checkpoint_hash="f" * 64)))
+    assert len(set(folders)) == len(folders) and len({folder.parent for folder in folders}) == 1
     assert place(settings) == folders[0] == place(replace(settings, device=None))
 
 

@@ -71,8 +71,8 @@ def read(path: Path):
     try:
         return Config.fromfile(path)
     except Exception as error:  # a config is a program
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise UserError(f"{path} is no mmdet config: {reason}") from None
+        reason = " ".join(str(error).split())[:160] or f"mmengine gives up with a {type(error).__name__}"
+        raise UserError(f"{path} is no mmdet config: {reason}; expected one such as {RECIPES['coco']}") from None
 
 
 def check_target(config, settings: DetectionSettings) -> None:

@@ -7,7 +7,16 @@ import pytest
 from pretrain.common.errors import UserError
 from tests.requirements import requires
 from transfer.convert import convert
-from transfer.detection.detectron2.recipe import COCO, RECIPES, VOC, check_target, plain_settings, resolve, summary
+from transfer.detection.detectron2.recipe import (
+    COCO,
+    CONFIGS,
+    RECIPES,
+    VOC,
+    check_target,
+    plain_settings,
+    resolve,
+    summary,
+)
 from transfer.detection.settings import DetectionSettings
 from transfer.targets import TARGETS
 
@@ -97,6 +106,15 @@ def test_a_recipe_for_the_other_target_is_refused(recipe, target):
 
     with pytest.raises(UserError, match=f"expected one for {target} such as {RECIPES[target].name}"):
         check_target(LazyConfig.load(str(recipe)), DetectionSettings(target=target, recipe=recipe))
+
+
+def test_a_recipe_of_mmdets_or_of_none_is_refused_with_a_reason(resolved, settings, tmp_path):
+    with pytest.raises(UserError, match="mmdet/mask_rcnn_fpn_coco.py|mask_rcnn_fpn_coco.py has no") as error:
+        resolved(replace(settings, recipe=CONFIGS / "mmdet/mask_rcnn_fpn_coco.py"))
+    assert "\n" not in str(error.value)
+    (tmp_path / "broken.py").write_text("raise ValueError")
+    with pytest.raises(UserError, match="broken.py is no LazyConfig: ValueError"):
+        resolved(replace(settings, recipe=tmp_path / "broken.py"))
 
 
 def test_a_missing_recipe_is_named(resolved, settings, tmp_path):

@@ -4,10 +4,11 @@ import json
 import shutil
 from dataclasses import replace
 
+import pytest
 import torch
 
 from tests.requirements import requires
-from tests.transfer.detection.conftest import run_of
+from tests.transfer.detection.conftest import run_of, truncated
 from transfer.detection.detect import detect
 
 pytestmark = requires("detection")
@@ -42,9 +43,10 @@ def test_a_resumed_training_sees_the_same_images_and_ends_with_the_same_weights(
     expected, seen[:] = list(seen), []
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     folder, cut = (run_of(tmp_path / name / settings.data.name / "detection/width_0.5") for name in ("whole", "cut"))
-    (cut / "model_final.pth").unlink()  # as if killed between iterations 2 and 4
-    (cut / "checkpoints/iteration_00000004.pt").unlink()
-    resumed = detect(source, 0.5, replace(settings, resume=True), tmp_path / "cut")
+    truncated(cut / "model_final.pth")
+    truncated(cut / "checkpoints/iteration_00000004.pt")  # so that it goes on from iteration 2
+    with pytest.warns(UserWarning, match="iteration_00000004.pt is damaged or unfinished"):
+        resumed = detect(source, 0.5, replace(settings, resume=True), tmp_path / "cut")
     assert len(expected) == 4 and seen == expected[2:]
     states = [torch.load(f / "model_final.pth", weights_only=True)["model"] for f in (folder, cut)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -1,6 +1,7 @@
 """From a universal network to result.json through detectron2."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from pretrain.common.errors import NonFiniteLossError, UncalibratedWidthError, U
 from pretrain.plain.cost import cost
 from tests.pretrain.helpers import universal
 from tests.requirements import requires
-from tests.transfer.detection.conftest import run_of
+from tests.transfer.detection.conftest import otherwise, run_of
 from transfer.detection.detect import detect
 from transfer.results import read_results
 from transfer.source import Source
@@ -90,8 +91,10 @@ def test_a_resumed_training_goes_on_and_eval_only_repeats_the_evaluation(source,
     assert (
         iterations(folder) == [1, 2, 3, 4] and "Starting training from iteration 2" in (folder / "log.txt").read_text()
     )
-    again = detect(source, 0.5, replace(settings, iterations=None, overrides=(), eval_only=True), tmp_path)
+    same = replace(settings, iterations=None, overrides=(), eval_only=True, data=otherwise(settings.data, tmp_path))
+    again = detect(source, 0.5, same, tmp_path)
     assert again["metrics"] == resumed["metrics"] and again["details"]["iterations"] == 4
+    assert again["details"]["classes"] == 10
     for number in (1, 2):
         fresh = detect(source, 0.5, settings, tmp_path)  # without --resume it starts anew
         assert iterations(folder) == [1, 2] and fresh["details"]["iterations"] == 2
@@ -107,6 +110,21 @@ def test_the_same_seed_gives_the_same_weights(source, settings, tmp_path):
         detect(source, 0.5, replace(settings, iterations=1), tmp_path / name)
         states.append(weights(tmp_path / name, settings))
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_boxes_alone_are_trained_where_there_are_no_masks(source, settings, tmp_path, capsys):
+    data = tmp_path / "boxes"
+    shutil.copytree(settings.data, data)
+    for path in (data / "annotations").iterdir():
+        content = json.loads(path.read_text())
+        for annotation in content["annotations"]:
+            del annotation["segmentation"]
+        path.write_text(json.dumps(content))
+    record = detect(source, 0.5, replace(settings, iterations=1, data=data), tmp_path)
+    assert set(record["metrics"]) == {f"box/{name}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")}
+    assert "masks" not in record["details"]["detector"]["parts"] and set(record["details"]["per_class_AP"]) == {"box"}
+    shown = capsys.readouterr().out
+    assert "Faster R-CNN on resnet18" in shown and "no masks in train2017 and val2017: Faster R-CNN" in shown
 
 
 def test_two_processes_share_a_batch(source, settings, tmp_path):

@@ -139,6 +139,13 @@ def test_a_recipe_of_the_other_target_or_of_none_is_refused(resolved, tmp_path):
         resolved(recipe=tmp_path / "broken.py")
 
 
+@pytest.mark.parametrize("name", ["mask_rcnn_fpn_coco.py", "mask_rcnn_fpn_small.py", "faster_rcnn_fpn_voc.py"])
+def test_a_recipe_of_detectron2s_is_refused_with_a_reason(resolved, name):
+    with pytest.raises(UserError, match=rf"{name} is no .*: mmengine gives up with a \w+; expected one such") as error:
+        resolved(recipe=CONFIGS.parent / name)
+    assert "\n" not in str(error.value)
+
+
 def test_settings_hold_no_paths_and_depend_on_what_counts(resolved, settings, tmp_path):
     plain, other = plain_settings(resolved().config), plain_settings(resolved(seed=1).config)
     assert str(tmp_path) not in str(plain) and str(settings.data) not in str(plain)

@@ -10,7 +10,7 @@ import torch
 from pretrain.common.errors import NonFiniteLossError, UncalibratedWidthError, UserError
 from pretrain.plain.cost import cost
 from tests.requirements import requires
-from tests.transfer.detection.conftest import run_of
+from tests.transfer.detection.conftest import otherwise, run_of, truncated
 from tests.transfer.detection.mmdet.conftest import LIGHT
 from transfer.detection.detect import detect
 from transfer.results import read_results
@@ -65,17 +65,28 @@ def test_a_resumed_training_ends_with_the_same_weights_and_eval_only_repeats_the
     whole = detect(source, 0.5, settings, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     cut = folder_of(settings, tmp_path / "cut")
-    (cut / "model_final.pth").unlink()  # as if killed between iterations 2 and 4
-    (cut / "checkpoints/iteration_00000004.pt").unlink()
-    resumed = detect(source, 0.5, replace(settings, resume=True), tmp_path / "cut")
+    truncated(cut / "model_final.pth")
+    truncated(cut / "checkpoints/iteration_00000004.pt")  # so that it goes on from iteration 2
+    with pytest.warns(UserWarning, match="iteration_00000004.pt is damaged or unfinished"):
+        resumed = detect(source, 0.5, replace(settings, resume=True), tmp_path / "cut")
     one, other = (weights(folder_of(settings, tmp_path / name)) for name in ("whole", "cut"))
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert resumed["metrics"] == whole["metrics"] and resumed["config"] == whole["config"]
     assert "resumed after iteration 2" in (cut / "log.txt").read_text()
-    again = detect(source, 0.5, replace(settings, eval_only=True), tmp_path / "cut")
+    same = replace(settings, iterations=None, overrides=(), eval_only=True, data=otherwise(settings.data, tmp_path))
+    again = detect(source, 0.5, same, tmp_path / "cut")
     assert again["metrics"] == whole["metrics"] and again["details"]["train_images"] is None
+    assert again["details"]["classes"] == 10
     detect(source, 0.5, replace(settings, iterations=1), tmp_path / "cut")  # of another length: at its own place
     assert len(list(cut.parent.iterdir())) == 2 and len(list(cut.parent.rglob("result.json"))) == 2
+
+
+def test_boxes_alone_are_trained_where_they_are_asked_for(source, settings, tmp_path):
+    overrides = tuple(override for override in LIGHT if "mask" not in override)
+    asked = replace(settings, iterations=1, boxes_only=True, overrides=overrides)
+    record = detect(source, 0.5, asked, tmp_path)
+    assert set(record["metrics"]) == {f"box/{name}" for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")}
+    assert "masks" not in record["details"]["detector"]["parts"] and set(record["details"]["per_class_AP"]) == {"box"}
 
 
 def test_two_processes_share_a_batch(source, settings, tmp_path):
