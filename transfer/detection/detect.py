@@ -113,13 +113,15 @@ def run_job(job: Job) -> None:
     began, main = time.monotonic(), not dist.is_initialized() or dist.get_rank() == 0
     if file_hash(job.weights) != job.weights_hash:
         raise UserError(f"{job.weights} is not the backbone that was converted for this training; start it again")
+    path = checkpoints.newest(job.folder) if settings.resume or settings.eval_only else None
+    barrier()  # all have found the newest before another is written
     with without_deprecations(), framework.session(job, main):
         resolved = framework.resolve(settings, job.backbone, job.data, job.place)
         if main:
             print(framework.summary(resolved, job.data), flush=True)
         plain = framework.plain_settings(resolved.config)
         training = framework.training(job, resolved.config)
-        trained(training, job, main)
+        trained(training, job, path, main)
         failure, results, detector = None, {}, {}
         try:
             results, detector = training.evaluate()
@@ -144,16 +146,13 @@ def one_line(error: Exception) -> str:
     return last if isinstance(error, UserError) else f"{type(error).__name__}: {last}"
 
 
-def trained(training: Training, job: Job, main: bool) -> None:
-    """Train, or take the weights of the training that is evaluated."""
-    settings = job.settings
-    path = checkpoints.newest(job.folder) if settings.resume or settings.eval_only else None
-    if settings.eval_only:
+def trained(training: Training, job: Job, path: Path | None, main: bool) -> None:
+    """Train, or take the weights of the training that is evaluated. path: the checkpoint that it starts from."""
+    if job.settings.eval_only:
         if path is None:
             raise UserError(f"--eval-only, but {job.folder} holds no checkpoint; train first, without --eval-only")
         training.load(checkpoints.load(path))
         return
-    barrier()  # all have found the newest before another is written
     training.train(checkpoints.load(path) if path else None)
     if main:
         checkpoints.save_final(job.folder, training.final())

@@ -91,7 +91,9 @@ def test_a_resumed_training_goes_on_and_eval_only_repeats_the_evaluation(source,
     assert (
         iterations(folder) == [1, 2, 3, 4] and "Starting training from iteration 2" in (folder / "log.txt").read_text()
     )
-    same = replace(settings, iterations=None, overrides=(), eval_only=True, data=otherwise(settings.data, tmp_path))
+    same = replace(
+        settings, iterations=None, overrides=(), eval_only=True, data=otherwise(settings.data, tmp_path / "other")
+    )
     again = detect(source, 0.5, same, tmp_path)
     assert again["metrics"] == resumed["metrics"] and again["details"]["iterations"] == 4
     assert again["details"]["classes"] == 10

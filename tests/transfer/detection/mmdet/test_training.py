@@ -73,7 +73,9 @@ def test_a_resumed_training_ends_with_the_same_weights_and_eval_only_repeats_the
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert resumed["metrics"] == whole["metrics"] and resumed["config"] == whole["config"]
     assert "resumed after iteration 2" in (cut / "log.txt").read_text()
-    same = replace(settings, iterations=None, overrides=(), eval_only=True, data=otherwise(settings.data, tmp_path))
+    same = replace(
+        settings, iterations=None, overrides=(), eval_only=True, data=otherwise(settings.data, tmp_path / "other")
+    )
     again = detect(source, 0.5, same, tmp_path / "cut")
     assert again["metrics"] == whole["metrics"] and again["details"]["train_images"] is None
     assert again["details"]["classes"] == 10
