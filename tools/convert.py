@@ -8,10 +8,12 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pretrain.common import cli
 from pretrain.common.errors import UserError
-from transfer.convert import FORMATS, convert, of_width
+from transfer.convert import FORMATS, convert, listed, of_width, require
 
 
 def main(argv: list[str]) -> None:
+    folding = [name for name, described in FORMATS.items() if described.folds]
+    sized = [name for name, described in FORMATS.items() if described.sized]
     parser = cli.Parser(
         "Cut plain backbones out of a universal checkpoint and write them for another program.",
         "tools/convert.py runs/demo/pretrain/universal.safetensors --width 0.5 --to detectron2 --output narrow",
@@ -19,11 +21,17 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "checkpoint",
         type=Path,
+        nargs="?",
         metavar="UNIVERSAL",
         help="a universal.safetensors file, or the run folder that holds one",
     )
     cli.widths_argument(parser, None)
-    parser.add_argument("--to", required=True, choices=tuple(FORMATS), help="the program to write for")
+    parser.add_argument(
+        "--to",
+        required=True,
+        choices=(*FORMATS, "list"),
+        help="the program to write for; list: all, and what each needs",
+    )
     parser.add_argument(
         "--output", type=Path, metavar="D",
         help="folder to write; with several widths one below it for each "
@@ -31,14 +39,25 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--fold-bn", action="store_true",
-        help=f"fold batch norms into the convolutions before them ({', '.join(f for f in FORMATS if FORMATS[f])})",
+        help=f"fold batch norms into the convolutions before them ({', '.join(folding)})",
     )  # fmt: skip
     parser.add_argument(
-        "--image-size", type=int, metavar="S", help="side of onnx's images in pixels (default: that of pretraining)"
+        "--image-size",
+        type=int,
+        metavar="S",
+        help=f"side of the images in pixels, for {', '.join(sized)} (default: that of pretraining)",
     )
     arguments = parser.parse_args(argv)
-    if arguments.image_size is not None and (arguments.to != "onnx" or arguments.image_size < 1):
-        raise UserError("--image-size is a number of pixels above 0, for --to onnx; the others take images of any size")
+    if arguments.to == "list":
+        print(listed())
+        return
+    if arguments.image_size is not None and (arguments.to not in sized or arguments.image_size < 1):
+        raise UserError(
+            f"--image-size is a number of pixels above 0, for --to {' or '.join(sized)}; the others take any size"
+        )
+    if arguments.checkpoint is None:
+        raise UserError("no checkpoint given; expected a universal.safetensors file, or the run folder that holds one")
+    require(arguments.to)
     if not arguments.widths:
         raise UserError("no width given; expected --width with one or more numbers, e.g. --width 0.5")
 

@@ -1,74 +1,100 @@
-"""How long one forward pass of each width takes, in torch (eager) and in onnxruntime.
+"""How long one forward pass of each width takes, in each of several runtimes.
 
-The widths and the two runtimes take turns within each repetition, so that whatever else slows the machine slows all of
-them; the median over the repetitions is reported, beside the quartiles, which tell how far to trust it.
+The widths and the runtimes take turns within each repetition, so that whatever else slows the machine slows all of
+them; the median over the repetitions is reported, beside the 10th and 90th percentile, which tell how far to trust it.
+Every runtime reads the file that ``transfer.convert`` writes for it and is given the same images, in memory, as they
+come; what a runtime cannot do is told in the place of its time.
 """
 
-import copy
 import os
 import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from pretrain.common.errors import UserError, nearest
 from pretrain.plain.cost import cost, image_channels
+from transfer.convert import FORMATS, convert, require
+from transfer.runtimes import RUNTIMES
 from transfer.tables.table import Cell, Table
 
-RUNTIMES = {"torch": "torch eager (ms)", "onnxruntime": "onnxruntime (ms)"}
+ALWAYS = ("torch", "onnxruntime")  # timed where no runtime is named, as far as they are installed
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of one forward pass of a whole batch: median and quartiles."""
+    """Milliseconds of one forward pass of a whole batch: median, 10th and 90th percentile."""
 
     median: float
-    lower: float
-    upper: float
+    p10: float
+    p90: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class Latency:
-    """One width. macs: of one image. timings: by runtime, ``torch`` and, where it is installed, ``onnxruntime``."""
+    """One width. macs: of one image. timings, sizes (bytes of its files) and refusals (why not), each by runtime."""
 
     width: float
     params: int
     macs: int
-    timings: dict[str, Timing]
+    timings: dict[str, Timing] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
 
 
-@torch.inference_mode()
+def chosen(runtimes: Sequence[str] | None) -> list[str]:
+    """The runtimes to time: those named, each once, or the installed ones of ``ALWAYS`` for None.
+
+    Errors: UserError for one that is unknown or not installed.
+    """
+    if runtimes is None:
+        return [runtime for runtime in ALWAYS if not FORMATS[RUNTIMES[runtime]].missing()]
+    for runtime in runtimes:
+        if runtime not in RUNTIMES:
+            raise UserError(f"unknown runtime '{runtime}'{nearest(runtime, RUNTIMES)}")
+        require(RUNTIMES[runtime])
+    return list(dict.fromkeys(runtimes))
+
+
 def measure(
-    backbones: dict[float, nn.Module], batch: int = 1, image_size: int = 224, repeats: int = 30, warm_up: int = 5,
-    threads: int = 1, device: str = "cpu",
+    backbones: dict[float, nn.Module], metadata: dict, runtimes: Sequence[str] = ("torch",), batch: int = 1,
+    image_size: int = 224, repeats: int = 30, warm_up: int = 5, threads: int = 1, device: str = "cpu",
 ) -> list[Latency]:  # fmt: skip
     """Time ``backbones`` (width -> plain module) on random images [batch, 3, image_size, image_size], in their order.
 
-    threads: of both runtimes. onnxruntime always runs on the CPU; without its packages only torch is timed.
+    metadata: the universal checkpoint's. threads: of every runtime. device: torch's; the others run on the CPU.
+    Errors: UserError for images that the network can't take.
     """
-    costs = {width: cost(plain, image_size) for width, plain in backbones.items()}
+    found: dict[float, Latency] = {}
+    calls: dict[tuple[float, str], Callable[[], object]] = {}
     with tempfile.TemporaryDirectory() as scratch, torch_threads(threads):
-        calls: dict[tuple[float, str], Callable[[], object]] = {}
         for width, plain in backbones.items():
-            calls[width, "torch"] = torch_call(plain, batch, image_size, device)
-            if has_onnx():
-                path = Path(scratch) / f"{width:g}.onnx"
-                calls[width, "onnxruntime"] = onnx_call(plain, batch, image_size, threads, path)
-        seconds = interleaved(calls, repeats, warm_up)
-    return [
-        Latency(width, costs[width].params, costs[width].macs, {
-            runtime: timing(seconds[width, runtime]) for runtime in RUNTIMES if (width, runtime) in seconds
-        })
-        for width in backbones
-    ]  # fmt: skip
+            spent = cost(plain, image_size)
+            found[width] = Latency(width, spent.params, spent.macs)
+            said = {**metadata, "width": width, "export_size": image_size}
+            images = torch.randn(batch, image_channels(plain), image_size, image_size).numpy()
+            for runtime in runtimes:
+                try:
+                    paths = convert(plain, RUNTIMES[runtime], Path(scratch) / f"{width:g}" / runtime, said)
+                    run = import_module(f"transfer.runtimes.{runtime}").load(paths[0], threads, device)
+                    run(images)
+                except (UserError, RuntimeError) as error:
+                    found[width].refusals[runtime] = " ".join(str(error).split())
+                    continue
+                found[width].sizes[runtime] = sum(path.stat().st_size for path in paths if path.suffix != ".json")
+                calls[width, runtime] = lambda run=run, images=images: run(images)
+        for (width, runtime), seconds in interleaved(calls, repeats, warm_up).items():
+            found[width].timings[runtime] = timing(seconds)
+    return list(found.values())
 
 
 def interleaved(calls: dict, repeats: int, warm_up: int, clock: Callable[[], float] = time.perf_counter) -> dict:
@@ -85,41 +111,11 @@ def interleaved(calls: dict, repeats: int, warm_up: int, clock: Callable[[], flo
 
 
 def timing(seconds: list[float]) -> Timing:
-    """Median and quartiles in milliseconds."""
+    """Median, 10th and 90th percentile in milliseconds."""
     if len(seconds) == 1:
         return Timing(*[1e3 * seconds[0]] * 3)
-    lower, median, upper = statistics.quantiles(seconds, n=4, method="inclusive")
-    return Timing(1e3 * median, 1e3 * lower, 1e3 * upper)
-
-
-def torch_call(plain: nn.Module, batch: int, image_size: int, device: str) -> Callable[[], object]:
-    """One forward pass in eager mode, waited for."""
-    module = copy.deepcopy(plain).to(device).eval()
-    images = torch.randn(batch, image_channels(plain), image_size, image_size, device=device)
-    if not device.startswith("cuda"):
-        return lambda: module(images)
-
-    def call() -> None:
-        module(images)
-        torch.cuda.synchronize(device)
-
-    return call
-
-
-def has_onnx() -> bool:
-    """Whether a network can be exported and run."""
-    return all(find_spec(module) for module in ("onnx", "onnxscript", "onnxruntime"))
-
-
-def onnx_call(plain: nn.Module, batch: int, image_size: int, threads: int, path: Path) -> Callable[[], object]:
-    """One pass of an exported file, which lies at ``path``, on the CPU."""
-    from transfer.convert.onnx import export, session
-
-    with torch.inference_mode(False):
-        export(copy.deepcopy(plain).cpu().eval(), path, image_size)
-    runner = session(path, threads)
-    images = {"images": torch.randn(batch, image_channels(plain), image_size, image_size).numpy()}
-    return lambda: runner.run(["features"], images)
+    tenths = statistics.quantiles(seconds, n=10, method="inclusive")
+    return Timing(1e3 * statistics.median(seconds), 1e3 * tenths[0], 1e3 * tenths[-1])
 
 
 @contextmanager
@@ -143,38 +139,41 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def conditions(batch: int, image_size: int, repeats: int, warm_up: int, threads: int, device: str) -> dict:
-    """What a latency depends on beside the network."""
+def conditions(
+    batch: int, image_size: int, repeats: int, warm_up: int, threads: int, device: str, runtimes: Sequence[str]
+) -> dict:
+    """What a latency depends on beside the network. load: processes that want a core, mean of the last minute."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
         "threads": threads,
         "batch": batch,
         "image_size": image_size,
         "repeats": repeats,
         "warm_up": warm_up,
-        "versions": {"torch": torch.__version__, "onnxruntime": onnxruntime_version()},
+        "versions": {runtime: version(runtime) for runtime in runtimes},
     }
 
 
-def onnxruntime_version() -> str | None:
-    return version("onnxruntime") if has_onnx() else None
-
-
 def latency_table(name: str, found: list[Latency], where: dict) -> Table:
-    """Rows: widths. Columns: parameters, MACs, and the median of each runtime with its quartiles."""
-    runtimes = [runtime for runtime in RUNTIMES if any(runtime in row.timings for row in found)]
+    """Rows: widths. Columns: parameters, MACs, and for each runtime the time and the size of its files."""
+    runtimes = list(where["versions"])
     title = (
         f"Latency of {name}: batch {where['batch']} of {where['image_size']} px, {where['processor']}, "
-        f"{where['threads']} thread{'s' if where['threads'] > 1 else ''}; median (quartiles) of {where['repeats']} "
-        f"interleaved passes after {where['warm_up']}."
+        f"{where['threads']} thread{'s' if where['threads'] > 1 else ''}, load {where['load']} on {where['cores']} "
+        f"cores; median (p10 to p90) of {where['repeats']} interleaved passes after {where['warm_up']}."
     )
-    table = Table("latency", title, ["width"], ["params (M)", "MACs (M)", *(RUNTIMES[r] for r in runtimes)])
+    columns = [f"{runtime} ({unit})" for runtime in runtimes for unit in ("ms", "MB")]
+    table = Table("latency", title, ["width"], ["params (M)", "MACs (M)", *columns])
     for row in found:
         cells = [Cell(f"{row.params / 1e6:.2f}"), Cell(f"{row.macs / 1e6:.1f}")]
         for runtime in runtimes:
+            if runtime in row.refusals:
+                cells += [Cell(row.refusals[runtime]), Cell("")]
+                continue
             t = row.timings[runtime]
-            cells.append(Cell(f"{t.median:.2f} ({t.lower:.2f} to {t.upper:.2f})"))
+            cells += [Cell(f"{t.median:.2f} ({t.p10:.2f} to {t.p90:.2f})"), Cell(f"{row.sizes[runtime] / 1e6:.2f}")]
         table.rows.append(([f"{row.width:g}"], cells))
     return table

@@ -29,8 +29,8 @@ def test_each_width_gets_a_folder_and_the_paths_are_printed(repository, checkpoi
     ("arguments", "message"),
     [
         (("--width", 0.5, "--to", "tensorrt"), "choose from 'detectron2'"),
-        (("--width", 0.5, "--to", "detectron2", "--fold-bn"), "fold for torchvision, safetensors or onnx"),
-        (("--width", 0.5, "--to", "timm", "--image-size", 64), "for --to onnx"),
+        (("--width", 0.5, "--to", "detectron2", "--fold-bn"), "fold for torchvision, safetensors, onnx, openvino"),
+        (("--width", 0.5, "--to", "timm", "--image-size", 64), "for --to onnx or openvino"),
         (("--width", 0.3, "--to", "torchvision"), "width 0.3 is not calibrated; calibrated widths: 1, 0.5"),
         (("--to", "torchvision"), "no width given"),
     ],

@@ -14,9 +14,11 @@ from tests.pretrain.helpers import universal
 from tests.requirements import demand, requires
 from transfer.convert import convert, of_width
 from transfer.convert import onnx as to_onnx
+from transfer.convert.export import check
 from transfer.convert.fold import conv_norm_pairs, fold_batch_norms
 from transfer.convert.load import load_plain
 from transfer.convert.timm import byob_name
+from transfer.runtimes import onnxruntime
 
 WIDTHS = (1.0, 0.9, 0.25)
 
@@ -239,8 +241,7 @@ class TestONNX:
     @torch.no_grad()
     @pytest.mark.parametrize("batch", [1, 5])
     def test_onnxruntime_computes_the_features_at_any_batch_size(self, batch, exported, small):
-        runner = to_onnx.session(exported[0])
-        found = runner.run(None, {"images": images(16, batch).numpy()})[0]
+        found = onnxruntime.load(exported[0])(images(16, batch).numpy())
         assert_same(torch.from_numpy(found), small.extract(0.5)(images(16, batch)), 1e-4)
 
     def test_one_file_holds_weights_and_description_and_no_batch_norm(self, exported, small):
@@ -260,7 +261,7 @@ class TestONNX:
         with torch.no_grad():
             other.conv1.weight.mul_(1.5)
         with pytest.raises(RuntimeError, match="differ by"):
-            to_onnx.check(other, exported[0], 16)
+            check(other, onnxruntime.load(exported[0]), 16, "onnxruntime")
         monkeypatch.setattr(to_onnx, "export", lambda plain, path, *rest: path.write_bytes(exported[0].read_bytes()))
         with pytest.raises(RuntimeError, match="differ by"):
             convert(other, "onnx", tmp_path, {**of_width(small, 0.5), "export_size": 16})
@@ -268,10 +269,8 @@ class TestONNX:
 
 
 def test_a_missing_package_is_named_with_its_extra(small, tmp_path, monkeypatch):
-    from transfer.convert import describe
-
-    monkeypatch.setattr(describe, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"ONNX needs onnx, onnxscript, onnxruntime; expected the extra 'formats'"):
+    monkeypatch.setattr("transfer.convert.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"onnx needs onnx, onnxscript, onnxruntime; expected the extra 'formats'"):
         convert(small.extract(0.5), "onnx", tmp_path / "out", of_width(small, 0.5))
     assert not (tmp_path / "out").exists()
 
@@ -310,7 +309,7 @@ def test_a_vision_transformer_goes_to_onnx_and_has_nothing_to_fold(tmp_path):
     net = universal("vit_tiny", widths=(0.5,), **VIT)
     plain = net.extract(0.5)
     (path,) = convert(plain, "onnx", tmp_path, of_width(net, 0.5))
-    found = to_onnx.session(path).run(None, {"images": images(32, 4).numpy()})[0]
+    found = onnxruntime.load(path)(images(32, 4).numpy())
     assert_same(torch.from_numpy(found), plain(images(32, 4)), 1e-4)
     with pytest.raises(UserError, match="no batch norms to fold"):
         convert(plain, "safetensors", tmp_path / "folded", of_width(net, 0.5), fold_bn=True)

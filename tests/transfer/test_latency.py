@@ -8,9 +8,10 @@ import sys
 import pytest
 import torch
 
+from pretrain.common.errors import UserError
 from tests.pretrain.helpers import universal
 from tests.requirements import requires
-from transfer.latency import conditions, interleaved, latency_table, measure, processor, timing
+from transfer.latency import chosen, conditions, interleaved, latency_table, measure, processor, timing
 from transfer.tables import render
 
 
@@ -34,33 +35,35 @@ class TestInterleaving:
         seconds = interleaved(calls, repeats=3, warm_up=0, clock=lambda: now[0])
         assert seconds == {"short": [1, 1, 1], "long": [5, 5, 5]}
 
-    def test_the_median_and_the_quartiles_in_milliseconds(self):
-        values = [0.004, 0.001, 0.100, 0.002, 0.003]
+    def test_the_median_and_the_outer_tenths_in_milliseconds(self):
+        values = [0.001 * n for n in (4, 1, 100, 2, 3, 7, 5, 8, 6, 9, 10)]
         found = timing(values)
         assert found.median == pytest.approx(1e3 * statistics.median(values))
-        assert (found.lower, found.upper) == pytest.approx((2, 4))
-        assert timing([0.5]).median == timing([0.5]).upper == 500
+        assert (found.p10, found.p90) == pytest.approx((2, 10))
+        assert timing([0.5]).median == timing([0.5]).p90 == 500
 
 
-def test_torch_is_timed_at_each_width_and_its_threads_put_back(net, monkeypatch):
-    monkeypatch.setattr("transfer.latency.has_onnx", lambda: False)
+def test_torch_is_timed_at_each_width_and_its_threads_put_back(net):
     before = torch.get_num_threads()
-    found = measure({w: net.extract(w) for w in (1.0, 0.5)}, image_size=16, repeats=3, warm_up=1, threads=before + 1)
+    found = measure(
+        {w: net.extract(w) for w in (1.0, 0.5)}, net.metadata, image_size=16, repeats=3, warm_up=1, threads=before + 1
+    )
     assert torch.get_num_threads() == before
     assert [row.width for row in found] == [1.0, 0.5]
     for row in found:
         cost = net.cost(row.width, image_size=16)
         assert (row.params, row.macs) == (cost.params, cost.macs)
-        assert set(row.timings) == {"torch"} and 0 < row.timings["torch"].lower <= row.timings["torch"].median
+        assert set(row.timings) == {"torch"} and 0 < row.timings["torch"].p10 <= row.timings["torch"].median
 
 
-def test_the_table_states_the_conditions(net, monkeypatch):
-    monkeypatch.setattr("transfer.latency.has_onnx", lambda: False)
+def test_the_table_states_the_conditions(net):
     settings = {"batch": 2, "image_size": 16, "repeats": 2, "warm_up": 0, "threads": 1}
-    found = measure({0.5: net.extract(0.5)}, **settings)
-    text = render(latency_table("resnet18", found, conditions(**settings, device="cpu")), "markdown")
+    found = measure({0.5: net.extract(0.5)}, net.metadata, **settings)
+    text = render(
+        latency_table("resnet18", found, conditions(**settings, device="cpu", runtimes=["torch"])), "markdown"
+    )
     assert processor() and processor() in text
-    assert "batch 2 of 16 px" in text and "1 thread;" in text and "torch eager (ms)" in text and "onnxr" not in text
+    assert "batch 2 of 16 px" in text and "1 thread," in text and "torch (ms)" in text and "onnxr" not in text
 
 
 @requires("formats")
@@ -90,7 +93,34 @@ def test_a_table_in_latex_or_csv_is_all_that_is_printed(form, first, net, reposi
 
 def test_a_mistake_is_one_line(net, repository, tmp_path):
     checkpoint = net.save(tmp_path / "universal.safetensors")
-    for options, message in ((["--width", "3"], "width 3 is outside"), (["--batch", "0"], "--batch 0 is too small")):
+    for options, message in (
+        (["--width", "3"], "width 3 is outside"),
+        (["--batch", "0"], "--batch 0 is too small"),
+        (["--runtimes", "openvina"], "did you mean 'openvino'"),
+    ):
         command = [sys.executable, str(repository / "tools/latency.py"), str(checkpoint), *options]
         done = subprocess.run(command, cwd="/", capture_output=True, text=True)
         assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@requires("devices", "formats")
+def test_runtimes_take_turns_and_what_one_cannot_do_is_said_in_its_cell(net, monkeypatch):
+    settings = {"batch": 2, "image_size": 16, "repeats": 2, "warm_up": 0, "threads": 1}
+    runtimes = ["torch", "openvino", "ncnn"]
+
+    def refused(path, threads, device):
+        raise RuntimeError("no such\noperator")
+
+    monkeypatch.setattr("transfer.runtimes.ncnn.load", refused)
+    [row] = measure({0.5: net.extract(0.5)}, net.metadata, runtimes, **settings)
+    assert set(row.timings) == set(row.sizes) == {"torch", "openvino"} and row.refusals == {"ncnn": "no such operator"}
+    assert row.sizes["openvino"] > 4 * 0.9 * row.params  # graph and weights in float32
+    text = render(latency_table("r", [row], conditions(**settings, device="cpu", runtimes=runtimes)), "markdown")
+    assert "openvino (MB)" in text and "no such operator" in text
+
+
+def test_a_runtime_that_is_not_installed_is_refused_with_the_line_for_pip(monkeypatch):
+    monkeypatch.setattr("transfer.convert.find_spec", lambda name: None)
+    assert chosen(None) == ["torch"]
+    with pytest.raises(UserError, match=r"openvino needs openvino; .*pip install '\.\[devices\]'"):
+        chosen(["torch", "openvino"])

@@ -1,6 +1,8 @@
 """A plain backbone of one width as the file that another program reads: a module and a line in ``FORMATS`` for each."""
 
 import importlib
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +12,41 @@ from transfer.convert.describe import of_width
 if TYPE_CHECKING:
     from torch import nn
 
-# format, which transfer/convert/<format>.py writes -> whether batch norms may be folded into the convolutions
+
+@dataclass(frozen=True)
+class Format:
+    """What is known of a format before its module ``transfer/convert/<format>.py`` is imported.
+
+    reads: who reads it. folds: batch norms may be folded into the convolutions. any_channels: the images need not be
+    RGB. sized: the images' side is fixed in the file. modules: optional packages that pip installs with ``extra``; a
+    format whose packages need more than pip (detectron2, mmdet) checks them itself.
+    """
+
+    reads: str
+    folds: bool = False
+    any_channels: bool = False
+    sized: bool = False
+    extra: str = ""
+    modules: tuple[str, ...] = ()
+
+    def missing(self) -> list[str]:
+        """Those of ``modules`` that are not installed."""
+        return [module for module in self.modules if find_spec(module) is None]
+
+
+ONNX = ("onnx", "onnxscript", "onnxruntime")
 FORMATS = {
-    "detectron2": False, "mmdet": False, "torchvision": True, "timm": False, "safetensors": True, "onnx": True,
-}  # fmt: skip
-ANY_CHANNELS = ("safetensors", "onnx")  # formats of networks whose images need not be RGB
-__all__ = ["FORMATS", "convert", "of_width"]
+    "detectron2": Format("detectron2: LazyConfig, weights and, where it can say them, a yaml", extra="detection"),
+    "mmdet": Format("mmdet: config and weights", extra="mmdet"),
+    "torchvision": Format("torchvision.models, or load_plain at other widths", folds=True),
+    "timm": Format("timm", extra="formats", modules=("timm",)),
+    "safetensors": Format("load_plain, any program that reads safetensors", folds=True, any_channels=True),
+    "onnx": Format("onnxruntime and others", True, True, True, "formats", ONNX),
+    "openvino": Format("OpenVINO: CPU, GPU and NPU of Intel, Arm CPU", True, True, True, "devices", ("openvino",)),
+    "executorch": Format("ExecuTorch with XNNPACK: phones, x86, Arm", True, True, True, "devices", ("executorch",)),
+    "ncnn": Format("ncnn: phones, Arm and x86", True, True, True, "devices", ("ncnn", "pnnx")),
+}
+__all__ = ["FORMATS", "Format", "convert", "of_width", "require"]
 
 
 def convert(plain: "nn.Module", form: str, output: Path, metadata: dict, fold_bn: bool = False) -> list[Path]:
@@ -23,7 +54,8 @@ def convert(plain: "nn.Module", form: str, output: Path, metadata: dict, fold_bn
 
     metadata: ``of_width(net, width)``, or a universal checkpoint's alone (``mean`` and ``std`` of RGB images in
     [0, 1]), which leaves the width and the checkpoint's hash unsaid. fold_bn: fold batch norms into convolutions.
-    Errors: UserError for an unknown format, or a backbone that the format cannot say; nothing is written then.
+    Errors: UserError for an unknown format, a package that is not installed, or a backbone that the format cannot say;
+    nothing is written then.
 
     Example::
 
@@ -34,14 +66,15 @@ def convert(plain: "nn.Module", form: str, output: Path, metadata: dict, fold_bn
         raise UserError(f"unknown format '{form}'{nearest(form, FORMATS)}")
     from pretrain.plain.cost import image_channels
 
-    if image_channels(plain) != 3 and form not in ANY_CHANNELS:
+    if image_channels(plain) != 3 and not FORMATS[form].any_channels:
+        known = " or ".join(name for name, described in FORMATS.items() if described.any_channels)
         raise UserError(
-            f"{form}'s networks take RGB images, this one takes {image_channels(plain)} channels; "
-            f"expected {' or '.join(ANY_CHANNELS)}"
+            f"{form}'s networks take RGB images, this one takes {image_channels(plain)} channels; expected {known}"
         )
+    require(form)
     if fold_bn:
-        if not FORMATS[form]:
-            *some, last = [name for name, folds in FORMATS.items() if folds]
+        if not FORMATS[form].folds:
+            *some, last = [name for name, described in FORMATS.items() if described.folds]
             raise UserError(
                 f"{form} builds a network with batch norms, to train on; fold for {', '.join(some)} or {last}"
             )
@@ -50,3 +83,23 @@ def convert(plain: "nn.Module", form: str, output: Path, metadata: dict, fold_bn
         plain, metadata = fold_batch_norms(plain), {**metadata, "folded_bn": True}
     module = importlib.import_module(f"transfer.convert.{form}")
     return module.write(plain, Path(output), metadata)
+
+
+def require(form: str) -> None:
+    """UserError with the line for pip unless the optional packages of a format are installed."""
+    described = FORMATS[form]
+    if missing := described.missing():
+        raise UserError(
+            f"{form} needs {', '.join(missing)}; expected the extra '{described.extra}': "
+            f"pip install '.[{described.extra}]'"
+        )
+
+
+def listed() -> str:
+    """A line for each format: its name, who reads it, what it needs."""
+    lines = []
+    for name, described in FORMATS.items():
+        missing = f", not installed here: {' '.join(described.missing())}" if described.missing() else ""
+        extra = f"; extra '{described.extra}'{missing}" if described.extra else ""
+        lines.append(f"{name:<12}{described.reads}{extra}")
+    return "\n".join(lines)

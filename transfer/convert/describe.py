@@ -1,11 +1,8 @@
 """What goes along with converted weights: which sub-network they are, and how its images are normalised."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from pretrain.common.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,10 +48,3 @@ def save_weights(content: dict, path: Path) -> None:
 
     with open(path, "wb") as file:
         torch.save(content, file)
-
-
-def require_formats(target: str, *modules: str) -> None:
-    """UserError unless the optional packages of a target are installed."""
-    missing = [module for module in modules if find_spec(module) is None]
-    if missing:
-        raise UserError(f"{target} needs {', '.join(missing)}; expected the extra 'formats': pip install '.[formats]'")

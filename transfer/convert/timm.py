@@ -24,7 +24,7 @@ from pretrain.common.errors import UserError
 from pretrain.common.files import replacing
 from pretrain.plain.resnet import BLOCKS, PlainResNet
 from pretrain.plain.vit import PlainViT
-from transfer.convert.describe import as_json, description, require_formats, save_weights
+from transfer.convert.describe import as_json, description, save_weights
 from transfer.convert.fold import check_same
 
 HEADER = '''"""{title}, for timm; beside it lie its weights.
@@ -69,7 +69,6 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     """
     if type(plain) not in TRANSLATIONS:
         raise UserError(f"nothing tells timm's names of {type(plain).__name__}; expected --to safetensors or onnx")
-    require_formats("timm", "timm")
     name = plain.name
     translation = TRANSLATIONS[type(plain)](plain, metadata)
     record = description(plain, metadata)

@@ -1,0 +1,103 @@
+"""OpenVINO, ExecuTorch and ncnn: what the runtime computes from the file is what the plain backbone computes."""
+
+import importlib
+import json
+
+import pytest
+import torch
+
+from pretrain.common.errors import UserError
+from tests.pretrain.helpers import universal
+from tests.requirements import requires
+from transfer.convert import FORMATS, convert, of_width
+from transfer.convert.export import check
+from transfer.runtimes import RUNTIMES
+
+pytestmark = requires("devices")
+FILES = {
+    "openvino": ["resnet18.xml", "resnet18.bin"],
+    "executorch": ["resnet18.pte", "resnet18.json"],
+    "ncnn": ["resnet18.ncnn.param", "resnet18.ncnn.bin", "resnet18.json"],
+}
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return universal(base_channels=8, widths=(0.5,))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", FILES)
+def test_the_runtime_computes_the_features_at_any_batch_size_and_another_networks_leave_no_file(
+    form, net, tmp_path, monkeypatch
+):
+    plain = net.extract(0.5)
+    paths = convert(plain, form, tmp_path / "out", of_width(net, 0.5))
+    assert [path.name for path in paths] == FILES[form]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES[form])
+    said = json.loads(paths[-1].read_text()) if form != "openvino" else described_in(paths[0])
+    assert (said["checkpoint"], said["width"], said["image_size"]) == (net.hash, 0.5, 32)
+
+    run = importlib.import_module(f"transfer.runtimes.{form}").load(paths[0], 1)
+    first = run(torch.ones(2, 3, 32, 32).numpy())
+    kept = first.copy()
+    for batch in (1, 5):
+        images = torch.randn(batch, 3, 32, 32)
+        torch.testing.assert_close(torch.from_numpy(run(images.numpy())), plain(images), rtol=1e-4, atol=1e-4)
+    assert (first == kept).all()  # the memory of an answer is not that of the next
+
+    other = net.extract(0.5)
+    other.conv1.weight.mul_(1.5)
+    with pytest.raises(RuntimeError, match="differ by"):
+        check(other, run, 32, form)
+    module = importlib.import_module(f"transfer.convert.{form}")
+    monkeypatch.setattr(module, "load", lambda path: lambda images: 2 * run(images))
+    with pytest.raises(RuntimeError, match="differ by"):
+        convert(plain, form, tmp_path / "other", of_width(net, 0.5))
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+def described_in(path) -> dict:
+    import openvino
+
+    return json.loads(openvino.Core().read_model(path).get_rt_info(["pretraining"]).astype(str))
+
+
+def test_an_operator_that_a_runtime_lacks_is_one_line_and_nothing_is_written(net, tmp_path):
+    class Odd(torch.nn.Module):
+        name = "odd"
+
+        def forward(self, x):
+            return torch.linalg.svdvals(x.mean(1))
+
+    with pytest.raises(UserError, match="OpenVINO cannot say Odd") as error:
+        convert(Odd(), "openvino", tmp_path / "out", of_width(net, 0.5))
+    assert "\n" not in str(error.value) and list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_a_runtime_that_is_not_installed_is_one_line_with_the_extra(form, net, tmp_path, monkeypatch):
+    monkeypatch.setattr("transfer.convert.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=rf"{form} needs {form}.*pip install '\.\[devices\]'"):
+        convert(net.extract(0.5), form, tmp_path / "out", of_width(net, 0.5))
+    assert not (tmp_path / "out").exists()
+
+
+@torch.no_grad()
+def test_executorchs_threads_do_not_change_under_a_loaded_program(net, tmp_path):
+    from transfer.runtimes.executorch import BATCH_MAX, load
+
+    path = convert(net.extract(0.5), "executorch", tmp_path, of_width(net, 0.5))[0]
+    run = load(path, 1)
+    with pytest.raises(RuntimeError, match="cannot change"):
+        load(path, 2)
+    with pytest.raises(UserError, match="up to 64 images"):
+        run(torch.zeros(BATCH_MAX + 1, 3, 32, 32).numpy())
+    expected = run(torch.ones(1, 3, 32, 32).numpy())
+    del run
+    assert (load(path, 2)(torch.ones(1, 3, 32, 32).numpy()) == expected).all()
+
+
+def test_every_runtime_reads_a_format_that_is_written():
+    assert set(RUNTIMES.values()) <= set(FORMATS)

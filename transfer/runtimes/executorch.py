@@ -1,0 +1,41 @@
+"""ExecuTorch with XNNPACK on the CPU."""
+
+import weakref
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pretrain.common.errors import UserError
+
+BATCH_MAX = 64  # images in a batch: a program's memory is planned for its largest
+# ExecuTorch's threads belong to the process, and a loaded program that meets other ones crashes it
+LOADED: "weakref.WeakSet[Loaded]" = weakref.WeakSet()
+
+
+class Loaded:
+    """A program, float32 images [B, 3, S, S] -> features [B, channels]."""
+
+    def __init__(self, path: Path):
+        from executorch.runtime import Runtime
+
+        self.program = Runtime.get().load_program(path)
+        self.method = self.program.load_method("forward")
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        if len(images) > BATCH_MAX:
+            raise UserError(f"takes up to {BATCH_MAX} images at once, not {len(images)}")
+        return self.method.execute([torch.from_numpy(images)])[0].clone().numpy()
+
+
+def load(path: Path, threads: int = 0, device: str = "cpu") -> Loaded:
+    """A ``.pte``. RuntimeError for other threads than those of programs that are still loaded."""
+    from executorch.extension.pybindings import portable_lib
+
+    if threads not in (0, portable_lib._threadpool_get_thread_count()):
+        if LOADED:
+            raise RuntimeError("ExecuTorch's threads cannot change while a program is loaded; delete it first")
+        portable_lib._unsafe_reset_threadpool(threads)
+    loaded = Loaded(path)
+    LOADED.add(loaded)
+    return loaded
