@@ -108,10 +108,10 @@ def test_runtimes_take_turns_and_what_one_cannot_do_is_said_in_its_cell(net, mon
     settings = {"batch": 2, "image_size": 16, "repeats": 2, "warm_up": 0, "threads": 1}
     runtimes = ["torch", "openvino", "ncnn"]
 
-    def refused(path, threads, device):
+    def refused(*arguments):
         raise RuntimeError("no such\noperator")
 
-    monkeypatch.setattr("transfer.runtimes.ncnn.load", refused)
+    monkeypatch.setattr("transfer.convert.ncnn.check", refused)
     [row] = measure({0.5: net.extract(0.5)}, net.metadata, runtimes, **settings)
     assert set(row.timings) == set(row.sizes) == {"torch", "openvino"} and row.refusals == {"ncnn": "no such operator"}
     assert row.sizes["openvino"] > 4 * 0.9 * row.params  # graph and weights in float32
