@@ -42,7 +42,12 @@ LENGTH_KEYS = ("training.epochs", "training.iterations")  # in which a finished 
 class BackboneSettings:
     """Arguments of ``create_backbone``; None is the backbone's own default, or that it has no such option.
 
-    ``validate`` fills in the defaults, and as a vision transformer's image_size that of the data.
+    ``validate`` fills in the defaults. name: of the backbone, or ``module:attribute`` of somebody's own. stem: of a
+    CNN, ``imagenet``, ``cifar`` or, of ResNets, ``cifar_half``. base_channels: of a CNN's stem at width 1.
+    private_norms: the widths that have batch norms of their own, and no other width runs. image_size: of a vision
+    transformer, in pixels; by default that of the data. patch_size, depth: of a vision transformer, in pixels and
+    blocks. slim: of a vision transformer, the whole ``embedding`` or only the ``inputs`` of its layers. init: which
+    initial weights the backbone starts from. input_channels: of the images; by default those of the data.
     """
 
     name: str = "resnet18"
@@ -68,12 +73,16 @@ class BackboneSettings:
 
 @settings
 class DataSettings:
-    """name, root, images_per_class: see ``image_dataset``. mean, std: of images in [0, 1]. workers: of the loader.
+    """The images and what becomes of them.
 
-    views: the augmentation; second_views: of the second view, where it is another one. decode: ``reduced`` decodes a
-    JPEG at 1/2, 1/4 or 1/8 of its size where both views have image_size px left: faster, and close to ``full``.
-    channels: 3 are RGB, 1 is gray. on_bad: ``replace`` an image that cannot be read by the next one of the epoch, until
-    more than the share ``max_bad`` of all images are bad, or ``stop`` at the first.
+    name: of the data set, ``digits``, ``folder``, ``imagenet``, ``cifar10``, ``cifar100``, or ``module:function`` of
+    somebody's own. mean, std: of each channel, for images in [0, 1]. root: the folder or file that holds the images, or
+    several. image_size: side of a view in pixels. channels: of the images, 3 for RGB, 1 for gray, others as the files
+    have them. images_per_class: only the first so many of each class. workers: processes of the loader. decode:
+    ``reduced`` decodes a JPEG at 1/2, 1/4 or 1/8 of its size where both views have image_size px left, which is faster
+    and close to ``full``. on_bad: ``replace`` an image that cannot be read by the next one of the epoch, or ``stop`` at
+    the first. max_bad: share of all images that may be bad before the run stops. views: the augmentation. second_views:
+    the augmentation of the second view, where it is another one.
     """
 
     name: str
@@ -93,10 +102,13 @@ class DataSettings:
 
 @settings
 class SamplingSettings:
-    """See ``WidthSampler``; with ``widths`` every iteration runs just these.
+    """Which widths an iteration runs, see ``WidthSampler``.
 
-    grid: distance of the widths that random ones are rounded to, so that compilers and allocators see few shapes; by
-    default every sub-network can be drawn (90 of ResNet-18, 378 of ResNet-50).
+    dynamic: the largest network alone at first, then the smallest width falls in stages. sandwich: the largest and the
+    smallest width run in every iteration. networks: of an iteration, by default 4, and 3 with ``dynamic``. widths: run
+    just these in every iteration, instead of all that. grid: distance of the widths that random ones are rounded to, so
+    that compilers and allocators see few shapes; by default every sub-network can be drawn (90 of ResNet-18, 378 of
+    ResNet-50).
     """
 
     dynamic: bool = True
@@ -108,18 +120,19 @@ class SamplingSettings:
 
 @settings
 class TrainingSettings:
-    """batch_size and chunks count over all processes; chunks defaults to one per process.
+    """How long, how large and in which arithmetic a run trains.
 
-    iterations: instead of ``epochs``. precision: ``auto`` is bf16 where the device is good at it, else fp32.
-    update: one optimizer step per iteration (``accumulate``, the paper) or after each width, largest first
-    (``per_width``, the released program), with the momentum encoder after each of these steps too
-    (``per_width_momentum``, its US+BYOL and US+MoCo v3). memory: ``low`` runs one backward pass per width, with the
-    same gradients.
-    compile: the backbone by torch.compile, a graph for each sub-network (pretrain/run/device.py). deterministic: on
-    GPUs, only kernels whose bits repeat; False is faster for vision transformers.
-    keep_projector: in the universal checkpoint, which SEED's teachers need. threads: of torch, per process; by
-    default torch's own choice at the start. Intervals are in iterations. checkpoint_minutes: also save when so many
-    minutes have passed; it does not change what is computed.
+    epochs: passes over the images. iterations: their number, instead of ``epochs``. batch_size: images of an iteration,
+    over all processes. chunks: parts of the batch that losses and batch norms see, over all processes; by default one
+    for each. precision: ``auto`` is bf16 where the device is good at it, else fp32. update: one optimizer step per
+    iteration (``accumulate``, the paper) or after each width, largest first (``per_width``, the released program), with
+    the momentum encoder after each of these steps too (``per_width_momentum``, its US+BYOL and US+MoCo v3). memory:
+    ``low`` runs one backward pass per width, with the same gradients. compile: the backbone by torch.compile, a graph
+    for each sub-network. deterministic: on GPUs, only kernels whose bits repeat; False is faster for vision
+    transformers. keep_projector: in the universal checkpoint, which SEED's teachers need. threads: of torch, in each
+    process; by default torch's own choice at the start. seed: of everything random. log_interval: iterations between
+    two lines of the log. checkpoint_interval: iterations between two checkpoints. checkpoint_minutes: minutes after
+    which one is saved all the same, which does not change what is computed.
     """
 
     epochs: PositiveInt = 400
@@ -141,9 +154,11 @@ class TrainingSettings:
 
 @settings
 class CalibrationSettings:
-    """Widths of the universal checkpoint, and the ``batches`` of linear evaluation's training views behind them.
+    """The widths of the universal checkpoint, and the images behind their statistics.
 
     widths: by default the paper's (1 to .3 in tenths, .75 and .25) that lie in the range, and the range's ends.
+    batch_size: images that are normalised together. batches: how many of them. views: the augmentation, by default that
+    of linear evaluation.
     """
 
     widths: tuple[float, ...] | None = None
@@ -154,6 +169,11 @@ class CalibrationSettings:
 
 @settings
 class PretrainConfig:
+    """A whole run.
+
+    method: its name in results and tables. width_range: the smallest and the largest width.
+    """
+
     data: DataSettings
     method: str = "us3l"
     width_range: tuple[float, float] = (WIDTH_MIN, WIDTH_MAX)

@@ -34,12 +34,12 @@ from pretrain.slimmable.statistics import FixedStatistics, batch_norms
 
 @settings
 class MonitorSettings:
-    """Looks at ``widths`` (by default the range's ends) with every line of the log.
+    """What is watched of some widths with every line of the log.
 
-    A width with a spread below ``min_spread`` or a rank below ``min_rank`` has collapsed. on_collapse: ``warn``, or
-    ``stop`` the run when a width is found collapsed ``patience`` times in a row.
-    knn_interval: iterations between kNN accuracies of ``widths``, None for none; knn_images: training images as the
-    bank, and at most as many test images.
+    widths: the watched ones, by default the range's ends. min_spread, min_rank: a width below either has collapsed.
+    on_collapse: ``warn``, or ``stop`` the run when a width is found collapsed ``patience`` times in a row. patience: so
+    many times. knn_interval: iterations between kNN accuracies of ``widths``, None for none. knn_images: training
+    images as the bank, and at most as many test images.
     """
 
     widths: tuple[float, ...] | None = None

@@ -13,13 +13,14 @@ from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, SlimDepthwiseConv2
 
 @settings
 class OptimizerSettings:
-    """name: ``sgd``, ``lars`` (You et al., 2017; timm's) or ``adamw`` (Loshchilov and Hutter, ICLR 2019; torch's).
+    """The optimizer, its rate and what draws weights to 0.
 
-    lr: for a batch of ``lr_batch`` images, scaled linearly. warmup_epochs: of linear warm-up before the cosine.
-    With ``sgd`` the decay of weights is the group regularisation: ``alpha``, ``groups``; ``alpha_ramp`` (start, end)
-    raises alpha linearly between these shares of the training, at once where they are equal; None has it constant;
-    ``group_heads`` groups the norms and biases of the heads too. ``lars`` and ``adamw`` decay by themselves and take
-    alpha = 0.
+    name: ``sgd``, ``lars`` (You et al., 2017; timm's) or ``adamw`` (Loshchilov and Hutter, ICLR 2019; torch's). lr: for
+    a batch of ``lr_batch`` images, scaled linearly. lr_batch: the batch that ``lr`` is said for. momentum: of ``sgd``
+    and ``lars``. weight_decay: 2 lambda. warmup_epochs: of linear warm-up before the cosine. groups, alpha: of the
+    group regularisation, which is the decay of ``sgd``; ``lars`` and ``adamw`` decay by themselves and take alpha = 0.
+    alpha_ramp: shares of the training (start, end) between which alpha rises linearly, at once where they are equal;
+    None has it constant. group_heads: norms and biases of the heads are grouped too.
     """
 
     name: Literal["sgd", "lars", "adamw"] = "sgd"

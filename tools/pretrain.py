@@ -23,6 +23,9 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change settings of the config")
     parser.add_argument("--show", action="store_true", help="print the config with all its settings; train nothing")
+    parser.add_argument(
+        "--settings", action="store_true", help="print what each setting takes and means; train nothing"
+    )
     parser.add_argument("--work-dir", type=Path, help="folder of the run (default: runs/<name of the config>)")
     parser.add_argument("--resume", action="store_true", help="continue from the newest valid checkpoint, if any")
     parser.add_argument("--device", default=None, choices=("cpu", "cuda"), help="default: cuda if present, else cpu")
@@ -33,6 +36,11 @@ def main(argv: list[str]) -> None:
     config = load_config(args.config, args.overrides)
     if args.show:
         print(as_python(config.as_dict()), end="")
+        return
+    if args.settings:
+        from pretrain.settings_page import listing
+
+        print(listing(config))
         return
 
     from pretrain.train import pretrain

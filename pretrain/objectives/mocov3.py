@@ -32,7 +32,9 @@ from pretrain.slimmable.widths import WIDTH_MAX
 
 @settings
 class MoCoV3Settings(ObjectiveSettings):
-    """keys: whose keys sub-networks are compared with, ``own``, ``shared`` or ``base``. hidden, outputs: of the heads.
+    """keys: whose keys sub-networks are compared with, ``own``, ``shared`` or ``base``. temperature: of the contrast.
+
+    hidden, outputs: of the heads.
 
     momentum, momentum_end: EMA coefficient at the start and the end. sync_norms: the heads' (and a CNN's) batch
     statistics of all processes.

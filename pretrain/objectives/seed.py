@@ -27,7 +27,8 @@ from pretrain.slimmable.statistics import BatchStatistics
 class SeedSettings(ObjectiveSettings):
     """teacher: a universal checkpoint that was pretrained with ``training.keep_projector``.
 
-    loss: ``queue`` (SEED) or ``mse``. queue: projections kept. temperature, teacher_temperature: of the two softmaxes.
+    loss: ``queue`` (SEED) or ``mse``. hidden: features inside of the heads. queue: projections kept.
+    temperature, teacher_temperature: of the two softmaxes.
     """
 
     name: Literal["seed"] = "seed"

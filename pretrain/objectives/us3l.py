@@ -32,10 +32,11 @@ class US3LSettings(ObjectiveSettings):
     """The loss design (Table 7).
 
     base, distill: loss of the largest network and of the sub-networks; distill ``none`` gives each width the base loss
-    on targets of its own width. aux_head: g. momentum_base, momentum_sub: whether the base, the sub-networks take the
-    momentum encoder's projections as targets, else the base network's own of this step.
+    on targets of its own width. aux_head: the head g. momentum_base, momentum_sub: whether the base, the sub-networks
+    take the momentum encoder's projections as targets, else the base network's own of this step.
     student: what of a sub-network meets the target without g: ``auto`` is h(z) with base MSE and z with base InfoNCE,
-    ``z`` is Eq. 6 to the letter. outputs: projection size, by default 256 for InfoNCE and 2048 for MSE.
+    ``z`` is Eq. 6 to the letter. hidden: features inside of the heads. outputs: projection size, by default 256 for
+    InfoNCE and 2048 for MSE. temperature: of InfoNCE.
     momentum, momentum_end: EMA coefficient at the start and the end. gather: negatives from all processes.
     sync_norms: batch statistics of all processes.
     """

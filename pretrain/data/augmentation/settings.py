@@ -19,9 +19,10 @@ INTERPOLATIONS = {"bilinear": InterpolationMode.BILINEAR, "bicubic": Interpolati
 class Augmentation:
     """Parameters of the augmentation, in the order of application; probabilities of 0 leave a step out.
 
-    crop_scale, crop_ratio: area share and aspect ratio of RandomResizedCrop. rotation: degrees to either side.
-    jitter: brightness, contrast, saturation, hue. blur_sigma: of the Gaussian, in pixels. solarize: values from 128 up
-    are inverted.
+    crop_scale, crop_ratio: area share and aspect ratio of RandomResizedCrop. interpolation: of resizing. rotation:
+    degrees to either side. flip: probability of a mirrored view. jitter: brightness, contrast, saturation, hue.
+    jitter_p, grayscale, blur: probabilities of the steps of that name. blur_sigma: of the Gaussian, in pixels.
+    solarize: probability that values from 128 up are inverted.
     """
 
     crop_scale: Annotated[tuple[PositiveShare, PositiveShare], Ordered] = (0.2, 1.0)
