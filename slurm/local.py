@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pretrain.run.allocator import lacking_variables
 from pretrain.run.liveness import process_start
 from slurm.attempts import FAILED, cancelled, crashes, fail, note
+from slurm.environment import job_environment
 from slurm.folder import Entry, Standing, read_json
-from slurm.graph import ROOT
 from slurm.jobs import DONE
 from slurm.presets import Preset
 from slurm.submit import job_for, new_submission, prepare, record
@@ -77,12 +76,7 @@ def start(entry: Entry, preset: Preset, folder: Path, relaunch: str):
         timeout_min=preset.time, tasks_per_node=entry.node.nodes * entry.node.tasks, gpus_per_node=entry.node.gpus,
         signal_delay_s=preset.signal_delay,
     )  # fmt: skip
-    variables = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-    if not entry.node.gpus:
-        variables |= lacking_variables(os.environ)
-    if preset.cpus_per_task:
-        variables["OMP_NUM_THREADS"] = str(preset.cpus_per_task)
-    variables |= {key: str(value) for key, value in preset.environment.items()}
+    variables = job_environment(entry.node, preset)
     with submitit.helpers.clean_env(), submitit.helpers.environment_variables(**variables):
         job = executor.submit(job_for(entry, preset))
     note(entry.path, "started", job=job.job_id, host=os.uname().nodename)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import write_json, write_text
-from pretrain.run.allocator import lacking_variables
 from slurm.attempts import FAILED, note
+from slurm.environment import job_environment
 from slurm.folder import JOB, Entry, Standing
 from slurm.graph import ROOT, Command, Node
 from slurm.jobs import NodeJob
@@ -68,14 +68,7 @@ def parameters(group: list[Entry], preset: Preset, submission: Path, dependencie
     first = group[0].node
     script = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'slurm/attempts.py'))}"
     bounds = f"{shlex.quote(str(submission / 'folders.txt'))} {preset.max_retries}"
-    environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-    if not first.gpus:
-        environment |= lacking_variables(os.environ)
-        if preset.cpus_per_task:
-            environment["OMP_NUM_THREADS"] = str(preset.cpus_per_task)
-    exports = [
-        f"export {key}={shlex.quote(str(value))}" for key, value in {**environment, **preset.environment}.items()
-    ]
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in job_environment(first, preset).items()]
     # a detector is one task, which starts a process for each GPU by itself
     cpus = preset.cpus_per_task and preset.cpus_per_task * max(1, first.gpus // first.tasks)
     waits = [f"afterok:{':'.join(dependencies)}"] if dependencies else []
