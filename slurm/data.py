@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pretrain.common.errors import UserError
-from pretrain.data.images.layout import has_split
 from slurm.graph import Node
 from slurm.presets import Preset
 from slurm.submit import on_machine
@@ -48,6 +47,8 @@ def folders_of(node: Node, preset: Preset) -> tuple[str, ...]:
 
 def holds(name: str, folder: Path) -> bool:
     """Whether a folder looks like the root of a data set, by the names in it alone."""
+    from pretrain.data.images.layout import has_split  # with torch, which --help need not wait for
+
     if name in ("coco", "voc"):
         try:
             return bool({"coco": find_coco, "voc": find_voc}[name](folder))

@@ -17,7 +17,7 @@ OURS = {"pretrain", "transfer", "slurm", "tests", "tools", "benchmark"}
 # Installed by tools/setup_environment.py, or tried and done without.
 BY_OTHER_MEANS = {"detectron2"}
 # Folders whose subject is an optional dependency, which an extra brings.
-OPTIONAL_FOLDERS = (ROOT / "transfer" / "detection", ROOT / "transfer" / "convert")
+OPTIONAL_FOLDERS = tuple(ROOT / "transfer" / name for name in ("detection", "convert", "runtimes"))
 # Files of which one option needs an extra.
 OPTIONAL_FILES = {
     ROOT / "pretrain/optim.py",

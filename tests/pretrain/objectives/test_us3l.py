@@ -161,7 +161,6 @@ def test_the_momentum_encoder_of_a_narrower_range_runs_at_its_largest_width():
     [
         ({"distill": "none"}, "own targets"),
         ({"momentum_sub": False}, "momentum_base without momentum_sub"),
-        ({"momentum": 1.5}, "momentum is 1.5"),
         ({"temperature": 0.0}, "temperature is 0"),
     ],
 )
