@@ -1,7 +1,7 @@
 """A training step as one would write it down first: the yardstick for ``pretrain.trainer``.
 
 Each view runs by itself; the momentum encoder is averaged parameter by parameter; after every width, largest first,
-come a backward pass with the regulariser as a term of the loss, and an optimizer step. NCHW, fp32, torch's SGD. This is
+come a backward pass with the regulariser of what it used as a term of the loss, and an optimizer step. NCHW, fp32, torch's SGD. This is
 what ``training.update = "per_width"`` computes (docs/method.md, section 2), so both must leave the same weights.
 """
 
@@ -36,11 +36,12 @@ class PlainStep:
         for width in widths:
             z = tuple(self.model.projector(self.model.backbone(v, width, statistics), statistics) for v in views)
             if width is widths[0]:
-                loss = infonce(z, targets, self.settings.temperature)
+                loss, waiting = infonce(z, targets, self.settings.temperature), {*self.model.aux_head.parameters()}
             else:
-                loss = mse(tuple(self.model.aux_head(one, statistics) for one in z), targets)
-            self.optimizer.zero_grad(set_to_none=False)
-            (loss + self.regularisation.loss()).backward()
+                loss, waiting = mse(tuple(self.model.aux_head(one, statistics) for one in z), targets), set()
+            used = [(p, strength) for p, strength in self.regularisation.terms if p not in waiting]
+            self.optimizer.zero_grad()
+            (loss + sum((p.square() * strength).sum() / 2 for p, strength in used)).backward()
             self.optimizer.step()
 
     @torch.no_grad()

@@ -8,9 +8,6 @@ from pretrain.common.errors import UserError
 from slurm.graph import Node
 from slurm.presets import Preset
 from slurm.submit import on_machine
-from transfer.detection.data.coco import find_coco
-from transfer.detection.data.voc import find_voc
-from transfer.recognition.targets import find_root
 from transfer.targets import TARGETS
 
 
@@ -47,7 +44,11 @@ def folders_of(node: Node, preset: Preset) -> tuple[str, ...]:
 
 def holds(name: str, folder: Path) -> bool:
     """Whether a folder looks like the root of a data set, by the names in it alone."""
-    from pretrain.data.images.layout import has_split  # with torch, which --help need not wait for
+    # with torch, which --help need not wait for
+    from pretrain.data.images.layout import has_split
+    from transfer.detection.data.coco import find_coco
+    from transfer.detection.data.voc import find_voc
+    from transfer.recognition.targets import find_root
 
     if name in ("coco", "voc"):
         try:

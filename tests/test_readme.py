@@ -77,7 +77,7 @@ HOW_TO_RUN = [
     How(
         r"\S+torchrun --nproc-per-node 8 (tools/pretrain.py .*_imagenet.py) data.root=\S+ --resume",
         rf".venv/bin/python -m torch.distributed.run --nproc-per-node 2 \1 --resume --device cpu "
-        rf"data.root=datasets/cifar10 data.image_size=64 data.workers=0 {TINY}",
+        rf"data.root=datasets/cifar10 data.image_size=64 data.workers=0 {TINY} training.chunks=2",
     ),
     How(r"(\S+ tools/pack.py) datasets/imagenet (\S+)", r"\1 datasets/cifar10 \2"),
     How(r"(.* tools/claims.py .*) --only b c", rf"\1 --only c --seeds 1 {CLAIMS}"),
@@ -95,7 +95,7 @@ HOW_TO_RUN = [
     How(
         r"(\S+ tools/launch.py) pretrain (\S+) --nodes 2 --gpus-per-node 4 --partition gpu --data \S+",
         rf"\1 pretrain \2 --nodes 2 --cluster local data.root=datasets/cifar10 data.image_size=64 "
-        rf"data.workers=0 {TINY}",
+        rf"data.workers=0 {TINY} training.chunks=2",
         "submitit",
     ),
     How(r"(\S+ tools/launch.py (transfer coco|grid .*) .*)", r"\1 --dry-run", "submitit"),

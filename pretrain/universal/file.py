@@ -188,7 +188,8 @@ def _statistics_shapes(
     for key, channels in plans.items():
         with torch.device("meta"):
             plain = backbone.plain(channels).state_dict()
-        layers = {name: plain[f"{name}.running_mean"].shape for name in batch_norms(backbone)}
+        means = {name: f"{name}.running_mean" for name in batch_norms(backbone)}
+    layers = {name: plain[mean].shape for name, mean in means.items() if mean in plain}  # sets of one width are no layers
         if projector is not None:
             sizes = projector.arguments["sizes"]
             layers |= {f"projector.norms.{i}": (size,) for i, size in enumerate(sizes[1:-1])}

@@ -51,7 +51,7 @@ def test_the_papers_nine_widths_are_the_default():
         (["--batches", "0"], "--batches 0 is too small; expected 1 or more"),
         (["--widths", "0.1"], "width 0.1 is outside the range 0.25 to 1"),
         (["--backbone", "resnet81"], "unknown backbone 'resnet81'"),
-        (["--data", "nowhere"], "no such folder: nowhere"),
+        (["--data", "nowhere"], "no such folder or file: nowhere"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, line):

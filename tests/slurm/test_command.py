@@ -154,7 +154,8 @@ class TestThisMachine:
 
     def test_what_fails_says_why_and_what_needs_it_is_left_out(self, launch, tmp_path, repository):
         (tmp_path / "photos/train/cat").mkdir(parents=True)
-        (tmp_path / "photos/train/cat/a.jpg").write_text("no image")
+        for number in range(16):
+            (tmp_path / f"photos/train/cat/{number}.jpg").write_text("no image")
         overrides = [*TINY, "data.name=folder", f"data.root={tmp_path}/photos"]
         config = repository / "configs/pretrain/us3l_resnet18_digits.py"
         (tmp_path / "small.py").write_text(

@@ -37,7 +37,7 @@ def test_a_part_is_run_its_table_written_and_nothing_run_twice(repository, photo
     done = claims(repository, photos, tmp_path, "--only", "c", "--seeds", "1")
     assert done.returncode == 0, done.stderr
     assert {p.parent.name for p in tmp_path.glob("*/record.json")} == {"us3l_seed0", "simclr_025_seed0"}
-    widths = {p.parent.name for p in tmp_path.glob("us3l_seed0/transfer/cifar10/linear*/**/result.json")}
+    widths = {p.parents[1].name for p in tmp_path.glob("us3l_seed0/transfer/cifar10/linear*/**/result.json")}
     assert widths == {"width_1", "width_0.75", "width_0.5", "width_0.25"}
     page = (tmp_path / "claims.md").read_text()
     row = next(line for line in page.splitlines() if line.startswith("| simclr_025 "))

@@ -87,7 +87,8 @@ def test_grayscale_and_cmyk_photographs_go_through(trained, coco):
     assert {path.stem for path in drawn.iterdir()} == {path.stem for path in (coco / "val2017").iterdir()}
     for path in drawn.iterdir():  # annotations on the left, predictions on the right
         with Image.open(path) as picture, Image.open(coco / "val2017" / path.name) as photograph:
-            assert picture.size == (2 * photograph.width, photograph.height) and picture.mode == "RGB"
+            assert picture.width >= 2 * photograph.width and picture.height >= photograph.height
+            assert picture.mode == "RGB"
 
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
