@@ -1,8 +1,9 @@
 """A training step as one would write it down first: the yardstick for ``pretrain.trainer``.
 
 Each view runs by itself; the momentum encoder is averaged parameter by parameter; after every width, largest first,
-come a backward pass with the regulariser of what it used as a term of the loss, and an optimizer step. NCHW, fp32, torch's SGD. This is
-what ``training.update = "per_width"`` computes (docs/method.md, section 2), so both must leave the same weights.
+come a backward pass with the regulariser of what it used as a term of the loss, and an optimizer step. NCHW, fp32,
+torch's SGD. This is what ``training.update = "per_width"`` computes (docs/method.md, section 2), so both must leave the
+same weights.
 """
 
 import torch

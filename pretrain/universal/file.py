@@ -155,10 +155,11 @@ def _checked(values: dict, text: str, tensors: dict[str, Tensor], version: int) 
     _check_numbers(tensors)
     for prefix, module in zip(WEIGHTS, (backbone, projector), strict=True):
         if module is not None:
-            part = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+            # a copy, as torch allocates: libraries compute other last bits with tensors that a file has put anywhere
+            part = {n.removeprefix(prefix): t.clone() for n, t in state.items() if n.startswith(prefix)}
             module.load_state_dict(part, assign=True)
     values.pop("projector", None)
-    return Contents(backbone, projector, values, _by_key(stored))
+    return Contents(backbone, projector, values, _by_key({name: t.clone() for name, t in stored.items()}))
 
 
 def _without(text: str, checksum: str) -> str:
@@ -188,8 +189,8 @@ def _statistics_shapes(
     for key, channels in plans.items():
         with torch.device("meta"):
             plain = backbone.plain(channels).state_dict()
-        means = {name: f"{name}.running_mean" for name in batch_norms(backbone)}
-    layers = {name: plain[mean].shape for name, mean in means.items() if mean in plain}  # sets of one width are no layers
+        means = {name: f"{name}.running_mean" for name in batch_norms(backbone)}  # private sets are no layers
+        layers = {name: plain[mean].shape for name, mean in means.items() if mean in plain}
         if projector is not None:
             sizes = projector.arguments["sizes"]
             layers |= {f"projector.norms.{i}": (size,) for i, size in enumerate(sizes[1:-1])}

@@ -67,7 +67,7 @@ def stamp(environment, project: Path, extras: list[str]) -> None:
 
 class TestASecondRun:
     def test_does_nothing(self, project, environment):
-        stamp(environment, project, ["detection", "dev", "formats"])
+        stamp(environment, project, ["detection", "dev", "formats", "images"])
         before = sorted(project.rglob("*"))
         done = run(project)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
