@@ -156,7 +156,7 @@ class TestThisMachine:
         (tmp_path / "photos/train/cat").mkdir(parents=True)
         for number in range(16):
             (tmp_path / f"photos/train/cat/{number}.jpg").write_text("no image")
-        overrides = [*TINY, "data.name=folder", f"data.root={tmp_path}/photos"]
+        overrides = [*TINY, "data.name=folder", f"data.root={tmp_path}/photos", "data.on_bad=stop"]
         config = repository / "configs/pretrain/us3l_resnet18_digits.py"
         (tmp_path / "small.py").write_text(
             f'pretrain = dict(x=dict(config="{config}", overrides={overrides}))\n'
