@@ -15,6 +15,19 @@ from pretrain.slimmable.cut import cut
 from pretrain.slimmable.widths import round_channels
 
 
+def convolve(x: Tensor, weight: Tensor, conv: nn.Conv2d, groups: int = 1) -> Tensor:
+    """``conv`` with a part of its weight: [B, c_in, H, W] -> [B, c_out, H', W'].
+
+    Maps of one pixel are computed in fp32 on CPUs, whatever the autocast: of a 3x3 kernel with stride 2 on such a map
+    oneDNN leaves the weight's gradient in bf16 unfilled.
+    """
+    if x.device.type == "cpu" and x.shape[2:] == (1, 1) and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            y = F.conv2d(x.float(), weight, None, conv.stride, conv.padding, conv.dilation, groups)
+            return y.to(x.dtype)
+    return F.conv2d(x, weight, None, conv.stride, conv.padding, conv.dilation, groups)
+
+
 class SlimConv2d(nn.Conv2d):
     """``conv(x, c)``: [B, c_in, H, W] -> [B, c, H', W'] with the weight ``W[:c, :c_in]``; no bias."""
 
@@ -22,8 +35,7 @@ class SlimConv2d(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
 
     def forward(self, x: Tensor, out_channels: int) -> Tensor:
-        weight = cut(self.weight, out_channels, x.shape[1])
-        return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation)
+        return convolve(x, cut(self.weight, out_channels, x.shape[1]), self)
 
 
 class SlimDepthwiseConv2d(nn.Conv2d):
@@ -33,8 +45,7 @@ class SlimDepthwiseConv2d(nn.Conv2d):
         super().__init__(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        channels = x.shape[1]
-        return F.conv2d(x, self.weight[:channels], None, self.stride, self.padding, self.dilation, groups=channels)
+        return convolve(x, self.weight[: x.shape[1]], self, groups=x.shape[1])
 
 
 class SlimLinear(nn.Linear):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pretrain.common.errors import UserError
 from pretrain.common.settings import PositiveInt, Seed, settings
 from transfer.detection.schedule import Schedule
 
@@ -35,6 +36,16 @@ class DetectionSettings:
     framework: str = "detectron2"
     boxes_only: bool = False
     trust: bool = False
+
+    def recipe_of(self, recipes: dict[str, Path], kind: str) -> Path:
+        """The recipe's file: the one that was named, or of ``recipes`` the target's. kind: of file, for the message.
+
+        Errors: UserError if there is none.
+        """
+        path = self.recipe or recipes[self.target]
+        if not path.is_file():
+            raise UserError(f"no such recipe: {path}; expected {kind} such as {recipes[self.target]}")
+        return path
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ docs/method.md, section 5. One decoded batch serves every width; each width has 
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -42,7 +43,7 @@ class LinearSettings:
 def linear_settings(
     target: str, backbone: str, batch: int | None = None, epochs: int | None = None, learning_rate: float | None = None
 ) -> LinearSettings:
-    """The paper's linear for a data set and a backbone, with some of it changed.
+    """The paper's linear evaluation on a data set and of a backbone, with some of it changed.
 
     The rates of ImageNet and of vision transformers are stated per batch and scale with it; 30 is kept as it is.
     """
@@ -58,9 +59,11 @@ def linear_settings(
 
 
 def check_optimizer(linear: LinearSettings) -> None:
-    """UserError if the linear trains by LARS and timm, which has it, is not installed."""
+    """UserError if the linear heads train by LARS and timm, which has it, is not installed."""
     if linear.optimizer == "lars" and find_spec("timm") is None:
-        raise UserError("the paper's linear for ImageNet trains by LARS, which needs timm; expected: pip install timm")
+        raise UserError(
+            "the paper's linear evaluation on ImageNet trains by LARS, which needs timm; expected: pip install timm"
+        )
 
 
 def make_optimizer(linear: LinearSettings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -87,11 +90,12 @@ def train_heads_sgd(
 
     modules: frozen plain backbones by width, in eval mode; sizes: of their features. epoch_batches(epoch) yields
     ``per_epoch`` batches of normalised augmented images [B, 3, H, W] and labels int64 [B] on their device.
-    tick: called after each step with the mean loss of the widths.
+    tick: called after each step with the mean loss of the widths. A warning says where the last loss is above that of
+    a guess, ln(classes): the learning rate does not fit the features.
     """
     heads = {w: _head(sizes[w], classes, seed).to(next(module.parameters()).device) for w, module in modules.items()}
     optimizer = make_optimizer(linear, [p for head in heads.values() for p in head.parameters()])
-    iteration = 0
+    iteration, mean = 0, 0.0
     for epoch in range(linear.epochs):
         for x, labels in epoch_batches(epoch):
             for group in optimizer.param_groups:
@@ -100,8 +104,15 @@ def train_heads_sgd(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            tick(float(loss.detach()) / len(heads))
+            mean = float(loss.detach()) / len(heads)
+            tick(mean)
             iteration += 1
+    if not mean <= math.log(classes):
+        warnings.warn(
+            f"the linear heads ended at a loss of {mean:.4g}, a guess has {math.log(classes):.4g}: "
+            f"learning_rate={linear.learning_rate:g} does not fit these features",
+            stacklevel=2,
+        )
     return heads
 
 

@@ -85,3 +85,9 @@ def test_what_does_not_fit_is_one_line_that_says_what_helps():
     [line] = on_null_device(rehearsals, 4096, gibibytes=0.5)
     assert "\n" not in line and "of 0.5 GiB of GPU memory" in line
     assert "training.batch_size=4096" in line and "training.memory=low" in line
+
+
+def test_its_images_have_the_channels_of_the_data():
+    gray = trainer(data={"channels": 1, "mean": (0.3,), "std": (0.4,)})
+    assert black_images(gray).images.shape[1:3] == (2, 1)
+    gray.rehearse(black_images(gray), gray.sampler.heaviest())

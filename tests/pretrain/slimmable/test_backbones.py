@@ -10,6 +10,7 @@ from torch import nn
 from pretrain import UncalibratedWidthError, UserError, load_universal
 from pretrain.backbones import create_backbone
 from pretrain.slimmable.calibrate import batch_norms
+from pretrain.slimmable.ops import SlimConv2d, SlimDepthwiseConv2d
 from pretrain.slimmable.statistics import BatchStatistics
 from pretrain.train import pretrain
 from pretrain.universal import backbone_cost
@@ -193,3 +194,37 @@ def test_unknown_names_options_and_values_are_refused_with_the_nearest():
         with pytest.raises(UserError, match=message) as error:
             create_backbone(**arguments)
         assert "\n" not in str(error.value)
+
+
+@every_network
+def test_bf16_has_the_gradients_of_fp32_where_maps_are_a_pixel(name, options):
+    """At 16 px the last stages of most networks see one pixel; whatever memory held before must not come through."""
+    options = {**options, "image_size": 16} if "image_size" in options else options
+    torch.manual_seed(0)
+    backbone, x = create_backbone(name, **options), torch.randn(8, 3, 16, 16)
+
+    def gradient(enabled: bool) -> torch.Tensor:
+        backbone.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            features = backbone(x, 0.5)
+        features.float().square().mean().backward()
+        return torch.cat([p.grad.flatten() for p in backbone.parameters() if p.grad is not None])
+
+    exact, found = gradient(False), gradient(True)
+    assert found.isfinite().all()
+    assert 0.5 * exact.norm() < found.norm() < 2 * exact.norm()
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_a_map_of_one_pixel_is_convolved_in_fp32_under_autocast(depthwise):
+    torch.manual_seed(0)
+    conv = SlimDepthwiseConv2d(8, stride=2) if depthwise else SlimConv2d(8, 16, 3, stride=2)
+    arguments = () if depthwise else (16,)
+    x = torch.randn(4, 8, 1, 1).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = conv(x, *arguments)
+    y.float().sum().backward()
+    found, conv.weight.grad = conv.weight.grad, None
+    conv(x.float(), *arguments).sum().backward()
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(found, conv.weight.grad)

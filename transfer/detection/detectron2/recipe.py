@@ -25,10 +25,7 @@ FIELDS = {
 
 def recipe_path(settings: DetectionSettings) -> Path:
     """The recipe's file. UserError if there is none."""
-    path = settings.recipe or RECIPES[settings.target]
-    if not path.is_file():
-        raise UserError(f"no such recipe: {path}; expected a LazyConfig such as {RECIPES[settings.target].name}")
-    return path
+    return settings.recipe_of(RECIPES, "a LazyConfig")
 
 
 def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Path) -> Resolved:

@@ -1,16 +1,11 @@
 """mmdet as one of the frameworks that train detectors."""
 
-from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from transfer.convert.mmdet import check_sayable
-from transfer.detection.data import Data
 from transfer.detection.framework import Framework, Training
 from transfer.detection.job import Job
 from transfer.detection.mmdet import recipe, resolution
-from transfer.detection.settings import DetectionSettings, Resolved
 from transfer.installed import require_detectron2, require_mmdet
 
 
@@ -25,20 +20,11 @@ class Mmdet(Framework):
         if target == "voc":
             require_detectron2()  # whose functions evaluate on VOC, so that both frameworks' figures can be compared
 
-    def check_sayable(self, plain: nn.Module) -> None:
-        check_sayable(plain)
-
-    def recipe_path(self, settings: DetectionSettings) -> Path:
-        return recipe.recipe_path(settings)
-
-    def resolve(self, settings: DetectionSettings, backbone: Path, data: Data, folder: Path) -> Resolved:
-        return recipe.resolve(settings, backbone, data, folder)
-
-    def plain_settings(self, config: Any) -> dict:
-        return recipe.plain_settings(config)
-
-    def summary(self, resolved: Resolved, data: Data) -> str:
-        return recipe.summary(resolved, data)
+    check_sayable = staticmethod(check_sayable)
+    recipe_path = staticmethod(recipe.recipe_path)
+    resolve = staticmethod(recipe.resolve)
+    plain_settings = staticmethod(recipe.plain_settings)
+    summary = staticmethod(recipe.summary)
 
     def image_size(self, config: Any) -> int:
         return resolution.image_size(config)

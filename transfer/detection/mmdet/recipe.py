@@ -29,10 +29,7 @@ MACHINE = (
 
 def recipe_path(settings: DetectionSettings) -> Path:
     """The recipe's file. UserError if there is none."""
-    path = settings.recipe or RECIPES[settings.target]
-    if not path.is_file():
-        raise UserError(f"no such recipe: {path}; expected an mmdet config such as {RECIPES[settings.target]}")
-    return path
+    return settings.recipe_of(RECIPES, "an mmdet config")
 
 
 def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Path) -> Resolved:
