@@ -15,9 +15,9 @@ from benchmark.machine import machine, timed
 from pretrain.backbones import create_backbone
 from pretrain.common.cli import widths_argument
 from pretrain.common.errors import UserError
-from pretrain.config import LINEAR_EVALUATION
 from pretrain.data.calibration import CalibrationBatches
 from pretrain.data.images.datasets import image_dataset
+from pretrain.sections import LINEAR_EVALUATION
 from pretrain.slimmable.calibrate import LayerMoments, calibrate
 from pretrain.slimmable.widths import check_width
 

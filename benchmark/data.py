@@ -20,10 +20,11 @@ from torchvision.transforms.v2 import functional as V
 from benchmark.index import measure_index
 from benchmark.machine import machine, timed
 from pretrain.common.errors import UserError
-from pretrain.config import DataSettings, load_config
+from pretrain.config import load_config
 from pretrain.data.images.datasets import TensorImages, image_dataset
 from pretrain.data.images.memory import in_memory
 from pretrain.data.loader import CutViews, LoadedBatch, coloured_views
+from pretrain.sections import DataSettings
 
 EXAMPLE = "--image-size 224 --data datasets/imagenet"
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "pretrain"

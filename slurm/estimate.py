@@ -9,8 +9,9 @@ import argparse
 import functools
 import json
 
-from pretrain.config import BackboneSettings, PretrainConfig
+from pretrain.config import PretrainConfig
 from pretrain.sampling import WidthSampler
+from pretrain.sections import BackboneSettings
 from transfer.targets import TARGETS
 
 UNKNOWN_IMAGES = 50_000  # of a data set that is no target

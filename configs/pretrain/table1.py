@@ -6,7 +6,7 @@ width_range=0.5,0.5. The "US3L" of this table is case 8 of Table 7: no dynamic s
 
 from dataclasses import asdict
 
-from pretrain.config import LINEAR_EVALUATION as _LINEAR_EVALUATION
+from pretrain.sections import LINEAR_EVALUATION as _LINEAR_EVALUATION
 
 _base_ = ["_base_/us3l.py", "_base_/cifar100_resnet18.py"]
 

@@ -8,8 +8,9 @@ import pytest
 
 from pretrain.common.errors import UserError
 from pretrain.common.overrides import apply
-from pretrain.config import LINEAR_EVALUATION, differences, load_config, validate
+from pretrain.config import differences, load_config, validate
 from pretrain.configfile import read_config
+from pretrain.sections import LINEAR_EVALUATION
 from tests.pretrain.helpers import tiny_config
 
 NAMES = ["us3l_resnet18_digits", "us3l_resnet18_cifar10", "us3l_resnet18_cifar100", "us3l_resnet50_imagenet"]

@@ -122,7 +122,5 @@ def test_every_step_is_reported():
 
 def test_a_rate_that_does_not_fit_is_a_warning():
     wild = LinearSettings(epochs=3, learning_rate=1e6)
-    with pytest.warns(
-        UserWarning, match=r"a loss of .*, a guess has 0.6931: learning_rate=1e\+06 does not fit"
-    ):
+    with pytest.warns(UserWarning, match=r"a loss of .*, a guess has 0.6931: learning_rate=1e\+06 does not fit"):
         train_heads_sgd({1.0: Frozen(4)}, {1.0: 4}, two_batches, 2, 2, wild, seed=0)
