@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -155,7 +157,9 @@ def test_one_of_many_takers_gets_a_dead_owners_folder(tmp_path):
     assert tokens == [read_owner(tmp_path)["token"]] and [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
 
 
-def test_a_replaced_owner_stops(tmp_path):
+@contextmanager
+def owning_process(folder: Path) -> Iterator[subprocess.Popen]:
+    """Another process that owns ``folder`` and beats ten times a second."""
     code = (
         "import sys, time; from pathlib import Path; from pretrain.run import liveness, ownership\n"
         "liveness.BEAT = 0.1\n"
@@ -163,9 +167,14 @@ def test_a_replaced_owner_stops(tmp_path):
         "    print('owning', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "owning\n"
+        yield other
+
+
+def test_a_replaced_owner_stops(tmp_path):
+    with owning_process(tmp_path) as other:
         write_owner(tmp_path, job="7")
         assert other.wait(20) == 1
         assert "was taken over by SLURM job 7, process 1 on elsewhere" in other.stderr.read()
@@ -293,16 +302,7 @@ def test_an_owner_that_lost_its_file_writes_nothing_more(tmp_path):
 
 
 def test_an_owner_whose_file_was_deleted_stops_at_its_next_beat(tmp_path):
-    code = (
-        "import sys, time; from pathlib import Path; from pretrain.run import liveness, ownership\n"
-        "liveness.BEAT = 0.1\n"
-        "with ownership.owned(Path(sys.argv[1])):\n"
-        "    print('owning', flush=True); time.sleep(60)"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout.readline() == "owning\n"
+    with owning_process(tmp_path) as other:
         (tmp_path / FILE_NAME).unlink()
         assert other.wait(20) == 1
         assert "has lost its .owner.json; stopping" in other.stderr.read()
