@@ -4,14 +4,10 @@ A supervised ResNet-50 from torchvision, a self-supervised one from anywhere, or
 torchvision`` wrote: .pth or .safetensors. The network is read off the tensors; nothing but fc may be left over.
 """
 
-import json
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from pretrain.backbones import create_backbone
@@ -19,10 +15,10 @@ from pretrain.common.errors import UserError
 from pretrain.plain.resnet import BLOCKS, PlainResNet, ResNetChannels
 from pretrain.slimmable.widths import FOUR_WIDTHS
 from pretrain.universal import weights_hash
+from pretrain.weights.read import read_tensors
 from transfer.results import result_folder
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-CONTAINERS = ("state_dict", "model", "model_state_dict", "net")  # keys under which checkpoints keep their weights
 WIDTHS = (*FOUR_WIDTHS, *(k / 100 for k in range(99, 24, -1)))  # tried in this order
 
 
@@ -96,8 +92,6 @@ def load_weights(file: Path, name: str | None = None) -> PlainSource:
     that is missing, left over or of another shape.
     """
     file = Path(file)
-    if not file.is_file():
-        raise UserError(f"no such file: {file}; expected weights with torchvision's names, .pth or .safetensors")
     tensors, metadata = read_tensors(file)
     state = without_prefix(tensors, file)
     network = plain_network(state, file)
@@ -105,37 +99,6 @@ def load_weights(file: Path, name: str | None = None) -> PlainSource:
     if not label or label == "random" or "/" in label:
         raise UserError(f"'{label}' is no name for weights; give another one with --weights-name")
     return PlainSource(network, label, {**IMAGENET, **metadata}, file)
-
-
-def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict]:
-    """The tensors by name, and what tools/convert.py recorded of its pretraining."""
-    try:
-        if file.suffix == ".safetensors":
-            with safetensors.safe_open(file, "pt") as opened:
-                header = (opened.metadata() or {}).get("pretraining", "{}")
-            return load_file(file), json.loads(header)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, ValueError, EOFError, RuntimeError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{file} cannot be read as weights: {reason}; expected .pth or .safetensors") from None
-    for key in CONTAINERS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
-    if not tensors:
-        raise UserError(f"{file} holds no state dict; expected tensors with torchvision's names")
-    return tensors, described(file)
-
-
-def described(file: Path) -> dict:
-    """What the JSON file beside a .pth that tools/convert.py wrote says of it; nothing for other files."""
-    beside = file.with_suffix(".json")
-    try:
-        record = json.loads(beside.read_text()) if beside.is_file() else {}
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) and {"mean", "std"} <= record.keys() else {}
 
 
 def without_prefix(tensors: dict[str, Tensor], file: Path) -> dict[str, Tensor]:

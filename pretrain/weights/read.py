@@ -1,0 +1,63 @@
+"""Files of weights from anywhere: the tensors that a .pth or .safetensors holds, however deep, and nothing executed."""
+
+import json
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pretrain.common.errors import UserError
+
+HARMLESS = [Namespace]  # the arguments of a run, which many programs keep beside its weights
+DEEPEST = 8  # levels of dictionaries in a checkpoint
+
+
+def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict]:
+    """The tensors of ``file`` by name, and what tools/convert.py recorded of their pretraining.
+
+    A dictionary within a dictionary gives dotted names, ``state_dict.module.encoder_q.conv1.weight``: what a program
+    wraps its weights in is a prefix like any other.
+    Errors: UserError for a file that is missing, cannot be read without running its code, or holds no tensors.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise UserError(f"no such file: {file}; expected weights, .pth or .safetensors")
+    try:
+        if file.suffix == ".safetensors":
+            with safetensors.safe_open(file, "pt") as opened:
+                header = (opened.metadata() or {}).get("pretraining", "{}")
+            return load_file(file), json.loads(header)
+        with torch.serialization.safe_globals(HARMLESS):
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes lead an unpickler anywhere: IndexError, KeyError, AttributeError ...
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{file} cannot be read as weights: {reason}; expected .pth or .safetensors") from None
+    tensors = dict(_flat(content, "", DEEPEST))
+    if not tensors:
+        raise UserError(f"{file} holds no state dict; expected tensors by name, as model.state_dict() gives them")
+    return tensors, _described(file)
+
+
+def _flat(content: object, prefix: str, levels: int) -> Iterator[tuple[str, Tensor]]:
+    """The tensors in nested dictionaries with dotted names; what is neither is no weight."""
+    if not isinstance(content, dict) or not levels:
+        return
+    for key, value in content.items():
+        if isinstance(value, Tensor):
+            yield f"{prefix}{key}", value.detach()
+        else:
+            yield from _flat(value, f"{prefix}{key}.", levels - 1)
+
+
+def _described(file: Path) -> dict:
+    """What the JSON file beside a .pth that tools/convert.py wrote says of it; nothing for other files."""
+    beside = file.with_suffix(".json")
+    try:
+        record = json.loads(beside.read_text()) if beside.is_file() else {}
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) and {"mean", "std"} <= record.keys() else {}
