@@ -27,7 +27,7 @@ class Architecture(NamedTuple):
 
 CNN = ("stem", "base_channels", "init", "input_channels")
 RESNET = (*CNN, "private_norms")
-VIT = ("image_size", "patch_size", "depth", "slim", "input_channels")
+VIT = ("image_size", "patch_size", "depth", "slim", "input_channels", "heads")
 BACKBONES = {
     **{
         f"resnet{depth}": Architecture(partial(SlimResNet, depth), RESNET, {"stem": RESNET_STEMS, "init": RESNET_INITS})
@@ -36,7 +36,7 @@ BACKBONES = {
     "mobilenetv2": Architecture(SlimMobileNetV2, CNN, {"stem": MOBILENET_STEMS, "init": MOBILENET_INITS}),
     **{name: Architecture(partial(SlimViT, name), VIT, {"slim": SLIM}) for name in SIZES},
 }
-COUNTS = ("base_channels", "image_size", "patch_size", "depth", "input_channels")
+COUNTS = ("base_channels", "image_size", "patch_size", "depth", "input_channels", "heads")
 
 
 def list_backbones() -> list[str]:

@@ -37,7 +37,7 @@ from pretrain.slimmable.widths import TEN_WIDTHS, WIDTH_MAX, WIDTH_MIN
 
 MACHINE_KEYS = (
     "data.root", "data.workers", "data.on_bad", "data.max_bad", "training.log_interval", "training.threads",
-    "training.deterministic", "training.checkpoint_minutes",
+    "training.deterministic", "training.checkpoint_minutes", "backbone.weights",
 )  # fmt: skip
 SEED_KEYS = ("training.seed", "objective.teacher", "calibration.seed")
 WIDTH_KEYS = ("width_range", "calibration.widths", "monitor.widths")
@@ -74,7 +74,9 @@ class PretrainConfig:
 
     def as_dict(self) -> dict:
         """Plain values, as ``config.json`` and checkpoints hold them."""
-        return json.loads(json.dumps(dataclasses.asdict(self) | {"backbone": self.backbone.arguments}))
+        return json.loads(
+            json.dumps(dataclasses.asdict(self) | {"backbone": self.backbone.arguments | self.backbone.start})
+        )
 
     @property
     def hash(self) -> str:
@@ -134,7 +136,11 @@ def _resolved(backbone: BackboneSettings, data: DataSettings) -> BackboneSetting
         raise UserError(f"backbone.image_size is {arguments['image_size']}, but data.image_size is {image_size}")
     if (channels := arguments.get("input_channels", 3)) != data.channels:
         raise UserError(f"backbone.input_channels is {channels}, but data.channels is {data.channels}")
-    return BackboneSettings(**arguments)
+    start = backbone.start
+    if start and backbone.weights is None:
+        raise UserError(f"backbone.{next(iter(start))} is about weights to start from; expected backbone.weights=FILE")
+    heads = {} if backbone.heads is None else {"heads": backbone.heads}  # said, even if it is the default
+    return BackboneSettings(**arguments | heads | start)
 
 
 def _with_defaults(values: dict) -> dict:

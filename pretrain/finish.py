@@ -20,7 +20,7 @@ from pretrain.universal import FILE_NAME, UniversalNetwork, load_universal, netw
 def metadata(trainer: Trainer, images: int) -> dict:
     """What the universal checkpoint says of itself; nothing that differs between two equal runs."""
     config = trainer.config
-    data, training, values = config.data, config.training, config.as_dict()
+    data, training, values, weights = config.data, config.training, config.as_dict(), config.backbone.weights
     return {
         "method": config.method,
         "backbone": trainer.model.backbone.arguments,
@@ -38,6 +38,7 @@ def metadata(trainer: Trainer, images: int) -> dict:
         "channel_order": "RGB" if data.channels == 3 else "file",
         "calibration": {"widths": [], "views": values["calibration"]["views"], "seed": training.seed},
         **({"teacher": teacher} if (teacher := trainer.model.teacher_name) else {}),
+        **({"start": {**config.backbone.start, "weights": Path(weights).name}} if weights else {}),
         "config": config.hash,
         "lineage": config.lineage,
         "versions": {

@@ -12,6 +12,7 @@ from pretrain.common.settings import PositiveFloat, PositiveInt, Processes, Seed
 from pretrain.data.augmentation.settings import Augmentation
 
 LINEAR_EVALUATION = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
+START = ("weights", "weights_prefix", "weights_sha256", "sort")  # of a backbone, but not of its architecture
 
 
 @settings
@@ -23,7 +24,12 @@ class BackboneSettings:
     private_norms: the widths that have batch norms of their own, and no other width runs. image_size: of a vision
     transformer, in pixels; by default that of the data. patch_size, depth: of a vision transformer, in pixels and
     blocks. slim: of a vision transformer, the whole ``embedding`` or only the ``inputs`` of its layers. init: which
-    initial weights the backbone starts from. input_channels: of the images; by default those of the data.
+    initial weights the backbone starts from. input_channels: of the images; by default those of the data. heads: of a
+    vision transformer's attention. weights: start from this file, .pth or .safetensors, of any program. weights_prefix:
+    what stands before the names of the network in it, where it holds several. weights_sha256: of the file; filled in,
+    and another content is refused where it is given. sort: put the channels first that matter most, which narrow
+    networks have, by the scale of their batch norms (``bn``), the weights that read them (``l1``) or those times their
+    magnitude on training images (``activation``).
     """
 
     name: str = "resnet18"
@@ -36,15 +42,25 @@ class BackboneSettings:
     slim: str | None = None
     init: str | None = None
     input_channels: PositiveInt | None = None
+    heads: PositiveInt | None = None
+    weights: str | None = None
+    weights_prefix: str | None = None
+    weights_sha256: str | None = None
+    sort: Literal["none", "bn", "l1", "activation"] | None = None
 
     @property
     def arguments(self) -> dict:
-        """What is not None."""
-        return {key: value for key, value in vars(self).items() if value is not None}
+        """Those of ``create_backbone`` that are not None."""
+        return {key: value for key, value in vars(self).items() if value is not None and key not in START}
+
+    @property
+    def start(self) -> dict:
+        """What is said of the weights to start from."""
+        return {key: value for key in START if (value := getattr(self, key)) is not None}
 
     def __str__(self) -> str:
         options = (f"{key} {value}" for key, value in self.arguments.items() if key != "name")
-        return f"{self.name} ({', '.join(options)})"
+        return f"{self.name} ({', '.join(options)})" + (f" from {self.weights}" if self.weights else "")
 
 
 @settings

@@ -3,6 +3,7 @@
 Left out on purpose: gradient accumulation over batches and early stopping.
 """
 
+import dataclasses
 import sys
 import time
 from math import isfinite
@@ -29,6 +30,7 @@ from pretrain.run.reporting import Interval, TimeLeft, progress, report, timed
 from pretrain.run.requests import Requests
 from pretrain.start import begin, find, last_good
 from pretrain.trainer import Trainer, recorded_chunks
+from pretrain.weights.start import identified, load_start
 
 
 @owning("work_dir")  # a second writer refuses to start
@@ -43,6 +45,11 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     choose_kernels(world.device, config.training.deterministic)
     data, training = config.data, config.training
     found = find(work_dir, resume, world)
+    backbone = identified(config.backbone, found.state["config"]["backbone"] if found else None)
+    config = dataclasses.replace(config, backbone=backbone)
+    warm = None if found or not backbone.weights else load_start(backbone, training.seed)
+    if warm and world.is_main:
+        print(f"{backbone.weights}: {warm.fit}", flush=True)
     source = image_dataset(data.name, data.root, "train", data.image_size, data.images_per_class, data.channels)
     if world.is_main:
         print(f"{data.name}: {getattr(source, 'found', f'{len(source):,} images')}", flush=True)
@@ -50,7 +57,8 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     epoch_iterations = max(1, len(source) // training.batch_size)
     iterations = training.iterations or training.epochs * epoch_iterations
     chunks = recorded_chunks(found.state) if found else None
-    trainer = Trainer(config, world, iterations, epoch_iterations, len(source.classes), chunks)
+    weights = warm.state(source, data, training.seed) if warm else None
+    trainer = Trainer(config, world, iterations, epoch_iterations, len(source.classes), chunks, weights)
     start, interval = begin(trainer, work_dir, found), Interval(found.state.get("interval") if found else None)
     del found  # the state has been copied
     batches = IterationBatches(

@@ -27,12 +27,13 @@ class Trainer:
     """Model, optimizer and schedule of one run; ``step(batch, t)`` is one iteration.
 
     epoch_iterations: in an epoch. classes: of the data set, for objectives that look at labels. chunks: those of a run
-    that is continued; by default the config's, or one per process.
+    that is continued; by default the config's, or one per process. weights: the backbone's to start from, by default
+    random ones.
     """
 
     def __init__(
         self, config: PretrainConfig, world: World, iterations: int, epoch_iterations: int = 1, classes: int = 0,
-        chunks: int | None = None,
+        chunks: int | None = None, weights: dict[str, Tensor] | None = None,
     ):  # fmt: skip
         training, optimizer = config.training, config.optimizer
         self.config, self.world, self.iterations = config, world, iterations
@@ -42,6 +43,8 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(torch_seed("weights", training.seed))
             backbone = create_backbone(**config.backbone.arguments)
+            if weights is not None:
+                backbone.load_state_dict(weights)
             parts = local_chunks(config, world, chunks)
             self.model = config.objective.build(backbone, parts, config.width_range[1], classes)
         self.model = lay_out(self.model, world.device, self.precision)

@@ -1,12 +1,15 @@
 """What every slimmable backbone offers to training, calibration, extraction and costs."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
+from pretrain.slimmable.groups import ChannelGroup
 from pretrain.slimmable.ops import SlimBatchNorm
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, check_width
 
@@ -51,6 +54,28 @@ class SlimBackbone(nn.Module, ABC):
         """An ordinary network of these channels with fresh weights, the target of extraction.
 
         With ``num_classes`` it ends in a linear classifier, named as the network's reference implementation names it.
+        """
+
+    def groups(self) -> list[ChannelGroup]:
+        """The channels that can be put into another order without a change of the function at width 1.
+
+        None by default: ``sort_channels`` refuses such a backbone.
+        """
+        return []
+
+    @property
+    def layouts(self) -> tuple[Mapping[str, str], ...]:
+        """Of the names that files of other programs have for the parameters: from ours to theirs, where they differ."""
+        return ({},)
+
+    def adapted(self, name: str, tensor: Tensor) -> Tensor:
+        """A file's tensor for the parameter ``name``, resampled where another size stands for other images."""
+        return tensor
+
+    def check_origin(self, file: Path, architecture: dict | None, given: dict) -> None:
+        """UserError where the weights of ``file`` would fit and yet be another function, which their shapes don't tell.
+
+        architecture: what the file says that it is, if it says so. given: the options that a person gave.
         """
 
     def init_projector(self, first: nn.Linear) -> None:

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretrain.plain.mobilenetv2 import BlockPlan, MobileNetV2Channels, PlainMobileNetV2, block_plans, strides
+from pretrain.plain.mobilenetv2 import BLOCKS, BlockPlan, MobileNetV2Channels, PlainMobileNetV2, block_plans, strides
 from pretrain.slimmable.backbone import SlimBackbone
+from pretrain.slimmable.groups import ChannelGroup, Slot, module_slots
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, SlimDepthwiseConv2d, Statistics
 from pretrain.slimmable.statistics import batch_statistics
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_channels
@@ -120,6 +121,51 @@ class SlimMobileNetV2(SlimBackbone):
             x = block(x, plan, statistics)
         x = last(x, channels.last, statistics)
         return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)
+
+    def groups(self) -> list[ChannelGroup]:
+        """The inputs of each stage, which shortcuts tie together, and what each block expands to; the features, which
+        all widths have in full, keep their order."""
+        full, groups = self.channels(WIDTH_MAX), []
+        size, writes, reads = full.stem, [Slot("features.0.0.weight"), *module_slots("features.0.1")], []
+        for n, plan in enumerate(block_plans(full, self.stem), 1):
+            conv, first = f"features.{n}.conv", int(plan.expands)
+            depthwise = [Slot(f"{conv}.{first}.0.weight"), *module_slots(f"{conv}.{first}.1")]
+            project = Slot(f"{conv}.{first + 1}.weight", 1)
+            if plan.expands:
+                reads.append(Slot(f"{conv}.0.0.weight", 1))
+                made = Slot(f"{conv}.0.0.weight"), *module_slots(f"{conv}.0.1"), *depthwise
+                groups.append(ChannelGroup(plan.hidden, made, (project,)))
+            else:
+                writes, reads = [*writes, *depthwise], [project]
+            if not plan.residual:
+                groups.append(ChannelGroup(size, tuple(writes), tuple(reads)))
+                size, writes, reads = plan.outputs, [], []
+            writes += [Slot(project.name), *module_slots(f"{conv}.{first + 2}")]
+        last = Slot(f"features.{len(self.features) - 1}.0.weight", 1)
+        return [*groups, ChannelGroup(size, tuple(writes), (*reads, last))]
+
+    @property
+    def layouts(self) -> tuple[dict[str, str], ...]:
+        """torchvision's names, and timm's."""
+        names = {}
+        modules = {"features.0.0": "conv_stem", "features.0.1": "bn1"}
+        places = [(stage, n) for stage, count in enumerate(BLOCKS) for n in range(count)]
+        for k, (stage, n) in enumerate(places, 1):
+            block, conv = f"blocks.{stage}.{n}", f"features.{k}.conv"
+            layers = (
+                ("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3")
+                if stage
+                else ("conv_dw", "bn1", "conv_pw", "bn2")
+            )
+            ours = [f"{conv}.{i}.{j}" for i in range(len(layers) // 2 - 1) for j in range(2)]
+            ours += [f"{conv}.{len(layers) // 2 - 1}", f"{conv}.{len(layers) // 2}"]
+            modules |= {mine: f"{block}.{theirs}" for mine, theirs in zip(ours, layers, strict=True)}
+        end = len(places) + 1
+        modules |= {f"features.{end}.0": "conv_head", f"features.{end}.1": "bn2"}
+        for name, _ in self.named_parameters():
+            module, _, kind = name.rpartition(".")
+            names[name] = f"{modules[module]}.{kind}"
+        return {}, names
 
     def plain(self, channels: MobileNetV2Channels, num_classes: int = 0) -> PlainMobileNetV2:
         return PlainMobileNetV2(channels, self.stem, num_classes, self.input_channels)

@@ -108,6 +108,13 @@ class SlimBatchNorm(nn.Module):
             raise UserError(f"{channels} channels have no batch norm of their own; expected {', '.join(self.private)}")
         return self.private[str(channels)]
 
+    @torch.no_grad()
+    def share(self) -> None:
+        """Begin the private parameters as the first of the shared ones."""
+        for count, own in () if self.private is None else self.private.items():
+            own.weight.copy_(self.weight[: int(count)])
+            own.bias.copy_(self.bias[: int(count)])
+
     def unused(self, widths: list[float]) -> list[nn.Parameter]:
         """The affine parameters that belong to other widths than ``widths``: only private ones do."""
         if self.private is None:

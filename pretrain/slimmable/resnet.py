@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pretrain.plain.resnet import BLOCKS, STEMS, PlainResNet, ResNetChannels
 from pretrain.slimmable.backbone import SlimBackbone
+from pretrain.slimmable.groups import ChannelGroup, Slot, module_slots
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, Statistics
 from pretrain.slimmable.statistics import batch_statistics
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_channels
@@ -137,6 +138,24 @@ class SlimResNet(SlimBackbone):
             for block in stage:
                 x = block(x, channels.inner[i], channels.outer[i], statistics)
         return torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1)
+
+    def groups(self) -> list[ChannelGroup]:
+        """The stream that residual connections tie together (it begins anew at a projection), and within each block."""
+        full, groups, last = self.channels(WIDTH_MAX), [], self.blocks.convolutions
+        size, writes, reads = full.stem, [Slot("conv1.weight"), *module_slots("bn1")], []
+        for i, count in enumerate(self.blocks.counts):
+            for block in (f"layer{i + 1}.{n}" for n in range(count)):
+                reads.append(Slot(f"{block}.conv1.weight", 1))
+                if block.endswith(".0") and self.blocks.projects(i):
+                    reads.append(Slot(f"{block}.downsample.0.weight", 1))
+                    groups.append(ChannelGroup(size, tuple(writes), tuple(reads)))
+                    size, reads = full.outer[i], []
+                    writes = [Slot(f"{block}.downsample.0.weight"), *module_slots(f"{block}.downsample.1")]
+                writes += [Slot(f"{block}.conv{last}.weight"), *module_slots(f"{block}.bn{last}")]
+                for n in range(1, last):
+                    made = Slot(f"{block}.conv{n}.weight"), *module_slots(f"{block}.bn{n}")
+                    groups.append(ChannelGroup(full.inner[i], made, (Slot(f"{block}.conv{n + 1}.weight", 1),)))
+        return [*groups, ChannelGroup(size, tuple(writes), tuple(reads))]
 
     def plain(self, channels: ResNetChannels, num_classes: int = 0) -> PlainResNet:
         return PlainResNet(self.depth, channels, self.stem, num_classes, self.input_channels)

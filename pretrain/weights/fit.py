@@ -5,7 +5,7 @@ A network is looked for under every prefix that a wrapper may have put before it
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -53,18 +53,20 @@ def fit(
     layouts: tuple[Mapping[str, str], ...] = ({},),
     option: str = "a prefix",
     aside: tuple[str, ...] = (),
+    adapted: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor,
 ) -> Fit:
     """The part of ``tensors`` (a file's, by name) that are a network's of ``shapes``.
 
     prefix: the one that is meant; by default the only one under which enough fits. layouts: from the network's names to
     those that it may have in a file, where they differ. option: how a person gives the prefix, for messages. aside:
-    endings of names that files have and networks of these shapes don't need.
+    endings of names that files have and networks of these shapes don't need. adapted: makes a tensor of another size
+    fit, by the network's name for it.
     Errors: UserError, of one line, where two prefixes fit, the given one is not there, or less than 90 % fits.
     """
     found = []
     for layout in layouts:
         names = {layout.get(name, name): name for name in shapes}
-        found += [_fitted(tensors, shapes, before, names, aside) for before in _prefixes(tensors, names)]
+        found += [_fitted(tensors, shapes, before, names, aside, adapted) for before in _prefixes(tensors, names)]
     if prefix is not None:
         found = _under(f"{prefix.rstrip('.')}." if prefix else "", found, file)
     if not found:
@@ -101,10 +103,15 @@ def _prefixes(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> list[s
 
 
 def _fitted(
-    tensors: Mapping[str, Tensor], shapes: Shapes, prefix: str, names: Mapping[str, str], aside: tuple[str, ...]
+    tensors: Mapping[str, Tensor],
+    shapes: Shapes,
+    prefix: str,
+    names: Mapping[str, str],
+    aside: tuple[str, ...],
+    adapted: Callable[[str, Tensor], Tensor],
 ) -> Fit:
     mine = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    present = {ours: mine[theirs] for theirs, ours in names.items() if theirs in mine}
+    present = {ours: adapted(ours, mine[theirs]) for theirs, ours in names.items() if theirs in mine}
     state = {name: t for name, t in present.items() if tuple(t.shape) == tuple(shapes[name])}
     other = {n: (tuple(t.shape), tuple(shapes[n])) for n, t in present.items() if n not in state}
     missing = tuple(name for name in shapes if name not in present)

@@ -11,13 +11,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pretrain.common.errors import UserError
+from pretrain.universal.file import KEY
 
 HARMLESS = [Namespace]  # the arguments of a run, which many programs keep beside its weights
 DEEPEST = 8  # levels of dictionaries in a checkpoint
 
 
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict]:
-    """The tensors of ``file`` by name, and what tools/convert.py recorded of their pretraining.
+    """The tensors of ``file`` by name, and what a universal checkpoint or tools/convert.py say of their pretraining.
 
     A dictionary within a dictionary gives dotted names, ``state_dict.module.encoder_q.conv1.weight``: what a program
     wraps its weights in is a prefix like any other.
@@ -29,8 +30,8 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         if file.suffix == ".safetensors":
             with safetensors.safe_open(file, "pt") as opened:
-                header = (opened.metadata() or {}).get("pretraining", "{}")
-            return load_file(file), json.loads(header)
+                said = opened.metadata() or {}
+            return load_file(file), json.loads(said.get("pretraining") or said.get(KEY) or "{}")
         with torch.serialization.safe_globals(HARMLESS):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead an unpickler anywhere: IndexError, KeyError, AttributeError ...

@@ -1,0 +1,94 @@
+"""Start from somebody's weights instead of random ones: ``backbone.weights=FILE``.
+
+What the file does not have of the backbone (the stem of a network for larger images, say) is drawn as without it. The
+narrow networks use the first channels of every layer, so ``backbone.sort`` puts those first that matter most, which
+changes nothing at width 1 (``pretrain/slimmable/importance.py``).
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pretrain.backbones import create_backbone
+from pretrain.common.errors import UserError
+from pretrain.common.files import file_hash
+from pretrain.common.randomness import torch_seed
+from pretrain.data.calibration import CalibrationBatches
+from pretrain.sections import LINEAR_EVALUATION, BackboneSettings, DataSettings
+from pretrain.slimmable.backbone import SlimBackbone
+from pretrain.slimmable.importance import sort_channels
+from pretrain.slimmable.ops import SlimBatchNorm
+from pretrain.weights.fit import Fit, fit
+from pretrain.weights.read import read_tensors
+
+RUNNING = ("running_mean", "running_var", "num_batches_tracked")  # of batch norms, which here keep none
+IMAGES, BATCH = 256, 64  # that channels' magnitudes are measured on
+
+
+def identified(settings: BackboneSettings, recorded: dict | None = None) -> BackboneSettings:
+    """With the SHA-256 of the file that it starts from. recorded: the backbone's config of a run that is continued,
+    which needs the file no more.
+
+    Errors: UserError for a file that is missing or has another content than ``weights_sha256``.
+    """
+    if settings.weights is None:
+        return settings
+    file, digest = Path(settings.weights), (recorded or {}).get("weights_sha256")
+    if file.is_file():
+        digest = file_hash(file)
+    elif digest is None:
+        raise UserError(f"no such file: {file}; expected backbone.weights=FILE, .pth or .safetensors")
+    if settings.weights_sha256 not in (None, digest):
+        raise UserError(
+            f"{file} has the SHA-256 {digest}; expected {settings.weights_sha256} (backbone.weights_sha256)"
+        )
+    return replace(settings, weights_sha256=digest)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A backbone with a file's weights, its channels as the file has them, and how much of it they are."""
+
+    backbone: SlimBackbone
+    fit: Fit
+    sort: str | None
+
+    def state(self, images: Dataset, data: DataSettings, seed: int) -> dict[str, Tensor]:
+        """The state dict to train from: channels sorted, norms of single widths begun as the shared ones."""
+        if self.sort not in (None, "none"):
+            batches = CalibrationBatches(
+                images, LINEAR_EVALUATION, data.image_size, BATCH, IMAGES // BATCH, seed, data.mean, data.std,
+                on_bad=data.on_bad,
+            )  # fmt: skip
+            sort_channels(self.backbone, self.sort, batches)
+        for norm in self.backbone.modules():
+            if isinstance(norm, SlimBatchNorm):
+                norm.share()
+        return self.backbone.state_dict()
+
+
+def load_start(settings: BackboneSettings, seed: int) -> Start:
+    """The start that ``settings.weights`` gives, on the CPU. seed: draws what the file does not have.
+
+    Errors: UserError, of one line, for a file that cannot be read, does not fit, or has numbers that are not finite.
+    """
+    file = Path(settings.weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(torch_seed("weights", seed))
+        backbone = create_backbone(**settings.arguments)
+    tensors, record = read_tensors(file)
+    architecture = record.get("backbone")
+    backbone.check_origin(file, architecture if isinstance(architecture, dict) else None, settings.arguments)
+    shapes = {name: tuple(p.shape) for name, p in backbone.named_parameters() if ".private." not in name}
+    found = fit(
+        tensors, shapes, file, settings.weights_prefix, backbone.layouts, "backbone.weights_prefix", RUNNING,
+        backbone.adapted,
+    )  # fmt: skip
+    bad = [name for name, tensor in found.state.items() if not tensor.isfinite().all()]
+    if bad:
+        raise UserError(f"{file}: {found.prefix}{bad[0]} holds a number that is not finite")
+    backbone.load_state_dict({name: tensor.float() for name, tensor in found.state.items()}, strict=False)
+    return Start(backbone, found, settings.sort)
