@@ -163,7 +163,11 @@ def seconds_of_heads(shared: Evaluation, args: argparse.Namespace) -> dict[str, 
     steps = max(1, round(args.share * per_epoch))
 
     def train(count: int) -> dict[float, nn.Linear]:
-        return trained(shared, replace(shared.linear, epochs=1), lambda e: islice(shared.augmented_batches(e), count))
+        return trained(
+            shared,
+            replace(shared.linear, epochs=1),
+            lambda e: islice(shared.augmented_batches(e, shared.linear.batch), count),
+        )
 
     heads = train(1)  # warm-up
     cost = spent(lambda: train(steps), args.device)

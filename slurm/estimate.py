@@ -15,8 +15,9 @@ from pretrain.sections import BackboneSettings
 from transfer.targets import TARGETS
 
 UNKNOWN_IMAGES = 50_000  # of a data set that is no target
-# Passes over the training images: every epoch of the paper's protocol sees them anew, the others keep features.
-PASSES = {"paper": 100, "fast": 5, "knn": 1}
+# Passes over the training images: each epoch of the paper's protocol and of fine-tuning sees them anew, the others keep
+# features. Fine-tuning also goes backward, which is twice a forward pass.
+PASSES = {"paper": 100, "fast": 5, "knn": 1, "finetune": 30}
 DETECTOR_BYTES = 20e6 * 4 * 4  # pyramid and heads: weights and momentum, in a last checkpoint and a final one
 SAMPLES = 256  # iterations whose widths stand for all
 
@@ -61,8 +62,8 @@ def recognition(config: PretrainConfig, width: float, said: argparse.Namespace) 
     """(operations, bytes) of a linear evaluation: frozen features of every pass over the images."""
     settings = said.settings
     macs, _ = backbone_cost(config.backbone, settings.image_size or config.data.image_size)
-    epochs = settings.epochs if settings.protocol == "paper" else None
-    passes = epochs or PASSES[settings.protocol]
+    epochs = settings.epochs if settings.protocol in ("paper", "finetune") else None
+    passes = (epochs or PASSES[settings.protocol]) * (3 if settings.protocol == "finetune" else 1)
     return 2 * macs * width**2 * images_of(said.target) * passes, 1e6
 
 

@@ -12,11 +12,12 @@ from typing import Literal
 from pretrain.common.errors import UserError, nearest
 
 INITS = ("pretrained", "random")
-Protocol = Literal["fast", "paper", "knn"]
+Protocol = Literal["fast", "paper", "knn", "finetune"]
 PROTOCOLS: dict[Protocol, str] = {
     "fast": "kNN and a linear probe on features that are computed once, minutes",
     "knn": "kNN alone",
     "paper": "linear evaluation as in the paper, on new views of the images in every epoch (docs/method.md, section 5)",
+    "finetune": "the network of each width trained further with a new classifier, as timm does it",
 }
 
 
@@ -76,6 +77,7 @@ class Target:
 TASKS = {
     "linear": Task("linear", "recognition", ("top1",)),
     "knn": Task("kNN", "recognition", ("top1",)),
+    "finetune": Task("fine-tuned", "recognition", ("top1",)),
     "detection": Task("detection", "detection", ("box/AP", "mask/AP")),
 }
 # metric -> how it is called; all are in percent, and more is better

@@ -61,11 +61,11 @@ def test_parts_of_an_epoch_stand_for_whole_runs(options, monkeypatch):
     monkeypatch.setattr(evaluation, "linear_settings", lambda *_: LinearSettings(batch=4, epochs=10))
     seen, real = [], Evaluation.augmented_batches
 
-    def counted(shared, epoch):
+    def counted(shared, epoch, batch):
         seen.append(0)
-        for batch in real(shared, epoch):
+        for part in real(shared, epoch, batch):
             seen[-1] += 1
-            yield batch
+            yield part
 
     monkeypatch.setattr(Evaluation, "augmented_batches", counted)
     found = evaluation.measure(options("--widths", "1", "0.5", "--share", "0.5"))

@@ -21,17 +21,20 @@ from torch import Tensor
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import file_hash, replacing, write_json
-from pretrain.data.images.datasets import TensorImages
+from pretrain.data.images.datasets import Subset, TensorImages
 from pretrain.data.images.encoded import EncodedImages
 
 VERSION = 1
 LARGEST = torch.finfo(torch.float16).max
 
 
-def fingerprint(dataset: TensorImages | EncodedImages) -> str:
+def fingerprint(dataset: TensorImages | EncodedImages | Subset) -> str:
     """SHA-256 of what a data set is: pixels and labels in memory; names, sizes, times of change and labels of files."""
     digest = hashlib.sha256(json.dumps(list(map(str, dataset.classes))).encode())
     digest.update(dataset.labels.numpy().tobytes())
+    if isinstance(dataset, Subset):
+        digest.update(f"{fingerprint(dataset.dataset)} {dataset.indices}".encode())
+        return digest.hexdigest()
     if isinstance(dataset, TensorImages):
         digest.update(str(tuple(dataset.images.shape)).encode())
         digest.update(dataset.images.contiguous().numpy().tobytes())

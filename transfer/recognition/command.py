@@ -1,6 +1,7 @@
 """Recognition on the command line: ``tools/transfer.py cifar10``, ``folder --data D`` and others."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="the data set's name in results (default: the target's, or the folder's)")
     parser.add_argument("--output", type=Path, help="folder for results (default: transfer/ beside the checkpoint)")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="fast", help=protocols)
+    parser.add_argument(
+        "--labels", nargs="+", metavar="SHARE", help="learn from a share of each class's images, e.g. 1%% 10%% 100%%"
+    )
     parser.add_argument("--cache", type=Path, help="folder that keeps features (default: features/ in the output)")
     parser.add_argument("--no-cache", action="store_true", help="keep no features")
     parser.add_argument("--batch", type=int, help="images a step")
@@ -59,7 +63,16 @@ def settings(args: argparse.Namespace) -> "RecognitionSettings":
     if args.cache and args.no_cache:
         raise UserError("--cache and --no-cache contradict each other; expected one of them")
     settings = RecognitionSettings(args.protocol, args.image_size, batch=args.batch, epochs=args.epochs, seed=args.seed)
-    return override(settings, args.overrides)
+    settings = override(settings, args.overrides)
+    shares(args.labels, settings)
+    return settings
+
+
+def shares(labels: list[str] | None, settings: "RecognitionSettings") -> list[float]:
+    """The shares of the labels that are learned from, each once; UserError for what is none."""
+    from transfer.recognition.labels import share
+
+    return list(dict.fromkeys(map(share, labels))) if labels else [settings.labels]
 
 
 def main(args: argparse.Namespace) -> None:
@@ -81,10 +94,12 @@ def main(args: argparse.Namespace) -> None:
         f"{settings.protocol} evaluation of {source.backbone} ({source.method}, {checkpoint}) at widths "
         f"{' '.join(f'{w:g}' for w in args.widths)} on {args.target}{f' in {root}' if root else ''}, {device}"
     )
-    results = evaluate(
-        source, args.target, root, args.widths, output, settings,
-        name=args.name, calibrate=args.calibrate, cache=cache, device=device,
-    )  # fmt: skip
+    results = []
+    for share in shares(args.labels, settings):
+        results += evaluate(
+            source, args.target, root, args.widths, output, dataclasses.replace(settings, labels=share),
+            name=args.name, calibrate=args.calibrate, cache=cache, device=device,
+        )  # fmt: skip
     show(results)
     for result in results:
         print(folder_of(result, output) / FILE_NAME)
@@ -94,10 +109,14 @@ def show(results: list[Result]) -> None:
     """Print the accuracies, a row for each width and task, the data set's usual metric first."""
     usual, *_ = headline(results[0].details["target"], results[0].task)
     metrics = sorted(SHOWN, key=lambda metric: metric != usual)
-    table = Table("task", "width", "params", "MACs", *(f"{METRICS[metric]} %" for metric in metrics), "seconds")
+    table = Table(
+        "task", "labels", "width", "params", "MACs", *(f"{METRICS[metric]} %" for metric in metrics), "seconds"
+    )
     for result in results:
+        labels = result.details["settings"].get("labels", 1)
         table.add_row(
-            result.task, f"{result.width:g}", f"{result.params / 1e6:.3f} M", f"{result.macs / 1e6:.1f} M",
-            *(f"{result.metrics[metric]:.2f}" for metric in metrics), f"{result.seconds:.1f}",
+            result.task, f"{100 * labels:g} %", f"{result.width:g}", f"{result.params / 1e6:.3f} M",
+            f"{result.macs / 1e6:.1f} M", *(f"{result.metrics[metric]:.2f}" for metric in metrics),
+            f"{result.seconds:.1f}",
         )  # fmt: skip
     Console().print(table)

@@ -10,7 +10,9 @@ from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.calibration import CalibrationBatches
 from transfer.recognition.cache import FeatureCache
 from transfer.recognition.features import FORWARD_BATCH, Extractor, extract_widths
+from transfer.recognition.finetune import check_layer_decay
 from transfer.recognition.images import Images, train_augmentation, usual_interpolation
+from transfer.recognition.labels import labelled
 from transfer.recognition.protocols import PROTOCOL, Evaluation, Outcome
 from transfer.recognition.settings import RecognitionSettings
 from transfer.recognition.sgd import LinearSettings, check_optimizer, linear_settings
@@ -52,6 +54,8 @@ def evaluate(
     linear = linear_settings(dataset, source.backbone, settings.batch, settings.epochs, settings.learning_rate)
     if settings.protocol == "paper":
         check_optimizer(linear)  # what is missing is said before any image is read
+    if settings.protocol == "finetune":
+        check_layer_decay(source.backbone, settings.layer_decay)
     if not calibrate:
         extract_widths(source, widths, device)  # as is a width that cannot be had
     train, test = load_splits(dataset, root, settings.image_size, source.net.backbone.input_channels)
@@ -63,12 +67,15 @@ def evaluate(
     results = []
     kept = FeatureCache(cache)
     with Progress(disable=not progress) as bar:
-        if calibrate or settings.protocol == "paper":  # what looks at an image more than once
+        if calibrate or settings.protocol in ("paper", "finetune"):  # what looks at an image more than once
             train.decode(lambda indices: bar.track(indices, description="images"))
         if calibrate:
             loader = calibration_images(train, views, settings, meta)
             source.net.calibrate(bar.track(loader, description="calibration"), widths, data=name, on="target")
         print(calibration_line(source, widths), flush=True)
+        if settings.labels < 1:
+            train = labelled(train, settings.labels, settings.seed)
+            print(f"labels: of {len(train)} training images, {100 * settings.labels:g} % of each class", flush=True)
         shared = prepare(source, widths, train, test, views, settings, linear, kept, device, bar)
         for outcome in PROTOCOL[settings.protocol](shared):
             result = make_result(source, dataset, name, outcome, settings, calibrate, described(train, test))

@@ -1,4 +1,4 @@
-"""The three protocols on frozen features, each for all widths from one pass over the images."""
+"""The protocols, each for all widths from one pass over the images: three on frozen features, and fine-tuning."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +12,8 @@ from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.knn import knn_scores, neighbours
 from transfer.recognition.features import Extractor, View
-from transfer.recognition.images import Images, augmented, batches, shuffled
+from transfer.recognition.finetune import fine_tuned, recipe_for
+from transfer.recognition.images import Images, augmented, batches, plain, shuffled
 from transfer.recognition.metrics import accuracies
 from transfer.recognition.probe import train_probe
 from transfer.recognition.settings import RecognitionSettings
@@ -56,12 +57,12 @@ class Evaluation:
         found = self.extractor(self.test, [plain], "features of test images")
         return {width: features for width, [features] in found.items()}
 
-    def augmented_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalised training views and labels of an epoch, in a new order."""
+    def augmented_batches(self, epoch: int, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised training views and labels of an epoch, in a new order, ``batch`` at a time."""
         settings = self.settings
         view = augmented(self.train, self.train_augmentation, settings.image_size, settings.seed, epoch)
         order = shuffled(len(self.train), settings.seed, epoch)
-        for images, labels in batches(view, self.linear.batch, order, settings.workers):
+        for images, labels in batches(view, batch, order, settings.workers):
             yield normalise(images.to(self.device), self.mean, self.std), labels.to(self.device)
 
 
@@ -115,7 +116,7 @@ def probe_outcome(train: list[Tensor], labels: Tensor, test: Tensor, classes: in
 def paper(shared: Evaluation) -> Iterator[Outcome]:
     """The paper's linear evaluation: heads of all widths trained on the same augmented batches."""
     started = time.perf_counter()
-    heads = trained(shared, shared.linear, shared.augmented_batches)
+    heads = trained(shared, shared.linear, lambda epoch: shared.augmented_batches(epoch, shared.linear.batch))
     metrics = tested(shared, heads)
     share = (time.perf_counter() - started) / len(heads)
     for width in heads:
@@ -148,4 +149,37 @@ def tested(shared: Evaluation, heads: dict[float, nn.Linear]) -> dict[float, dic
     }
 
 
-PROTOCOL = {"fast": fast, "knn": knn, "paper": paper}
+def finetune(shared: Evaluation) -> Iterator[Outcome]:
+    """Every width's network trained further with a new classifier, all on the same augmented batches."""
+    started, settings = time.perf_counter(), shared.settings
+    name = next(iter(shared.modules.values())).name
+    recipe = recipe_for(name, len(shared.train), settings)
+    bar = shared.bar.add_task("fine-tuning", total=recipe.epochs * recipe.per_epoch(len(shared.train)))
+
+    def tick(loss: float) -> None:
+        shared.bar.update(bar, advance=1, description=f"fine-tuning, loss {loss:.3f}")
+
+    networks = fine_tuned(
+        shared.modules, shared.extractor.sizes, lambda epoch: shared.augmented_batches(epoch, recipe.batch),
+        len(shared.train), shared.classes, recipe, settings.seed, tick,
+    )  # fmt: skip
+    metrics = classified(shared, networks)
+    share = (time.perf_counter() - started) / len(networks)
+    for width in networks:
+        yield "finetune", width, metrics[width], share, {"recipe": asdict(recipe)}
+
+
+@torch.no_grad()
+def classified(shared: Evaluation, networks: dict[float, nn.Module]) -> dict[float, dict]:
+    """Metrics of whole networks on the test images, which are looked at once."""
+    settings, scores = shared.settings, {width: [] for width in networks}
+    view = plain(shared.test, settings.image_size, settings.interpolation)
+    for images, _ in batches(view, shared.extractor.batch, workers=settings.workers):
+        x = normalise(images.to(shared.device), shared.mean, shared.std)
+        for width, network in networks.items():
+            scores[width].append(network(x))
+    labels = shared.test.labels.to(shared.device)
+    return {width: accuracies(torch.cat(parts), labels) for width, parts in scores.items()}
+
+
+PROTOCOL = {"fast": fast, "knn": knn, "paper": paper, "finetune": finetune}

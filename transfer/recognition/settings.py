@@ -1,4 +1,7 @@
-"""Settings of a recognition evaluation, and the overrides ``key=value`` that a command line gives."""
+"""Settings of a recognition evaluation, and the overrides ``key=value`` that a command line gives.
+
+A setting that leaves everything as it would be without it is not recorded, so results of before it keep their place.
+"""
 
 import dataclasses
 import os
@@ -9,27 +12,36 @@ from pydantic import Field
 from pretrain.common.overrides import parse
 from pretrain.common.settings import (
     Count,
+    NotNegative,
     Numbers,
     PositiveFloat,
     PositiveInt,
+    PositiveShare,
     Processes,
     Seed,
+    Share,
     read,
     settings,
 )
+from transfer.recognition.finetune import Recipe
 from transfer.recognition.probe import ProbeSettings
 from transfer.targets import Protocol
+
+FINETUNE = ("weight_decay", "warmup", "layer_decay", "label_smoothing", "mixup")
 
 
 @settings
 class RecognitionSettings:
-    """Protocol ``fast``: kNN and a linear probe; ``knn``: the first alone; ``paper``: docs/method.md, section 5.
+    """Protocol ``fast``: kNN and a linear probe; ``knn``: the first alone; ``paper``: docs/method.md, section 5;
+    ``finetune``: the whole network.
 
     image_size: px, None for pretraining's. interpolation: of all resizing; None for the checkpoint's own in training
     views and for that of the image size in the rest. batch: images a step; epochs: passes of the linear head;
     learning_rate: of the paper's; None for the protocol's own. learning_rates, weight_decays, validation, views
     (augmented, of each image): of the fast probe. neighbours: None for 20, or 200 on large sets. calibration_*: how
-    much calibration here sees, None for as much as the checkpoint's own saw. Overridden by name on the command line.
+    much calibration here sees, None for as much as the checkpoint's own saw. labels: share of each class's training
+    images that is learned from, drawn by the seed. Of ``finetune`` alone, see ``Recipe``: weight_decay, warmup,
+    layer_decay, label_smoothing, mixup. Overridden by name on the command line.
     """
 
     protocol: Protocol = "fast"
@@ -47,6 +59,12 @@ class RecognitionSettings:
     learning_rate: PositiveFloat | None = None
     calibration_batch: PositiveInt | None = None
     calibration_batches: PositiveInt | None = None
+    labels: PositiveShare = 1.0
+    weight_decay: NotNegative = Recipe.weight_decay
+    warmup: Share = Recipe.warmup
+    layer_decay: PositiveShare | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Recipe.label_smoothing
+    mixup: NotNegative = Recipe.mixup
     workers: Processes = min(4, os.cpu_count() or 1)
 
     @property
@@ -57,7 +75,12 @@ class RecognitionSettings:
 
     def recorded(self) -> dict:
         """What decides the figures, for ``details`` and the config's hash: all but the number of workers."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if key != "workers"}
+        aside = (
+            "workers",
+            *(() if self.protocol == "finetune" else FINETUNE),
+            *(("labels",) if self.labels == 1 else ()),
+        )
+        return {key: value for key, value in dataclasses.asdict(self).items() if key not in aside}
 
 
 def override(settings: RecognitionSettings, assignments: list[str]) -> RecognitionSettings:

@@ -93,7 +93,7 @@ def train_heads_sgd(
     tick: called after each step with the mean loss of the widths. A warning says where the last loss is above that of
     a guess, ln(classes): the learning rate does not fit the features.
     """
-    heads = {w: _head(sizes[w], classes, seed).to(next(module.parameters()).device) for w, module in modules.items()}
+    heads = {w: new_head(sizes[w], classes, seed).to(next(module.parameters()).device) for w, module in modules.items()}
     optimizer = make_optimizer(linear, [p for head in heads.values() for p in head.parameters()])
     iteration, mean = 0, 0.0
     for epoch in range(linear.epochs):
@@ -116,7 +116,7 @@ def train_heads_sgd(
     return heads
 
 
-def _head(size: int, classes: int, seed: int) -> nn.Linear:
+def new_head(size: int, classes: int, seed: int) -> nn.Linear:
     """Weights of deviation 0.01, as is usual on frozen features; the same for every run of a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

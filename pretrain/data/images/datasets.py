@@ -37,18 +37,12 @@ class TensorImages(Dataset):
         return DecodedImage(self.images[index])
 
 
-class FirstPerClass(Dataset):
-    """The first ``count`` images of each class of a data set, in its order."""
+class Subset(Dataset):
+    """The images of a data set that ``indices`` name, in this order."""
 
-    def __init__(self, dataset: Dataset, count: int):
-        if not dataset.classes:
-            raise UserError(
-                "images_per_class needs labels, which these images have not; expected a folder for each class"
-            )
+    def __init__(self, dataset: Dataset, indices: list[int]):
         self.dataset, self.classes, self.found = dataset, dataset.classes, dataset.found
-        taken = [(dataset.labels == c).nonzero().flatten()[:count] for c in range(len(dataset.classes))]
-        self.indices = torch.cat(taken).sort().values.tolist()
-        self.labels = dataset.labels[self.indices]
+        self.indices, self.labels = indices, dataset.labels[indices]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -118,7 +112,15 @@ def image_dataset(
     Errors: UserError for an unknown name, a missing root, a root without images.
     """
     dataset = named(name, DATASETS, "data set")(root, split, image_size, channels)
-    return dataset if images_per_class is None else FirstPerClass(dataset, images_per_class)
+    return dataset if images_per_class is None else first_per_class(dataset, images_per_class)
+
+
+def first_per_class(dataset: Dataset, count: int) -> Subset:
+    """The first ``count`` images of each class of a data set, in its order. UserError for images without labels."""
+    if not dataset.classes:
+        raise UserError("images_per_class needs labels, which these images have not; expected a folder for each class")
+    taken = [(dataset.labels == c).nonzero().flatten()[:count] for c in range(len(dataset.classes))]
+    return Subset(dataset, torch.cat(taken).sort().values.tolist())
 
 
 def _digits(root: Root | None, split: str, image_size: int, channels: int) -> Dataset:

@@ -12,7 +12,7 @@ from PIL import Image
 from pretrain.common.errors import UserError
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.images import packed
-from pretrain.data.images.datasets import FirstPerClass, image_dataset
+from pretrain.data.images.datasets import Subset, image_dataset
 from pretrain.data.images.packed import PackedImages, index_path, pack_path, write_pack
 from pretrain.data.loader import CutViews, view_loader
 from pretrain.data.order import IterationBatches
@@ -54,7 +54,7 @@ def test_items_are_those_of_the_folder(folder, pack, name):
 
 def test_the_first_images_of_each_class_can_be_taken(folder, pack):
     few = image_dataset("folder", pack, images_per_class=2)
-    assert isinstance(few, FirstPerClass)
+    assert isinstance(few, Subset)
     assert_equal_items(few, image_dataset("folder", folder, images_per_class=2))
     assert few.open(3).size == image_dataset("folder", folder, images_per_class=2).open(3).size
 
