@@ -39,7 +39,7 @@ MACHINE_KEYS = (
     "data.root", "data.workers", "data.on_bad", "data.max_bad", "training.log_interval", "training.threads",
     "training.deterministic", "training.checkpoint_minutes", "backbone.weights",
 )  # fmt: skip
-SEED_KEYS = ("training.seed", "objective.teacher", "calibration.seed")
+SEED_KEYS = ("training.seed", "objective.teacher", "objective.teacher.weights", "calibration.seed")
 WIDTH_KEYS = ("width_range", "calibration.widths", "monitor.widths")
 LENGTH_KEYS = ("training.epochs", "training.iterations")  # in which a finished run that goes on for longer may differ
 
@@ -208,10 +208,14 @@ def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
 
 
 def _without(keys: tuple[str, ...], values: dict) -> dict:
+    """A copy without the values of dotted ``keys``; a key that names a section takes nothing away."""
     values = json.loads(json.dumps(values))
     for key in keys:
-        section, _, name = key.rpartition(".")
-        (values.get(section, {}) if section else values).pop(name, None)
+        section, (*path, name) = values, key.split(".")
+        for part in path:
+            section = section.get(part) if isinstance(section, dict) else None
+        if isinstance(section, dict) and not isinstance(section.get(name), dict):
+            section.pop(name, None)
     if values.get("data", {}).get("channels") == 3:  # as if there were no such key
         del values["data"]["channels"]
     return values

@@ -19,7 +19,7 @@ from pretrain.universal import FILE_NAME, UniversalNetwork, load_universal, netw
 
 def metadata(trainer: Trainer, images: int) -> dict:
     """What the universal checkpoint says of itself; nothing that differs between two equal runs."""
-    config = trainer.config
+    config, teacher = trainer.config, trainer.model.teacher
     data, training, values, weights = config.data, config.training, config.as_dict(), config.backbone.weights
     return {
         "method": config.method,
@@ -37,7 +37,7 @@ def metadata(trainer: Trainer, images: int) -> dict:
         "std": list(data.std),
         "channel_order": "RGB" if data.channels == 3 else "file",
         "calibration": {"widths": [], "views": values["calibration"]["views"], "seed": training.seed},
-        **({"teacher": teacher} if (teacher := trainer.model.teacher_name) else {}),
+        **({"teacher": teacher.name, "teacher_weights": teacher.described} if teacher else {}),
         **({"start": {**config.backbone.start, "weights": Path(weights).name}} if weights else {}),
         "config": config.hash,
         "lineage": config.lineage,

@@ -63,6 +63,8 @@ def begin(trainer: Trainer, work_dir: Path, found: Found | None) -> int:
             f"{torch.get_num_threads()} threads, {kernels}in {work_dir}",
             flush=True,
         )
+        if trainer.model.teacher is not None:
+            print(f"teacher: {trainer.model.teacher}", flush=True)
         if trainer.continued and start == trainer.continued[-1]:
             print(longer(trainer, start), flush=True)
     return start

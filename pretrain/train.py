@@ -148,7 +148,7 @@ class Watch:
     def look(self, batch: LoadedBatch, done: int) -> dict[str, float]:
         """Metrics by width after ``done`` iterations, on the first views of the last one's ``batch``."""
         model = self.trainer.model
-        seen = self.collapse.look(model, self.trainer.prepare(batch).views[0])
+        seen = self.collapse.look(model, self.trainer.coloured(batch)[0])
         if bad := [name for name, value in seen.items() if not isfinite(value)]:
             width = bad[0].partition("/")[0]
             raise diverged(self.work_dir, f"the embeddings of width {width} became non-finite by iteration {done}")

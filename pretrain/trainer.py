@@ -14,6 +14,7 @@ from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import torch_seed
 from pretrain.config import LENGTH_KEYS, PretrainConfig, check_chunks, differences
+from pretrain.data.facts import ImageFacts
 from pretrain.data.loader import LoadedBatch, coloured_views
 from pretrain.objectives.step import Batch, Step, Term
 from pretrain.optim import GroupRegularisation, create_optimizer
@@ -35,7 +36,8 @@ class Trainer:
         self, config: PretrainConfig, world: World, iterations: int, epoch_iterations: int = 1, classes: int = 0,
         chunks: int | None = None, weights: dict[str, Tensor] | None = None,
     ):  # fmt: skip
-        training, optimizer = config.training, config.optimizer
+        training, optimizer, data = config.training, config.optimizer, config.data
+        images = ImageFacts(classes, data.channels, data.image_size, data.mean, data.std)
         self.config, self.world, self.iterations = config, world, iterations
         self.chunks = chunks or config.training.chunks or world.size
         self.continued: list[int] = []  # iterations at which it was finished, and told to go on for longer
@@ -46,9 +48,11 @@ class Trainer:
             if weights is not None:
                 backbone.load_state_dict(weights)
             parts = local_chunks(config, world, chunks)
-            self.model = config.objective.build(backbone, parts, config.width_range[1], classes)
+            self.model = config.objective.build(backbone, parts, config.width_range[1], images)
         self.model = lay_out(self.model, world.device, self.precision)
-        self.views = [config.data.views, config.data.second_views or config.data.views][: self.model.views]
+        if self.model.teacher is not None:
+            self.model.teacher.to(world.device, self.precision)
+        self.views = [data.views, data.second_views or data.views][: self.model.views]
         self.ddp = parallel(self.model, world)
         self.sampler = WidthSampler.of(config, self.model.backbone, iterations)
         if training.compile:
@@ -79,11 +83,23 @@ class Trainer:
         return self.lr * warmup_cosine(iteration, iterations, self.warmup)
 
     def prepare(self, loaded: LoadedBatch) -> Batch:
-        """Colours and normalisation, on the device, in the format of the first convolution."""
-        data, device = self.config.data, self.world.device
-        loaded = loaded.to(device)
-        views = coloured_views(loaded, self.views, self.config.training.seed, data.mean, data.std)
-        return Batch(tuple(views), loaded.labels)
+        """What a step learns from, on the device: views, labels and what the teacher makes of the views."""
+        loaded = loaded.to(self.world.device)
+        views = self.coloured(loaded)
+        return Batch(views, loaded.labels, self.taught(views))
+
+    def coloured(self, loaded: LoadedBatch) -> tuple[Tensor, ...]:
+        """The views after colours and normalisation, on the device, in the format of the first convolution."""
+        data = self.config.data
+        loaded = loaded.to(self.world.device)
+        return tuple(coloured_views(loaded, self.views, self.config.training.seed, data.mean, data.std))
+
+    def taught(self, views: tuple[Tensor, ...]) -> Tensor | None:
+        """The teacher's features of the views; None for a method without a teacher."""
+        if self.model.teacher is None:
+            return None
+        with autocast(self.precision, self.world.device):
+            return self.model.teacher(torch.cat(views))
 
     def learn(self, batch: Batch, widths: list[float], progress: float) -> list[Term]:
         """Momentum, losses, gradients and optimizer steps in the configured order, at the learning rate that is set.
@@ -160,6 +176,7 @@ class Trainer:
             "precision": self.precision,
             "deterministic": self.config.training.deterministic,
             "continued": self.continued,
+            "teacher": self.model.teacher.hash if self.model.teacher else None,
         }
 
     def load(self, state: dict) -> None:
@@ -170,6 +187,11 @@ class Trainer:
         other = differences(state["config"], self.config.as_dict())
         if self.chunks == recorded_chunks(state):
             other = [key for key in other if key != "training.chunks"]
+        if state.get("teacher") != (self.model.teacher.hash if self.model.teacher else None):
+            raise UserError(
+                f"the weights of {self.model.teacher.name} are not those that the run was begun with; "
+                "expected the same teacher, or another --work-dir"
+            )
         longer = self.iterations > state["iterations"] and bool(set(other) & set(LENGTH_KEYS))
         if longer:
             other = [key for key in other if key not in LENGTH_KEYS]

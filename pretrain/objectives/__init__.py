@@ -5,10 +5,11 @@
 
 from typing import get_args
 
+from pretrain.objectives.distillation import DistillationSettings
 from pretrain.objectives.mocov3 import MoCoV3Settings
 from pretrain.objectives.seed import SeedSettings
 from pretrain.objectives.supervised import SupervisedSettings
 from pretrain.objectives.us3l import US3LSettings
 
-AnySettings = US3LSettings | MoCoV3Settings | SeedSettings | SupervisedSettings
+AnySettings = US3LSettings | MoCoV3Settings | SeedSettings | DistillationSettings | SupervisedSettings
 OBJECTIVES = {kind.__dataclass_fields__["name"].default: kind for kind in get_args(AnySettings)}

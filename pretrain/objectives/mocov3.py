@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretrain.common.settings import PositiveFloat, PositiveInt, Share, settings
+from pretrain.data.facts import ImageFacts
 from pretrain.objectives.losses import unit
 from pretrain.objectives.momentum import MomentumEncoder, coefficient
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads
@@ -49,7 +50,7 @@ class MoCoV3Settings(ObjectiveSettings):
     momentum_end: Share = 1.0
     sync_norms: bool = True
 
-    def build(self, backbone: nn.Module, chunks: int, width_max: float, classes: int) -> "MoCoV3":
+    def build(self, backbone: nn.Module, chunks: int, width_max: float, images: ImageFacts) -> "MoCoV3":
         return MoCoV3(backbone, self, chunks, width_max)
 
 

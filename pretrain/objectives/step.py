@@ -10,12 +10,19 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from pretrain.data.facts import ImageFacts
+from pretrain.teachers.teacher import Teacher
+
 
 class Batch(NamedTuple):
-    """views: ``Objective.views`` augmented views of B images, each normalised [B, 3, H, W]. labels: int64 [B]."""
+    """views: ``Objective.views`` augmented views of B images, each normalised [B, 3, H, W]. labels: int64 [B].
+
+    taught: the features that ``Objective.teacher`` has of the views, one view after the other, [views * B, D].
+    """
 
     views: tuple[Tensor, ...]
     labels: Tensor
+    taught: Tensor | None = None
 
 
 class Term(NamedTuple):
@@ -40,15 +47,15 @@ class ObjectiveSettings(ABC):
         """UserError for values that make no sense or contradict each other. Not every method has such values."""
 
     @abstractmethod
-    def build(self, backbone: nn.Module, chunks: int, width_max: float, classes: int) -> "Objective":
-        """The method on ``backbone``. chunks: parts of this process's batch. width_max: w_max. classes: of the data."""
+    def build(self, backbone: nn.Module, chunks: int, width_max: float, images: ImageFacts) -> "Objective":
+        """The method on ``backbone``. chunks: parts of this process's batch. width_max: w_max. images: the data."""
 
 
 class Objective(nn.Module, ABC):
     """A backbone with the heads and losses of a method.
 
-    views: augmented views of each image. projector: None where there is none. teacher_name: of the frozen network that
-    the method distils from, if it does, e.g. ``byol-resnet50``.
+    views: augmented views of each image. projector: None where there is none. teacher: the frozen network that the
+    method distils from, if it does; the training loop asks it, once for each batch.
 
     After every call each trainable parameter has a gradient, if need be of 0, so DistributedDataParallel needs no
     search for unused ones. What a call had no use for is named by ``unused``: it must not be learnt from that gradient.
@@ -57,7 +64,7 @@ class Objective(nn.Module, ABC):
     views = 2
     backbone: nn.Module
     projector: nn.Module | None
-    teacher_name: str | None = None
+    teacher: Teacher | None = None
 
     def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
         """targets: those of the step's base network; without them ``widths[0]`` is the base network."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
 from pretrain.common.settings import settings
+from pretrain.data.facts import ImageFacts
 from pretrain.objectives.losses import at_least_fp32
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term
 from pretrain.slimmable.ops import SlimLinear
@@ -28,8 +29,8 @@ class SupervisedSettings(ObjectiveSettings):
     name: Literal["supervised"] = "supervised"
     distill: bool = False
 
-    def build(self, backbone: nn.Module, chunks: int, width_max: float, classes: int) -> "Supervised":
-        return Supervised(backbone, self, classes, chunks)
+    def build(self, backbone: nn.Module, chunks: int, width_max: float, images: ImageFacts) -> "Supervised":
+        return Supervised(backbone, self, images.classes, chunks)
 
 
 class Supervised(Objective):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
 from pretrain.common.settings import PositiveFloat, PositiveInt, Share, settings
+from pretrain.data.facts import ImageFacts
 from pretrain.objectives.losses import pair_loss, per_chunk
 from pretrain.objectives.momentum import MomentumEncoder, coefficient
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads
@@ -72,7 +73,7 @@ class US3LSettings(ObjectiveSettings):
                 "objective.momentum_base without momentum_sub; expected both, momentum_sub alone or neither"
             )
 
-    def build(self, backbone: nn.Module, chunks: int, width_max: float, classes: int) -> "US3L":
+    def build(self, backbone: nn.Module, chunks: int, width_max: float, images: ImageFacts) -> "US3L":
         return US3L(backbone, self, chunks, width_max)
 
 
@@ -130,21 +131,26 @@ class US3L(Objective):
 
     def _base_network(self, x: Tensor, width: float, statistics: BatchStatistics) -> tuple[Term, Tensor]:
         """Its term and the sub-networks' targets: m(x), at w_max whatever the widths of the step, or its own z."""
-        momentum = None
-        if self.momentum_encoder is not None:
-            momentum = self.momentum_encoder(x, self.width_max, statistics)
+        momentum = self.momentum_targets(x, statistics)
         z = self._project(x, width, statistics)
-        loss = self._base(z, momentum if self.settings.momentum_base else None, statistics)
+        loss = self.base(z, momentum if self.settings.momentum_base else None, statistics)
         return Term("base", width, loss), momentum if self.settings.momentum_sub else z.detach()
 
     def _sub_network(self, x: Tensor, width: float, targets: Tensor, statistics: BatchStatistics) -> Tensor:
         z = self._project(x, width, statistics)
         if self.settings.distill == "none":
-            return self._base(z, None, statistics)
+            return self.base(z, None, statistics)
         return per_chunk(self.distill_loss, self._student(z, statistics), targets, self.chunks)
 
-    def _base(self, z: Tensor, target: Tensor | None, statistics: BatchStatistics) -> Tensor:
-        """Without a momentum target: MSE against z itself, detached; InfoNCE with gradient through both views."""
+    def momentum_targets(self, x: Tensor, statistics: BatchStatistics) -> Tensor | None:
+        """The momentum encoder's projections of the views ``x``, one view after the other; None without one."""
+        return None if self.momentum_encoder is None else self.momentum_encoder(x, self.width_max, statistics)
+
+    def base(self, z: Tensor, target: Tensor | None, statistics: BatchStatistics) -> Tensor:
+        """The base loss of projections ``z`` [2B, D], view 1 above view 2, against the momentum encoder's.
+
+        Without these: MSE against z itself, detached; InfoNCE with gradient through both views.
+        """
         if self.predictor is None:
             return per_chunk(self.base_loss, z, z if target is None else target, self.chunks)
         own = z.detach() if target is None else target

@@ -11,6 +11,7 @@ from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.config import PretrainConfig, differences, load_config
 from pretrain.configfile import Address, find_configs
+from pretrain.data.facts import ImageFacts
 from pretrain.data.loader import LoadedBatch
 from pretrain.run.distributed import World
 from pretrain.schedules import ramp
@@ -200,7 +201,7 @@ def test_the_released_recipe_of_imagenet(name, batch, chunks):
     assert optimizer.group_heads and (optimizer.groups, optimizer.alpha) == (8, 0.05)
     assert [ramp(epoch / 100, optimizer.alpha_ramp) for epoch in (0, 49, 50, 99)] == [0, 0, 1, 1]
     assert found.sampling.dynamic and found.sampling.sandwich
-    model = objective.build(create_backbone(name), 1, 1.0, 0)
+    model = objective.build(create_backbone(name), 1, 1.0, ImageFacts())
     assert model.projector.outputs == model.predictor.outputs == model.aux_head.outputs == 2048
     baseline = config(f"table4/{name}_us_byol_released")
     assert baseline.objective.aux_head and baseline.sampling.networks == 3 and not baseline.optimizer.alpha

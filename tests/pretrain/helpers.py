@@ -1,6 +1,7 @@
 """Small networks and settings that many tests of pretraining share."""
 
 import torch
+from torch import nn
 
 from pretrain.backbones import create_backbone
 from pretrain.config import PretrainConfig, validate
@@ -50,3 +51,12 @@ def universal_with_projector(outputs: int = 8) -> UniversalNetwork:
     teacher = UniversalNetwork(net.backbone, net.metadata, projector=projector(features, hidden=16, outputs=outputs))
     teacher.calibrate([torch.randn(4, 3, 32, 32)], [1.0])
     return teacher
+
+
+def small_teacher() -> nn.Module:
+    """A network of somebody's own: [B, 3, H, W] -> maps [B, 12, H/4, W/4], with batch norms in eval mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        layers = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 12, 3, 2, 1))
+        layers[1].running_mean.normal_()
+    return layers

@@ -12,12 +12,14 @@ import pytest
 import torch
 
 from pretrain.config import PretrainConfig
+from pretrain.objectives.distillation import DistillationSettings
 from pretrain.objectives.mocov3 import MoCoV3Settings
 from pretrain.objectives.seed import SeedSettings
 from pretrain.objectives.supervised import SupervisedSettings
 from pretrain.objectives.us3l import US3LSettings
 from pretrain.run.device import choose_kernels
 from pretrain.run.distributed import World
+from pretrain.teachers.settings import TeacherSettings
 from pretrain.trainer import Trainer
 from tests.nullcuda.program import on_null_device
 from tests.pretrain.helpers import tiny_config, universal_with_projector
@@ -31,6 +33,7 @@ TOLERANCE = 0.05
 ITERATIONS = 100
 STAGES = {"base": (0, 1), "sub-networks": (98, 99)}  # the second step of each pair counts; the first allocates
 HEADS = {"hidden": 16, "outputs": 8}
+OWN = TeacherSettings(name="tests.pretrain.helpers:small_teacher", image_size=24)
 OBJECTIVES = {
     "us3l mse": US3LSettings(base="mse", **HEADS),
     "us3l gathered": US3LSettings(distill="infonce", gather=True, **HEADS),
@@ -41,6 +44,8 @@ OBJECTIVES = {
     "supervised distilled": SupervisedSettings(distill=True),
     "seed queue": SeedSettings(queue=64, hidden=16),
     "seed mse": SeedSettings(loss="mse", hidden=16),
+    "distillation": DistillationSettings(teacher=OWN, hidden=16),
+    "distil and learn": DistillationSettings(teacher=OWN, loss="relational", queue=64, base="infonce", hidden=16),
 }
 SETTINGS = {
     "fp32": {},

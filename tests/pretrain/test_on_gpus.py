@@ -40,8 +40,6 @@ def process(rank: int, folder: str) -> None:
             continue
         with warnings.catch_warnings(record=True) as warned:
             trainer = Trainer(config, World(rank, 2, device), 100, classes=10)
-            if name == "seed queue":
-                trainer.model.teacher._mark_fresh()  # its weights came by a broadcast, of which no values remain here
             batch = random_batch(config.training.batch_size // 2, trainer.model.views, config.data.image_size)
             for iteration in range(88, 100):  # DistributedDataParallel times the first ten, and waits for that
                 counting.reset()

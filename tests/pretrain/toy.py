@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pretrain.data.facts import ImageFacts
 from pretrain.objectives.mocov3 import MoCoV3, MoCoV3Settings
 from pretrain.objectives.step import Batch, Step, Term
 from pretrain.objectives.us3l import US3L, US3LSettings
@@ -98,11 +99,11 @@ class ToyMoCoV3(ToyLosses, MoCoV3):
 
 @dataclass(frozen=True)
 class ToyUS3LSettings(US3LSettings):
-    def build(self, backbone: nn.Module, chunks: int, width_max: float, classes: int) -> ToyUS3L:
+    def build(self, backbone: nn.Module, chunks: int, width_max: float, images: ImageFacts) -> ToyUS3L:
         return ToyUS3L(self, width_max)
 
 
 @dataclass(frozen=True)
 class ToyMoCoV3Settings(MoCoV3Settings):
-    def build(self, backbone: nn.Module, chunks: int, width_max: float, classes: int) -> ToyMoCoV3:
+    def build(self, backbone: nn.Module, chunks: int, width_max: float, images: ImageFacts) -> ToyMoCoV3:
         return ToyMoCoV3(self, width_max)

@@ -32,9 +32,9 @@ DECISIVE = (
 # what differs between the seeds and widths of one experiment, or follows from something else that is there
 INCIDENTAL = (
     "pretraining.seed", "pretraining.config", "pretraining.versions", "pretraining.calibration",
-    "pretraining.width_range", "pretraining.backbone", "pretraining.objective.teacher", "pretraining.method",
-    "pretraining.projector", "pretraining.checksum", "pretraining.file", "settings.seed", "settings.protocol",
-    "settings.calibrate",
+    "pretraining.width_range", "pretraining.backbone", "pretraining.objective.teacher", "pretraining.teacher_weights",
+    "pretraining.method", "pretraining.projector", "pretraining.checksum", "pretraining.file", "settings.seed",
+    "settings.protocol", "settings.calibrate",
 )  # fmt: skip
 LONG = 800  # epochs
 

@@ -24,7 +24,7 @@ def batch() -> Batch:
 
 
 def log_probabilities(net: Supervised, width: float) -> torch.Tensor:
-    (x,), _ = batch()
+    (x,) = batch().views
     features = net.backbone(x, width, BatchStatistics())
     logits = features @ net.classifier.weight[:, : features.shape[1]].T + net.classifier.bias
     return logits - logits.exp().sum(1, keepdim=True).log()

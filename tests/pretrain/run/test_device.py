@@ -6,6 +6,7 @@ import torch._dynamo
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
+from pretrain.data.facts import ImageFacts
 from pretrain.objectives.us3l import US3LSettings
 from pretrain.run.device import compile_backbones, lay_out, resolve_precision
 from tests.pretrain.helpers import tiny_config
@@ -64,7 +65,7 @@ def test_only_the_last_stage_of_basic_blocks_in_fp32_is_nchw():
 def model():
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", base_channels=8)
-    return US3LSettings(hidden=16, outputs=8).build(backbone, 1, 1.0, 10)
+    return US3LSettings(hidden=16, outputs=8).build(backbone, 1, 1.0, ImageFacts())
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,105 @@
+"""A frozen network whose outputs students learn: in eval mode, at its own resolution, normalised as it was trained."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pretrain.common.devices import constant
+from pretrain.common.errors import UserError
+from pretrain.data.facts import ImageFacts
+from pretrain.run.device import lay_out
+from pretrain.teachers.settings import TeacherSettings
+from pretrain.universal import weights_hash
+
+
+class Loaded(NamedTuple):
+    """A network and what is known of it.
+
+    network: normalised images [B, C, H, W] -> features [B, D] or maps [B, D, h, w]. name: in results and tables.
+    source: where the weights are from. licence: of the weights, None where nobody says. mean, std, image_size: what it
+    was trained with; None for those of the student's views. state: all tensors that its outputs depend on, by default
+    its state dict.
+    """
+
+    network: nn.Module
+    name: str
+    source: str
+    licence: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    image_size: int | None = None
+    state: dict[str, Tensor] | None = None
+
+
+class Teacher:
+    """``teacher(views)``: the student's views [B, C, S, S], normalised for the student -> features [B, D].
+
+    No module: what trains, saves, compiles or sends the student's parameters never meets the teacher's.
+
+    outputs: D. name, source, licence: see ``Loaded``. hash: SHA-256 of the weights.
+    Errors: UserError for a network that refuses such images, or gives something else than finite features.
+    """
+
+    def __init__(self, loaded: Loaded, settings: TeacherSettings, images: ImageFacts):
+        self.network = loaded.network.requires_grad_(False).eval()
+        self.name, self.source, self.licence = loaded.name, loaded.source, loaded.licence or "not stated"
+        self.image_size = settings.image_size or loaded.image_size
+        mean, std = settings.mean or loaded.mean or images.mean, settings.std or loaded.std or images.std
+        if not len(mean) == len(std) == images.channels:
+            raise UserError(
+                f"{self.name} takes images of {len(mean)} channels, the data have {images.channels}; "
+                "expected another teacher, or data.channels of its own"
+            )
+        self.change = None  # from the student's normalisation to the teacher's: x * scale + offset
+        if (tuple(mean), tuple(std)) != (tuple(images.mean), tuple(images.std)):
+            scale = tuple(a / b for a, b in zip(images.std, std, strict=True))
+            offset = tuple((a - b) / c for a, b, c in zip(images.mean, mean, std, strict=True))
+            self.change = (scale, offset)
+        self.hash = weights_hash(loaded.state or self.network.state_dict())
+        self.outputs = self._probe(images)
+
+    def __str__(self) -> str:
+        size = "the views' size" if self.image_size is None else f"{self.image_size} px"
+        return f"{self.name}, {self.outputs} features at {size}, from {self.source}, licence: {self.licence}"
+
+    @property
+    def described(self) -> dict[str, str]:
+        """What a universal checkpoint records of it beside its name."""
+        return {"source": self.source, "licence": self.licence, "sha256": self.hash}
+
+    def to(self, device: torch.device, precision: str) -> None:
+        """Move to where the student is, in the formats that are fastest there."""
+        self.network = lay_out(self.network, device, precision)
+
+    @torch.no_grad()
+    def __call__(self, views: Tensor) -> Tensor:
+        x = views
+        if self.change is not None:
+            scale, offset = (constant(values, x.device, x.dtype).view(1, -1, 1, 1) for values in self.change)
+            x = torch.addcmul(offset, x, scale)
+        if self.image_size not in (None, x.shape[-1]):
+            x = F.interpolate(x, (self.image_size, self.image_size), mode="bicubic", antialias=True)
+        weight = next(self.network.parameters(), x)
+        found = self.network(x.to(weight.dtype))
+        return found.mean((2, 3)) if found.dim() == 4 else found
+
+    def _probe(self, images: ImageFacts) -> int:
+        """The number of features, by one black image: whatever refuses it does so before any training."""
+        size = images.image_size
+        try:
+            found = self(torch.zeros(1, images.channels, size, size))
+        except UserError:
+            raise
+        except Exception as error:  # whatever somebody's network may raise
+            given = self.image_size or size
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(
+                f"{self.name} refuses images of {given} px: {reason}; expected another objective.teacher.image_size"
+            ) from None
+        if found.dim() != 2 or len(found) != 1:
+            raise UserError(f"{self.name} gives {list(found.shape)} for one image; expected features [1, D]")
+        if not found.isfinite().all():
+            raise UserError(f"{self.name} gives features that are not finite; expected other weights")
+        return found.shape[1]
