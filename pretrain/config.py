@@ -16,7 +16,7 @@ from pydantic import Discriminator
 from pretrain.backbones import BACKBONES, backbone_options, create_backbone
 from pretrain.common.errors import UserError
 from pretrain.common.named import is_own, named
-from pretrain.common.overrides import apply
+from pretrain.common.overrides import apply, parse
 from pretrain.common.settings import read, settings
 from pretrain.configfile import Address, read_config
 from pretrain.data.images.datasets import DATASETS
@@ -97,8 +97,18 @@ def load_config(config: str | Path | Address, overrides: list[str]) -> PretrainC
     Errors: UserError for a missing file or row, an unknown key, a value of the wrong type, or settings that contradict.
     """
     values = read_config(config)
+    _leave_to_another(values, overrides)
     apply(values, overrides)
     return validate(values)
+
+
+def _leave_to_another(values: dict, overrides: list[str]) -> None:
+    """Where an override names another objective than the config's, it starts with none of the config's settings of the
+    objective, which mean something else there, and gives the method its name."""
+    names = [value for key, value in map(parse, overrides) if key == "objective.name"]
+    section = values.get("objective", {})
+    if names and isinstance(section, dict) and names[-1] != section.get("name", "us3l"):
+        values |= {"objective": {}, "method": str(names[-1])}
 
 
 def validate(values: dict) -> PretrainConfig:

@@ -7,7 +7,7 @@ from torch.nn.functional import normalize
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
-from pretrain.config import validate
+from pretrain.config import load_config, validate
 from pretrain.data.facts import ImageFacts
 from pretrain.data.loader import LoadedBatch
 from pretrain.objectives.distillation import Distillation, DistillationSettings
@@ -219,6 +219,16 @@ def test_a_config_says_which_teacher_and_what_is_wrong_with_it():
         trainer({"teacher": {"wights": "x"}})
     with pytest.raises(UserError, match=r"objective.loss: unknown 'cosin'; did you mean 'cosine'"):
         trainer({"loss": "cosin"})
+
+
+def test_another_objective_on_the_command_line_takes_nothing_of_the_configs(repository):
+    """US3L's ``base`` and ``temperature`` mean something else."""
+    path, teacher = repository / "configs/pretrain/us3l_resnet18_digits.py", ["objective.teacher.name=timm:resnet18"]
+    found = load_config(path, ["objective.name=distillation", *teacher])
+    assert found.objective == DistillationSettings(teacher=TeacherSettings(name="timm:resnet18"))
+    assert found.method == "distillation" and found.optimizer == load_config(path, []).optimizer
+    assert load_config(path, ["objective.name=distillation", "method=mine", *teacher]).method == "mine"
+    assert load_config(path, ["objective.name=us3l"]) == load_config(path, [])
 
 
 def test_trainings_that_differ_in_the_teachers_file_alone_are_seeds_of_one_row():
