@@ -187,17 +187,17 @@ class Trainer:
         other = differences(state["config"], self.config.as_dict())
         if self.chunks == recorded_chunks(state):
             other = [key for key in other if key != "training.chunks"]
-        if state.get("teacher") != (self.model.teacher.hash if self.model.teacher else None):
-            raise UserError(
-                f"the weights of {self.model.teacher.name} are not those that the run was begun with; "
-                "expected the same teacher, or another --work-dir"
-            )
         longer = self.iterations > state["iterations"] and bool(set(other) & set(LENGTH_KEYS))
         if longer:
             other = [key for key in other if key not in LENGTH_KEYS]
         if other or (state["iterations"] != self.iterations and not longer):
             what = other[0] if other else "the number of iterations"
             raise UserError(f"the checkpoint belongs to another run: {what} differs; use another --work-dir")
+        if (teacher := self.model.teacher) is not None and state.get("teacher") != teacher.hash:
+            raise UserError(
+                f"the weights of {teacher.name} are not those that the run was begun with; "
+                "expected the same teacher, or another --work-dir"
+            )
         if longer and state["iteration"] < state["iterations"]:
             raise UserError(
                 f"the run is at iteration {state['iteration']} of {state['iterations']}; expected it to be finished "
