@@ -85,7 +85,7 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "data": lacks_data,
     "detection": lacks_modules("detectron2", "pycocotools"),
     "formats": lacks_modules("timm", "onnx", "onnxscript", "onnxruntime"),
-    "devices": lacks_modules("openvino", "executorch", "ncnn", "pnnx"),
+    "devices": lacks_modules("openvino", "executorch", "ncnn", "pnnx", "nncf", "torchao"),
     "latex": lacks_commands("pdflatex"),
     "chromium": lacks_commands("chromium"),
     "images": lacks_modules("pyarrow", "tifffile"),

@@ -14,6 +14,7 @@ from transfer.convert import FORMATS, convert, listed, of_width, require
 def main(argv: list[str]) -> None:
     folding = [name for name, described in FORMATS.items() if described.folds]
     sized = [name for name, described in FORMATS.items() if described.sized]
+    quantised = [name for name, described in FORMATS.items() if described.int8]
     parser = cli.Parser(
         "Cut plain backbones out of a universal checkpoint and write them for another program.",
         "tools/convert.py runs/demo/pretrain/universal.safetensors --width 0.5 --to detectron2 --output narrow",
@@ -47,17 +48,31 @@ def main(argv: list[str]) -> None:
         metavar="S",
         help=f"side of the images in pixels, for {', '.join(sized)} (default: that of pretraining)",
     )
+    parser.add_argument(
+        "--int8", action="store_true",
+        help=f"eight-bit integers, for {', '.join(quantised)}; the loss of accuracy is measured",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data", type=Path, metavar="D",
+        help="images to calibrate and judge --int8 on: folder, list, tar or parquet (default: the pretraining's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-loss", type=float, default=1.0, metavar="P",
+        help="points of kNN accuracy that --int8 may lose (default: 1)",
+    )  # fmt: skip
     arguments = parser.parse_args(argv)
     if arguments.to == "list":
         print(listed())
         return
+    if arguments.data and not arguments.int8:
+        raise UserError("--data names the images of --int8; expected both")
     if arguments.image_size is not None and (arguments.to not in sized or arguments.image_size < 1):
         raise UserError(
             f"--image-size is a number of pixels above 0, for --to {' or '.join(sized)}; the others take any size"
         )
     if arguments.checkpoint is None:
         raise UserError("no checkpoint given; expected a universal.safetensors file, or the run folder that holds one")
-    require(arguments.to)
+    require(arguments.to, arguments.int8)
     if not arguments.widths:
         raise UserError("no width given; expected --width with one or more numbers, e.g. --width 0.5")
 
@@ -67,6 +82,7 @@ def main(argv: list[str]) -> None:
     source = load_source(checkpoint)
     source.check_widths(arguments.widths)
     net = source.net
+    int8 = int8_images(source, arguments) if arguments.int8 else None
     backbone, output = net.metadata["backbone"]["name"], arguments.output
     for width in arguments.widths:
         folder = output or checkpoint.parent / "converted" / arguments.to
@@ -76,8 +92,17 @@ def main(argv: list[str]) -> None:
         metadata = of_width(net, width)
         if arguments.image_size:
             metadata["export_size"] = arguments.image_size
-        for path in convert(net.extract(width), arguments.to, folder, metadata, arguments.fold_bn):
+        for path in convert(net.extract(width), arguments.to, folder, metadata, arguments.fold_bn, int8):
             print(path)
+
+
+def int8_images(source, arguments):
+    """What eight-bit files are calibrated and judged on."""
+    from transfer.convert.int8 import Int8
+    from transfer.validation import validation_images
+
+    size = arguments.image_size or source.metadata["data"]["image_size"]
+    return Int8(validation_images(source, size, arguments.data), arguments.max_loss)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-PURPOSES = ("widths", "order", "views", "calibration", "weights", "knn", "labels", "mixup")
+PURPOSES = ("widths", "order", "views", "calibration", "weights", "knn", "labels", "mixup", "validation")
 
 
 def generator(purpose: str, *numbers: int) -> np.random.Generator:

@@ -33,6 +33,8 @@ def test_each_width_gets_a_folder_and_the_paths_are_printed(repository, checkpoi
         (("--width", 0.5, "--to", "timm", "--image-size", 64), "for --to onnx or openvino"),
         (("--width", 0.3, "--to", "torchvision"), "width 0.3 is not calibrated; calibrated widths: 1, 0.5"),
         (("--to", "torchvision"), "no width given"),
+        (("--width", 0.5, "--to", "ncnn", "--int8"), "no int8 here; expected onnx, openvino or executorch"),
+        (("--width", 0.5, "--to", "safetensors", "--data", "images"), "--data names the images of --int8"),
     ],
 )
 def test_a_mistake_gets_one_line_and_exit_code_2(repository, checkpoint, arguments, message, tmp_path):

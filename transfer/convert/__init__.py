@@ -12,6 +12,8 @@ from transfer.convert.describe import of_width
 if TYPE_CHECKING:
     from torch import nn
 
+    from transfer.convert.int8 import Int8
+
 
 @dataclass(frozen=True)
 class Format:
@@ -19,7 +21,8 @@ class Format:
 
     reads: who reads it. folds: batch norms may be folded into the convolutions. any_channels: the images need not be
     RGB. sized: the images' side is fixed in the file. modules: optional packages that pip installs with ``extra``; a
-    format whose packages need more than pip (detectron2, mmdet) checks them itself.
+    format whose packages need more than pip (detectron2, mmdet) checks them itself. int8: the package that quantises;
+    empty where there are no eight-bit files.
     """
 
     reads: str
@@ -28,10 +31,12 @@ class Format:
     sized: bool = False
     extra: str = ""
     modules: tuple[str, ...] = ()
+    int8: str = ""
 
-    def missing(self) -> list[str]:
-        """Those of ``modules`` that are not installed."""
-        return [module for module in self.modules if find_spec(module) is None]
+    def missing(self, int8: bool = False) -> list[str]:
+        """Those of ``modules``, and of ``int8`` if asked for, that are not installed."""
+        needed = (*self.modules, self.int8) if int8 else self.modules
+        return [module for module in needed if find_spec(module) is None]
 
 
 ONNX = ("onnx", "onnxscript", "onnxruntime")
@@ -41,19 +46,26 @@ FORMATS = {
     "torchvision": Format("torchvision.models, or load_plain at other widths", folds=True),
     "timm": Format("timm", extra="formats", modules=("timm",)),
     "safetensors": Format("load_plain, any program that reads safetensors", folds=True, any_channels=True),
-    "onnx": Format("onnxruntime and others", True, True, True, "formats", ONNX),
-    "openvino": Format("OpenVINO: CPU, GPU and NPU of Intel, Arm CPU", True, True, True, "devices", ("openvino",)),
-    "executorch": Format("ExecuTorch with XNNPACK: phones, x86, Arm", True, True, True, "devices", ("executorch",)),
+    "onnx": Format("onnxruntime and others", True, True, True, "formats", ONNX, "onnxruntime"),
+    "openvino": Format(
+        "OpenVINO: CPU, GPU and NPU of Intel, Arm CPU", True, True, True, "devices", ("openvino",), "nncf"
+    ),
+    "executorch": Format(
+        "ExecuTorch with XNNPACK: phones, x86, Arm", True, True, True, "devices", ("executorch",), "torchao"
+    ),
     "ncnn": Format("ncnn: phones, Arm and x86", True, True, True, "devices", ("ncnn", "pnnx")),
 }
 __all__ = ["FORMATS", "Format", "convert", "of_width", "require"]
 
 
-def convert(plain: "nn.Module", form: str, output: Path, metadata: dict, fold_bn: bool = False) -> list[Path]:
+def convert(
+    plain: "nn.Module", form: str, output: Path, metadata: dict, fold_bn: bool = False, int8: "Int8 | None" = None
+) -> list[Path]:
     """Write ``plain`` as ``form``, one of ``FORMATS``, into the folder ``output``; the paths, the main file first.
 
     metadata: ``of_width(net, width)``, or a universal checkpoint's alone (``mean`` and ``std`` of RGB images in
     [0, 1]), which leaves the width and the checkpoint's hash unsaid. fold_bn: fold batch norms into convolutions.
+    int8: images for an eight-bit file, in place of the one in float32.
     Errors: UserError for an unknown format, a package that is not installed, or a backbone that the format cannot say;
     nothing is written then.
 
@@ -71,7 +83,7 @@ def convert(plain: "nn.Module", form: str, output: Path, metadata: dict, fold_bn
         raise UserError(
             f"{form}'s networks take RGB images, this one takes {image_channels(plain)} channels; expected {known}"
         )
-    require(form)
+    require(form, int8 is not None)
     if fold_bn:
         if not FORMATS[form].folds:
             *some, last = [name for name, described in FORMATS.items() if described.folds]
@@ -82,13 +94,16 @@ def convert(plain: "nn.Module", form: str, output: Path, metadata: dict, fold_bn
 
         plain, metadata = fold_batch_norms(plain), {**metadata, "folded_bn": True}
     module = importlib.import_module(f"transfer.convert.{form}")
-    return module.write(plain, Path(output), metadata)
+    return module.write(plain, Path(output), metadata, *([] if int8 is None else [int8]))
 
 
-def require(form: str) -> None:
-    """UserError with the line for pip unless the optional packages of a format are installed."""
+def require(form: str, int8: bool = False) -> None:
+    """UserError with the line for pip unless the optional packages of a format are installed, or it has no int8."""
     described = FORMATS[form]
-    if missing := described.missing():
+    if int8 and not described.int8:
+        *some, last = [name for name, other in FORMATS.items() if other.int8]
+        raise UserError(f"{form} has no int8 here; expected {', '.join(some)} or {last}")
+    if missing := described.missing(int8):
         raise UserError(
             f"{form} needs {', '.join(missing)}; expected the extra '{described.extra}': "
             f"pip install '.[{described.extra}]'"
@@ -101,5 +116,5 @@ def listed() -> str:
     for name, described in FORMATS.items():
         missing = f", not installed here: {' '.join(described.missing())}" if described.missing() else ""
         extra = f"; extra '{described.extra}'{missing}" if described.extra else ""
-        lines.append(f"{name:<12}{described.reads}{extra}")
+        lines.append(f"{name:<12}{described.reads}{'; --int8' if described.int8 else ''}{extra}")
     return "\n".join(lines)

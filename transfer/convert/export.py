@@ -30,12 +30,12 @@ def ready(plain: nn.Module, size: int) -> nn.Module:
     return plain
 
 
-def traced(plain: nn.Module, size: int, most: int | None = None) -> torch.export.ExportedProgram:
-    """``plain`` by ``torch.export``, for square images of ``size`` pixels. most: the largest batch; None for any."""
+def traced(module: nn.Module, size: int, most: int | None = None, channels: int = 3) -> torch.export.ExportedProgram:
+    """``module`` by ``torch.export``, for square images of ``size`` pixels. most: the largest batch; None for any."""
     batch = torch.export.Dim("batch", min=1, max=most)
     with quiet():
-        images = torch.zeros(2, image_channels(plain), size, size)
-        return torch.export.export(plain, (images,), dynamic_shapes=({0: batch},))
+        images = torch.zeros(2, channels, size, size)
+        return torch.export.export(module, (images,), dynamic_shapes=({0: batch},))
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ def exporting(plain: nn.Module, runtime: str) -> Iterator[None]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Exporters tell their steps and what their own parts deprecate; neither is for the user of a converter."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.utils._pytree", "nncf")]
+    loggers = [logging.getLogger(name) for name in ("", "torch.onnx", "torch.utils._pytree", "nncf")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -6,26 +6,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pretrain.common.errors import UserError
-
-BATCH_MAX = 64  # images in a batch: a program's memory is planned for its largest
 # ExecuTorch's threads belong to the process, and a loaded program that meets other ones crashes it
 LOADED: "weakref.WeakSet[Loaded]" = weakref.WeakSet()
 
 
 class Loaded:
-    """A program, float32 images [B, 3, S, S] -> features [B, channels]."""
+    """A program, float32 images [B, 3, S, S] -> features [B, channels], in parts of what its memory is planned for."""
 
     def __init__(self, path: Path):
         from executorch.runtime import Runtime
 
         self.program = Runtime.get().load_program(path)
         self.method = self.program.load_method("forward")
+        self.part = self.method.metadata.input_tensor_meta(0).sizes()[0]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        if len(images) > BATCH_MAX:
-            raise UserError(f"takes up to {BATCH_MAX} images at once, not {len(images)}")
-        return self.method.execute([torch.from_numpy(images)])[0].clone().numpy()
+        parts = torch.from_numpy(images).split(self.part)
+        return torch.cat([self.method.execute([part])[0].clone() for part in parts]).numpy()
 
 
 def load(path: Path, threads: int = 0, device: str = "cpu") -> Loaded:
