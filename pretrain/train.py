@@ -57,7 +57,9 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     epoch_iterations = max(1, len(source) // training.batch_size)
     iterations = training.iterations or training.epochs * epoch_iterations
     chunks = recorded_chunks(found.state) if found else None
-    weights = warm.state(source, data, training.seed) if warm else None
+    weights = None
+    if warm:
+        weights = warm.prepared(source, data.image_size, data.mean, data.std, training.seed, data.on_bad).state_dict()
     trainer = Trainer(config, world, iterations, epoch_iterations, len(source.classes), chunks, weights)
     start, interval = begin(trainer, work_dir, found), Interval(found.state.get("interval") if found else None)
     del found  # the state has been copied

@@ -29,12 +29,15 @@ def parse(target: str, words: list[str]) -> argparse.Namespace:
     parser = cli.Parser(f"{target}: {TARGETS[target].text}", f"tools/transfer.py {target} {command.example(target)}")
     parser.prog = f"transfer.py {target}"
     command.add_arguments(parser)
-    # An option of several values (--width 0.5 0.25) would swallow a key=value behind it.
-    overrides = [word for word in words if OVERRIDE.match(word)]
-    arguments = parser.parse_args([*overrides, *(word for word in words if not OVERRIDE.match(word))])
+    arguments = parser.parse_args(overrides_first(words))
     arguments.target = target
     arguments.settings = command.settings(arguments)
     return arguments
+
+
+def overrides_first(words: list[str]) -> list[str]:
+    """Every key=value before the options: one of several values (--width 0.5 0.25) would swallow it."""
+    return sorted(words, key=lambda word: OVERRIDE.match(word) is None)
 
 
 def main(argv: list[str]) -> None:

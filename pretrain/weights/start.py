@@ -5,11 +5,11 @@ narrow networks use the first channels of every layer, so ``backbone.sort`` puts
 changes nothing at width 1 (``pretrain/slimmable/importance.py``).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from pretrain.backbones import create_backbone
@@ -17,7 +17,7 @@ from pretrain.common.errors import UserError
 from pretrain.common.files import file_hash
 from pretrain.common.randomness import torch_seed
 from pretrain.data.calibration import CalibrationBatches
-from pretrain.sections import LINEAR_EVALUATION, BackboneSettings, DataSettings
+from pretrain.sections import LINEAR_EVALUATION, BackboneSettings
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.importance import sort_channels
 from pretrain.slimmable.ops import SlimBatchNorm
@@ -50,24 +50,33 @@ def identified(settings: BackboneSettings, recorded: dict | None = None) -> Back
 
 @dataclass(frozen=True)
 class Start:
-    """A backbone with a file's weights, its channels as the file has them, and how much of it they are."""
+    """A backbone with a file's weights, its channels as the file has them, and how much of it they are.
+
+    record: what the file says of its own pretraining, as a universal checkpoint does.
+    """
 
     backbone: SlimBackbone
     fit: Fit
     sort: str | None
+    record: dict
 
-    def state(self, images: Dataset, data: DataSettings, seed: int) -> dict[str, Tensor]:
-        """The state dict to train from: channels sorted, norms of single widths begun as the shared ones."""
+    def prepared(
+        self, images: Dataset, image_size: int, mean: Sequence[float], std: Sequence[float], seed: int,
+        on_bad: str = "stop",
+    ) -> SlimBackbone:  # fmt: skip
+        """The backbone to train: channels sorted, norms of single widths begun as the shared ones; in place.
+
+        images: for the channels' magnitudes, where they are sorted by them; on_bad: as of ``CutViews``.
+        """
         if self.sort not in (None, "none"):
             batches = CalibrationBatches(
-                images, LINEAR_EVALUATION, data.image_size, BATCH, IMAGES // BATCH, seed, data.mean, data.std,
-                on_bad=data.on_bad,
-            )  # fmt: skip
+                images, LINEAR_EVALUATION, image_size, BATCH, IMAGES // BATCH, seed, mean, std, on_bad=on_bad
+            )
             sort_channels(self.backbone, self.sort, batches)
         for norm in self.backbone.modules():
             if isinstance(norm, SlimBatchNorm):
                 norm.share()
-        return self.backbone.state_dict()
+        return self.backbone
 
 
 def load_start(settings: BackboneSettings, seed: int) -> Start:
@@ -91,4 +100,4 @@ def load_start(settings: BackboneSettings, seed: int) -> Start:
     if bad:
         raise UserError(f"{file}: {found.prefix}{bad[0]} holds a number that is not finite")
     backbone.load_state_dict({name: tensor.float() for name, tensor in found.state.items()}, strict=False)
-    return Start(backbone, found, settings.sort)
+    return Start(backbone, found, settings.sort, record)

@@ -36,6 +36,7 @@ def evaluate(
     cache: Path | None = None,
     device: str | None = None,
     progress: bool = True,
+    splits: tuple[Images, Images] | None = None,
 ) -> list[Result]:
     """Evaluate ``widths`` of ``source``: a result.json for each width and task below OUTPUT (``folder_of``).
 
@@ -43,6 +44,7 @@ def evaluate(
     data set's name in results; by default the target's, for a folder the folder's. calibrate: estimate the widths'
     batch-norm statistics anew on these training images instead of using pretraining's; random weights always need that.
     It changes ``source.net`` in memory, not its file. cache: a folder that keeps features for the next evaluation.
+    splits: the training and test images, where they are loaded already.
     Errors: UncalibratedWidthError for a width without statistics; UserError for data that does not fit.
     """
     settings = settings or RecognitionSettings()
@@ -58,7 +60,8 @@ def evaluate(
         check_layer_decay(source.backbone, settings.layer_decay)
     if not calibrate:
         extract_widths(source, widths, device)  # as is a width that cannot be had
-    train, test = load_splits(dataset, root, settings.image_size, source.net.backbone.input_channels)
+    channels = source.net.backbone.input_channels
+    train, test = splits or load_splits(dataset, root, settings.image_size, channels)
     views = train_augmentation(dataset, settings.image_size, meta, settings.interpolation)
     interpolation = settings.interpolation or usual_interpolation(settings.image_size)
     settings = dataclasses.replace(settings, interpolation=interpolation)  # said in what is recorded
@@ -67,15 +70,16 @@ def evaluate(
     results = []
     kept = FeatureCache(cache)
     with Progress(disable=not progress) as bar:
-        if calibrate or settings.protocol in ("paper", "finetune"):  # what looks at an image more than once
+        if calibrate:  # looks at images of which not all may be learned from
             train.decode(lambda indices: bar.track(indices, description="images"))
-        if calibrate:
             loader = calibration_images(train, views, settings, meta)
             source.net.calibrate(bar.track(loader, description="calibration"), widths, data=name, on="target")
         print(calibration_line(source, widths), flush=True)
         if settings.labels < 1:
             train = labelled(train, settings.labels, settings.seed)
             print(f"labels: of {len(train)} training images, {100 * settings.labels:g} % of each class", flush=True)
+        if settings.protocol in ("paper", "finetune"):  # what looks at an image more than once
+            train.decode(lambda indices: bar.track(indices, description="images"))
         shared = prepare(source, widths, train, test, views, settings, linear, kept, device, bar)
         for outcome in PROTOCOL[settings.protocol](shared):
             result = make_result(source, dataset, name, outcome, settings, calibrate, described(train, test))

@@ -20,6 +20,7 @@ from pretrain.common.errors import UserError
 from pretrain.common.randomness import generator
 from pretrain.data.augmentation.settings import INTERPOLATIONS, Augmentation
 from pretrain.data.augmentation.whole import augmented_views, by_size
+from pretrain.data.images.datasets import Subset
 
 SMALL = 64  # px, the largest image that is treated as CIFAR's are
 IN_MEMORY = 2**30  # bytes of decoded images that are kept
@@ -82,8 +83,15 @@ class Images(Dataset):
 
     def decode(self, track: Callable[[range], Iterable[int]] = iter) -> None:
         """Decode everything now and keep it, if it takes no more than ``IN_MEMORY``. track: shows the progress."""
-        if self.bytes <= IN_MEMORY:
+        if self._kept is None and self.bytes <= IN_MEMORY:
             self._kept = [self[i] for i in track(range(len(self)))]
+
+    def subset(self, indices: list[int]) -> "Images":
+        """Those of ``indices``, decoded as far as these are."""
+        found = Images(Subset(self.dataset, indices))
+        if self._kept is not None:
+            found._kept = [self._kept[index] for index in indices]
+        return found
 
     def __len__(self) -> int:
         return len(self.dataset)

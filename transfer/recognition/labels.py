@@ -6,7 +6,6 @@ import torch
 
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import generator
-from pretrain.data.images.datasets import Subset
 from transfer.recognition.images import Images
 
 
@@ -20,7 +19,7 @@ def labelled(images: Images, share: float, seed: int) -> Images:
         members = (images.labels == number).nonzero().flatten()
         order = generator("labels", seed, number).permutation(len(members))
         taken.append(members[torch.from_numpy(order[: max(1, round(share * len(members)))])])
-    return Images(Subset(images.dataset, torch.cat(taken).sort().values.tolist()))
+    return images.subset(torch.cat(taken).sort().values.tolist())
 
 
 def share(text: str) -> float:

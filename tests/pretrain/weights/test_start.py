@@ -132,7 +132,7 @@ def test_private_norms_begin_as_the_shared_ones(save):
     backbone = universal("resnet18", "cifar", base_channels=16).backbone
     file = save(backbone.state_dict())
     start = started("resnet18", file, stem="cifar", base_channels=16, private_norms=(1.0, 0.5))
-    start.state(None, None, 0)
+    start.prepared(None, 32, [0.5] * 3, [0.5] * 3, 0)
     norm = start.backbone.layer1[0].bn1
     assert torch.equal(norm.private["8"].weight, backbone.layer1[0].bn1.weight[:8])
     assert torch.equal(norm.private["8"].bias, backbone.layer1[0].bn1.bias[:8])
@@ -202,8 +202,9 @@ def trainer_of(rank, weights):
     """The backbone of a process whose own start was disturbed, as the model of all processes has it."""
     config = tiny_config(backbone={**SMALL, "weights": weights, "sort": "activation"})
     images = image_dataset("digits", None, "train", 32, 4)
-    state = load_start(config.backbone, 0).state(images, config.data, 0)
-    state = {name: tensor + rank for name, tensor in state.items()}
+    data = config.data
+    backbone = load_start(config.backbone, 0).prepared(images, 32, data.mean, data.std, 0)
+    state = {name: tensor + rank for name, tensor in backbone.state_dict().items()}
     return Trainer(config, World(rank, 2, torch.device("cpu")), 2, weights=state).model.backbone.state_dict()
 
 
