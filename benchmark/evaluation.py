@@ -27,10 +27,10 @@ from benchmark.calibration import NINE_WIDTHS
 from benchmark.machine import machine, timed
 from pretrain.common.cli import widths_argument
 from pretrain.common.errors import UserError, nearest
+from pretrain.common.feature_cache import FeatureCache
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.calibration import CalibrationBatches
 from pretrain.slimmable.calibrate import calibrate
-from transfer.recognition.cache import FeatureCache
 from transfer.recognition.evaluate import calibration_images, evaluate, prepare
 from transfer.recognition.images import Images, train_augmentation
 from transfer.recognition.protocols import Evaluation, tested, trained

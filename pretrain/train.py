@@ -29,6 +29,7 @@ from pretrain.run.rehearsal import fits, rehearse
 from pretrain.run.reporting import Interval, TimeLeft, progress, report, timed
 from pretrain.run.requests import Requests
 from pretrain.start import begin, find, last_good
+from pretrain.teachers.features import keep_features
 from pretrain.trainer import Trainer, recorded_chunks
 from pretrain.weights.start import identified, load_start
 
@@ -63,10 +64,14 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     trainer = Trainer(config, world, iterations, epoch_iterations, len(source.classes), chunks, weights)
     start, interval = begin(trainer, work_dir, found), Interval(found.state.get("interval") if found else None)
     del found  # the state has been copied
+    teacher = trainer.model.teacher
+    fixed = teacher.settings.views if teacher else None
     batches = IterationBatches(
-        len(source), training.batch_size, training.seed, start, iterations, world.rank, world.size
+        len(source), training.batch_size, training.seed, start, iterations, world.rank, world.size, fixed
     )
     rehearse(trainer)
+    if fixed:
+        trainer.learn_from(keep_features(trainer, source, -(-iterations // epoch_iterations), work_dir))
     views = CutViews(source, trainer.views, data.image_size, training.seed, data.decode, data.on_bad)
     loader = view_loader(views, batches, data.workers)
     bad = BadImages(source, data.max_bad, work_dir, world)

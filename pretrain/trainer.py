@@ -5,6 +5,7 @@ them (common/randomness.py), so the state that is saved is the state there is.
 """
 
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -53,6 +54,7 @@ class Trainer:
         if self.model.teacher is not None:
             self.model.teacher.to(world.device, self.precision)
         self.views = [data.views, data.second_views or data.views][: self.model.views]
+        self.kept: Callable[[Tensor], Tensor] | None = None
         self.ddp = parallel(self.model, world)
         self.sampler = WidthSampler.of(config, self.model.backbone, iterations)
         if training.compile:
@@ -86,7 +88,8 @@ class Trainer:
         """What a step learns from, on the device: views, labels and what the teacher makes of the views."""
         loaded = loaded.to(self.world.device)
         views = self.coloured(loaded)
-        return Batch(views, loaded.labels, self.taught(views))
+        taught = self.taught(views) if self.kept is None else self.kept(loaded.keys)
+        return Batch(views, loaded.labels, taught)
 
     def coloured(self, loaded: LoadedBatch) -> tuple[Tensor, ...]:
         """The views after colours and normalisation, on the device, in the format of the first convolution."""
@@ -100,6 +103,11 @@ class Trainer:
             return None
         with autocast(self.precision, self.world.device):
             return self.model.teacher(torch.cat(views))
+
+    def learn_from(self, kept: Callable[[Tensor], Tensor]) -> None:
+        """Ask ``kept`` from now on, with the keys of a batch, for what the teacher would say; the teacher may leave."""
+        self.kept = kept
+        self.model.teacher.to(torch.device("cpu"), self.precision)
 
     def learn(self, batch: Batch, widths: list[float], progress: float) -> list[Term]:
         """Momentum, losses, gradients and optimizer steps in the configured order, at the learning rate that is set.

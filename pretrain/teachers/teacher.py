@@ -38,12 +38,13 @@ class Teacher:
 
     No module: what trains, saves, compiles or sends the student's parameters never meets the teacher's.
 
-    outputs: D. name, source, licence: see ``Loaded``. hash: SHA-256 of the weights.
+    outputs: D. name, source, licence: see ``Loaded``. hash: SHA-256 of the weights. answers: digest of the features of
+    one image, which are others where the code of a network has changed.
     Errors: UserError for a network that refuses such images, or gives something else than finite features.
     """
 
     def __init__(self, loaded: Loaded, settings: TeacherSettings, images: ImageFacts):
-        self.network = loaded.network.requires_grad_(False).eval()
+        self.settings, self.network = settings, loaded.network.requires_grad_(False).eval()
         self.name, self.source, self.licence = loaded.name, loaded.source, loaded.licence or "not stated"
         self.image_size = settings.image_size or loaded.image_size
         mean, std = settings.mean or loaded.mean or images.mean, settings.std or loaded.std or images.std
@@ -58,7 +59,9 @@ class Teacher:
             offset = tuple((a - b) / c for a, b, c in zip(images.mean, mean, std, strict=True))
             self.change = (scale, offset)
         self.hash = weights_hash(loaded.state or self.network.state_dict())
-        self.outputs = self._probe(images)
+        features = self._probe(images)
+        self.outputs = features.shape[1]
+        self.answers = weights_hash({"features": features.half()})
 
     def __str__(self) -> str:
         size = "the views' size" if self.image_size is None else f"{self.image_size} px"
@@ -85,11 +88,12 @@ class Teacher:
         found = self.network(x.to(weight.dtype))
         return found.mean((2, 3)) if found.dim() == 4 else found
 
-    def _probe(self, images: ImageFacts) -> int:
-        """The number of features, by one black image: whatever refuses it does so before any training."""
+    def _probe(self, images: ImageFacts) -> Tensor:
+        """The features [1, D] of one image: whatever refuses it does so before any training."""
         size = images.image_size
+        image = torch.linspace(-1, 1, images.channels * size * size).view(1, images.channels, size, size)
         try:
-            found = self(torch.zeros(1, images.channels, size, size))
+            found = self(image)
         except UserError:
             raise
         except Exception as error:  # whatever somebody's network may raise
@@ -102,4 +106,4 @@ class Teacher:
             raise UserError(f"{self.name} gives {list(found.shape)} for one image; expected features [1, D]")
         if not found.isfinite().all():
             raise UserError(f"{self.name} gives features that are not finite; expected other weights")
-        return found.shape[1]
+        return found

@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.progress import Progress
 
 from pretrain.common.cli import checked_device
+from pretrain.common.feature_cache import FeatureCache
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.calibration import CalibrationBatches
-from transfer.recognition.cache import FeatureCache
 from transfer.recognition.features import FORWARD_BATCH, Extractor, extract_widths
 from transfer.recognition.finetune import check_layer_decay
 from transfer.recognition.images import Images, train_augmentation, usual_interpolation
@@ -68,7 +68,7 @@ def evaluate(
     name = name or (Path(root).resolve().name if dataset == "folder" else dataset)
     source.net.to(device)
     results = []
-    kept = FeatureCache(cache)
+    kept = FeatureCache(cache, options="--cache FOLDER, or --no-cache")
     with Progress(disable=not progress) as bar:
         if calibrate:  # looks at images of which not all may be learned from
             train.decode(lambda indices: bar.track(indices, description="images"))

@@ -9,10 +9,12 @@ import torchvision
 from torch import Tensor, nn
 
 from pretrain.common.errors import UncalibratedWidthError
+from pretrain.common.feature_cache import FeatureCache, Sink
 from pretrain.data.augmentation.colour_stage import normalise
+from pretrain.data.augmentation.parameters import RANDOM_NUMBERS
 from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.images.identity import fingerprint
 from pretrain.universal import weights_hash
-from transfer.recognition.cache import FeatureCache, Sink, fingerprint
 from transfer.recognition.images import (
     Images,
     Viewed,
@@ -26,7 +28,6 @@ from transfer.recognition.images import (
 from transfer.source import Source
 
 FORWARD_BATCH = 256  # images in one forward pass of the frozen backbones
-RANDOM_NUMBERS = 2  # what views of one seed look like; to be raised when that changes, so that none are mixed
 Key = tuple[float, int]  # width, number of the view in a list of views
 
 

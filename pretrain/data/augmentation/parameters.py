@@ -11,6 +11,7 @@ import numpy as np
 from pretrain.common.randomness import uniforms
 from pretrain.data.augmentation.settings import Augmentation
 
+RANDOM_NUMBERS = 2  # what views of one seed look like; raised when that changes, so that features of both never mix
 TRIES = 10  # RandomResizedCrop draws a box as often before it takes the largest centred one
 
 

@@ -36,6 +36,10 @@ class TensorImages(Dataset):
     def open(self, index: int) -> DecodedImage:
         return DecodedImage(self.images[index])
 
+    def identity(self) -> Iterator[bytes]:
+        yield str(tuple(self.images.shape)).encode()
+        yield self.images.contiguous().numpy().tobytes()
+
 
 class Subset(Dataset):
     """The images of a data set that ``indices`` name, in this order."""
@@ -55,6 +59,10 @@ class Subset(Dataset):
 
     def name(self, index: int) -> str:
         return self.dataset.name(self.indices[index])
+
+    def identity(self) -> Iterator[bytes]:
+        yield from self.dataset.identity()
+        yield str(self.indices).encode()
 
 
 class JoinedImages(EncodedImages):

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from pretrain.common.errors import UserError
+from pretrain.common.feature_cache import FeatureCache, Sink
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.images.datasets import image_dataset
-from transfer.recognition.cache import FeatureCache, Sink, fingerprint
+from pretrain.data.images.identity import fingerprint
 from transfer.recognition.features import Extractor, View, extract_widths
 from transfer.recognition.images import Images, plain
 from transfer.source import Source
@@ -33,7 +34,7 @@ class Counted(Images):
 def extractor(source):
     def make(cache=None, widths=(1.0, 0.5), of=source, say=print) -> Extractor:
         modules = extract_widths(of, list(widths), "cpu")
-        return Extractor(of, modules, "cpu", FeatureCache(cache, say), batch=20)
+        return Extractor(of, modules, "cpu", FeatureCache(cache, say, "--cache FOLDER, or --no-cache"), batch=20)
 
     return make
 

@@ -5,7 +5,7 @@ import torch
 
 from pretrain import UserError
 from pretrain.data.images.datasets import TensorImages
-from transfer.recognition.cache import fingerprint
+from pretrain.data.images.identity import fingerprint
 from transfer.recognition.images import Images
 from transfer.recognition.labels import labelled, share
 

@@ -13,10 +13,10 @@ from pretrain.common.errors import UserError
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.images import packed
 from pretrain.data.images.datasets import Subset, image_dataset
+from pretrain.data.images.identity import fingerprint
 from pretrain.data.images.packed import PackedImages, index_path, pack_path, write_pack
 from pretrain.data.loader import CutViews, view_loader
 from pretrain.data.order import IterationBatches
-from transfer.recognition.cache import fingerprint
 
 
 @pytest.fixture

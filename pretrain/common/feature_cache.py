@@ -1,8 +1,8 @@
-"""Features on disk, so that another sweep, protocol or width need not look at the images again.
+"""Features of frozen networks on disk, so that nobody need look at the same images twice.
 
-One file holds the features of one width and one view of one split. Its name is the hash of everything that they
-depend on: weights, channels and batch-norm statistics of the width (so also the calibration), the images, the view,
-normalisation. ``<hash>.npy`` holds float16 [N, D] and ``<hash>.json`` what was hashed, and a checksum. A file counts
+One file holds the features that one network has of one view of some images. Its name is the hash of everything that
+they depend on: weights, batch-norm statistics (so also the calibration), the images, the view, normalisation.
+``<hash>.npy`` holds float16 [N, D] and ``<hash>.json`` what was hashed, and a checksum. A file counts
 once its json lies beside it, which is written last; what a crash leaves is never read, and a file that was damaged
 later is computed anew.
 """
@@ -21,27 +21,9 @@ from torch import Tensor
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import file_hash, replacing, write_json
-from pretrain.data.images.datasets import Subset, TensorImages
-from pretrain.data.images.encoded import EncodedImages
 
 VERSION = 1
 LARGEST = torch.finfo(torch.float16).max
-
-
-def fingerprint(dataset: TensorImages | EncodedImages | Subset) -> str:
-    """SHA-256 of what a data set is: pixels and labels in memory; names, sizes, times of change and labels of files."""
-    digest = hashlib.sha256(json.dumps(list(map(str, dataset.classes))).encode())
-    digest.update(dataset.labels.numpy().tobytes())
-    if isinstance(dataset, Subset):
-        digest.update(f"{fingerprint(dataset.dataset)} {dataset.indices}".encode())
-        return digest.hexdigest()
-    if isinstance(dataset, TensorImages):
-        digest.update(str(tuple(dataset.images.shape)).encode())
-        digest.update(dataset.images.contiguous().numpy().tobytes())
-        return digest.hexdigest()
-    for part in dataset.identity():
-        digest.update(part)
-    return digest.hexdigest()
 
 
 class Sink:
@@ -83,10 +65,11 @@ class FileSink(Sink):
 class FeatureCache:
     """Features by a key of everything that they depend on. folder None: nothing is kept.
 
-    say: takes lines for the user. ``read`` and ``written`` count bytes.
+    say: takes lines for the user. options: what a person gives for another folder. ``read`` and ``written`` count
+    bytes.
     """
 
-    def __init__(self, folder: Path | None, say: Callable[[str], None] = print):
+    def __init__(self, folder: Path | None, say: Callable[[str], None] = print, options: str = "another folder"):
         self.folder, self.say = folder, say
         self.read = self.written = 0
         if folder is None:
@@ -95,8 +78,7 @@ class FeatureCache:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"cannot keep features in {folder}: {error.strerror}; expected a folder that can be written, "
-                "--cache FOLDER, or --no-cache"
+                f"cannot keep features in {folder}: {error.strerror}; expected a folder that can be written, {options}"
             ) from None
 
     def path(self, key: dict) -> Path:
