@@ -127,6 +127,29 @@ FAULTS = [
         "tests/pretrain/slimmable/test_backbones.py -k count_by_hand",
     ),
     Fault(
+        "order of COCO's classes", "transfer/detection/data/coco.py",
+        "        return tuple(found)\n", "        return tuple(found[::-1])\n",
+        "tests/transfer/detection/mmdet/test_evaluation.py",
+    ),
+    Fault(
+        "columns of AP exchanged", "transfer/tables/paper.py",
+        '"AP_bb": "box/AP", "AP50_bb": "box/AP50"', '"AP_bb": "box/AP50", "AP50_bb": "box/AP"',
+        "tests/transfer/tables/test_paper.py",
+    ),
+    Fault(
+        "another threshold for AP75", "transfer/detection/evaluation/voc.py",
+        "float(means[5])", "float(means[4])", "tests/transfer/detection/evaluation",
+    ),
+    Fault(
+        "BGR for detectron2", "transfer/convert/detectron2.py",
+        'cfg.INPUT.FORMAT = "RGB"', 'cfg.INPUT.FORMAT = "BGR"', "tests/transfer/test_convert.py -k yaml_says",
+    ),
+    Fault(
+        "order of the mean's channels", "transfer/convert/detectron2.py",
+        'for m in metadata["mean"]]', 'for m in metadata["mean"][::-1]]',
+        "tests/transfer/test_convert.py -k trains_all_layers",
+    ),
+    Fault(
         "temperature of the neighbours", "transfer/recognition/protocols.py",
         "k, settings.temperature)", "k, 10 * settings.temperature)", "tests/transfer/recognition/test_protocols.py",
     ),

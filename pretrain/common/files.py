@@ -94,6 +94,14 @@ def write_json(path: str | Path, value: object, sort_keys: bool = False) -> Path
     return write_text(path, json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False) + "\n")
 
 
+def save_tensors(content: dict, path: Path) -> None:
+    """``torch.save`` to a file whose bytes do not depend on its name, which torch would write into it."""
+    import torch
+
+    with open(path, "wb") as file:
+        torch.save(content, file)
+
+
 def append_line(path: str | Path, record: dict) -> None:
     """Append ``record`` as a line of JSON. A line that a crash cut short before it stays a line of its own."""
     with _refusing(Path(path)), open(path, "ab+") as file:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from pretrain.common.errors import UserError
-from pretrain.common.files import file_hash, replacing, write_text
+from pretrain.common.files import file_hash, replacing, save_tensors, write_text
 
 KEEP = 2
 NAME = re.compile(r"iteration_\d{8,}\.pt")
@@ -25,8 +25,7 @@ def save_checkpoint(folder: Path, iteration: int, state: dict) -> Path:
     """
     path = folder / f"iteration_{iteration:08d}.pt"
     with replacing(path) as partial:
-        with open(partial, "wb") as file:  # torch would write a file's name into it
-            torch.save({**state, "iteration": iteration}, file)
+        save_tensors({**state, "iteration": iteration}, partial)
         write_text(_checksum(path), f"{file_hash(partial)}  {path.name}\n")
     _keep_newest(folder, path)
     return path

@@ -8,6 +8,8 @@ from pretrain.config import PretrainConfig, validate
 from pretrain.slimmable.heads import projector
 from pretrain.universal import UniversalNetwork
 
+MEAN, STD = [0.5, 0.45, 0.4], [0.25, 0.22, 0.2]  # of channels that cannot be mistaken for one another
+
 
 def tiny_config(**changes) -> PretrainConfig:
     """A run of seconds: ResNet-18 of an eighth of the channels on 40 digits; sections are merged with ``changes``."""
@@ -37,7 +39,7 @@ def universal(name: str = "resnet18", stem: str | None = None, widths: tuple[flo
     metadata = {
         "method": "us3l", "backbone": backbone.arguments, "width_range": [0.25, 1.0], "seed": 0,
         "epochs": 1, "iterations": 1, "data": {"name": "digits", "images": 10, "image_size": 32},
-        "mean": [0.5] * 3, "std": [0.5] * 3, "channel_order": "RGB", "calibration": {"widths": []},
+        "mean": MEAN, "std": STD, "channel_order": "RGB", "calibration": {"widths": []},
     }  # fmt: skip
     net = UniversalNetwork(backbone, metadata)
     net.calibrate([torch.randn(4, 3, 32, 32)], list(widths))

@@ -5,7 +5,6 @@
 
 import dataclasses
 import json
-import os
 import random
 import signal
 import subprocess
@@ -16,35 +15,11 @@ import pytest
 
 from pretrain.run.checkpoint import newest_checkpoint
 from pretrain.train import pretrain
+from tests.crashes import CRASHES, crash, files
 from tests.pretrain.helpers import tiny_config
 from tests.pretrain.test_train import assert_same_bytes
 
-CRASHES = int(os.environ.get("US3L_CRASHES", 1))
 SETTINGS = {"iterations": 16, "checkpoint_interval": 3, "log_interval": 2, "checkpoint_minutes": 1e-3}
-
-# Dies by SIGKILL when the n-th file is about to be brought to the disk, renamed, linked or removed, or a line appended.
-DYING = """
-import os, signal, sys
-from pathlib import Path
-n, config, folder = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-count = 0
-def dying(function):
-    def counted(*args, **kwargs):
-        global count
-        count += 1
-        if count == n:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*args, **kwargs)
-    return counted
-for name in ("fsync", "replace", "link", "unlink"):
-    setattr(os, name, dying(getattr(os, name)))
-import pretrain.run.metrics as metrics
-metrics.append_line = dying(metrics.append_line)
-from pretrain.config import load_config
-from pretrain.train import pretrain
-pretrain(load_config(config, []), folder, True, "cpu")
-print("moments", count)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +42,7 @@ def check(whole, folder) -> None:
     assert_same_bytes(whole, folder)
     found = [json.loads(line)["iteration"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert found == sorted(set(found)) and found[-1] == SETTINGS["iterations"]
-    assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
+    assert not [name for name in files(folder) if name.startswith(".")]
     assert len(list((folder / "checkpoints").iterdir())) == 4
 
 
@@ -91,17 +66,14 @@ def test_a_run_that_is_killed_at_random_moments(repository, config, whole, tmp_p
     check(whole, tmp_path)
 
 
-@pytest.mark.parametrize("seed", range(CRASHES))
-def test_a_run_that_is_killed_while_it_writes(repository, config, whole, tmp_path, seed):
+def test_a_run_that_is_killed_while_it_writes(config, tmp_path):
     """Just before a step of writing a checkpoint, its checksum, the log, the lock or the universal checkpoint."""
-    chance = random.Random(1000 + seed)
-    for _ in range(2):
-        moment = chance.randrange(1, 40)
-        command = [sys.executable, "-c", DYING, str(moment), config, tmp_path]
-        done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
-        assert done.returncode in (-signal.SIGKILL, 0), done.stderr
-    pretrain(tiny_config(training=SETTINGS), tmp_path, True, "cpu")
-    check(whole, tmp_path)
+
+    def command(name):
+        return [config, "--work-dir", tmp_path / name, "--resume", "--device", "cpu"]
+
+    crash("tools.pretrain", command("whole"), command("killed"))
+    check(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_a_newest_checkpoint_that_a_crash_damaged_costs_its_iterations_alone(config, whole, tmp_path):

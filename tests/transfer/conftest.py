@@ -1,9 +1,11 @@
-"""A small universal network and a result, for every test of a transfer."""
+"""A small universal network and a result, for every test of a transfer, and images of two classes."""
 
 import pytest
 import torch
+from PIL import Image
 
 from pretrain import UniversalNetwork, create_backbone
+from tests.pretrain.helpers import MEAN, STD
 from transfer.results import Result
 from transfer.source import Source
 
@@ -14,7 +16,7 @@ def network():
     backbone = {"name": "resnet18", "stem": "cifar", "base_channels": 16}
     metadata = {
         "method": "us3l", "backbone": backbone, "width_range": [0.25, 1.0], "seed": 3, "epochs": 2.0, "iterations": 10,
-        "data": {"name": "noise", "images": 64, "image_size": 16}, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25],
+        "data": {"name": "noise", "images": 64, "image_size": 16}, "mean": MEAN, "std": STD,
         "channel_order": "RGB", "calibration": {"widths": [], "batch_size": 16, "batches": 2, "seed": 3},
     }  # fmt: skip
     torch.manual_seed(0)
@@ -42,3 +44,20 @@ def make_result():
         return Result(**{**fields, **changes})
 
     return make
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    """Two classes that a linear head can tell apart, but not by chance:
+
+    tmp_path/photos/{train,val}/{dark,light}/*.png|JPEG: 24 and 8 noisy images of 20 x 16 px a class.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for split, count in (("train", 24), ("val", 8)):
+        for name, colour in (("dark", (30, 60, 90)), ("light", (220, 190, 160))):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = (torch.randn(16, 20, 3, generator=generator) * 12 + torch.tensor(colour)).clamp(0, 255).byte()
+                Image.fromarray(pixels.numpy()).save(folder / f"{i}.{'png' if i % 2 else 'JPEG'}")
+    return tmp_path / "photos"

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.plain.resnet import BLOCKS
-from tests.pretrain.helpers import universal
+from tests.pretrain.helpers import MEAN, STD, universal
 from tests.requirements import requires
 from transfer.convert import FORMATS, convert, of_width
 from transfer.convert import detectron2 as to_detectron2
@@ -78,7 +78,8 @@ def test_the_recipe_trains_all_layers_on_rgb_images_normalised_as_in_pretraining
     assert set(norms) == {nn.BatchNorm2d} and len(norms) == 53 + 8 + 4  # backbone, pyramid, mask head
     assert (model.input_format, cfg.dataloader.train.mapper.image_format) == ("RGB", "RGB")
     assert cfg.dataloader.test.mapper.image_format == "RGB"
-    assert model.pixel_mean.flatten().tolist() == [127.5] * 3 and model.pixel_std.flatten().tolist() == [127.5] * 3
+    assert model.pixel_mean.flatten().tolist() == pytest.approx([255 * m for m in MEAN])
+    assert model.pixel_std.flatten().tolist() == pytest.approx([255 * s for s in STD])
     strided = [m.kernel_size for m in model.backbone.bottom_up.modules() if getattr(m, "stride", None) == (2, 2)]
     assert strided.count((3, 3)) == 3  # on the 3x3, not on the first 1x1
     assert (cfg.optimizer.lr, cfg.dataloader.train.total_batch_size, cfg.train.max_iter) == (0.02, 16, 90000)

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from pretrain.common.errors import UserError
-from tests.pretrain.helpers import universal
+from tests.pretrain.helpers import MEAN, STD, universal
 from tests.requirements import demand, requires
 from transfer.convert import convert, of_width
 from transfer.convert import onnx as to_onnx
@@ -96,7 +96,7 @@ def test_what_is_written_says_where_it_comes_from(small, tmp_path):
     for found in (record, json.loads(beside.read_text())):
         assert (found["width"], found["checkpoint"], found["folded_bn"]) == (0.5, small.hash, False)
         assert found["channels"] == small.extract(0.5).channels.key
-        assert (found["mean"], found["std"], found["channel_order"]) == ([0.5] * 3, [0.5] * 3, "RGB")
+        assert (found["mean"], found["std"], found["channel_order"]) == (MEAN, STD, "RGB")
         assert (found["data"]["name"], found["backbone"]["stem"]) == ("digits", "cifar")
     assert record["params"] == small.cost(0.5).params
 
@@ -211,7 +211,7 @@ class TestTimm:
         assert model.split()[0] == kind
         assert float(model.split()[1]) <= 1e-5 and float(features) <= 1e-5
         assert sizes.split() == ["7", str(plain.channels.outer[-1])]
-        assert mean == "(0.5, 0.5, 0.5)"
+        assert mean == str(tuple(MEAN))
         assert json.loads(paths[2].read_text())["checkpoint"] == net.hash
 
     def test_names_are_one_to_one(self, networks):

@@ -12,7 +12,7 @@ import torch
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.plain.resnet import BLOCKS
-from tests.pretrain.helpers import universal
+from tests.pretrain.helpers import MEAN, STD, universal
 from tests.requirements import requires
 from transfer.convert import convert
 from transfer.convert import mmdet as to_mmdet
@@ -134,7 +134,8 @@ def test_the_recipes_train_all_layers_on_rgb_images_normalised_as_in_pretraining
         assert len(found) == norms and {type(m) for m in found} == {torch.nn.BatchNorm2d}
         assert all(m.training for m in found) and cfg.sync_bn == "torch"
         preprocessor = model.data_preprocessor
-        assert preprocessor.mean.flatten().tolist() == preprocessor.std.flatten().tolist() == [127.5] * 3
+        assert preprocessor.mean.flatten().tolist() == pytest.approx([255 * m for m in MEAN])
+        assert preprocessor.std.flatten().tolist() == pytest.approx([255 * s for s in STD])
         assert preprocessor._channel_conversion  # mmdet reads BGR
         strided = [m.kernel_size for m in model.backbone.modules() if getattr(m, "stride", None) == (2, 2)]
         assert strided.count((3, 3)) == 3  # on the 3x3, not on the first 1x1

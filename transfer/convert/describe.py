@@ -1,7 +1,6 @@
 """What goes along with converted weights: which sub-network they are, and how its images are normalised."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,11 +39,3 @@ def image_size(metadata: dict) -> int:
 def as_json(record: dict, indent: int | None = None) -> str:
     """Sorted, so that the same conversion gives the same bytes."""
     return json.dumps(record, sort_keys=True, indent=indent)
-
-
-def save_weights(content: dict, path: Path) -> None:
-    """``torch.save`` to a file whose bytes do not depend on its name, which torch would write into it."""
-    import torch
-
-    with open(path, "wb") as file:
-        torch.save(content, file)

@@ -15,9 +15,8 @@ import torch
 from torch import nn
 
 from pretrain.common.errors import UserError
-from pretrain.common.files import replacing
+from pretrain.common.files import replacing, save_tensors
 from pretrain.plain.resnet import PlainResNet
-from transfer.convert.describe import save_weights
 from transfer.installed import require_detectron2, without_deprecations
 
 RECIPE = Path(__file__).parents[2] / "configs/transfer/mask_rcnn_fpn_coco.py"
@@ -38,7 +37,7 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     config, weights = output / f"{NAME}.py", output / f"{NAME}.pth"
     state = backbone_state(plain)
     with without_deprecations(), replacing(weights) as partial_weights, replacing(config) as partial_config:
-        save_weights({"model": state, "__author__": "US3L", "matching_heuristics": True}, partial_weights)
+        save_tensors({"model": state, "__author__": "US3L", "matching_heuristics": True}, partial_weights)
         partial_config.write_text(lazy_config(plain, metadata, weights.name))
         check_features(plain, partial_config, partial_weights)
     paths = [config, weights]

@@ -17,9 +17,8 @@ import torch
 from torch import nn
 
 from pretrain.common.errors import UserError
-from pretrain.common.files import replacing
+from pretrain.common.files import replacing, save_tensors
 from pretrain.plain.resnet import BLOCKS, PlainResNet, ResNetChannels
-from transfer.convert.describe import save_weights
 from transfer.convert.detectron2 import pixel_statistics
 from transfer.installed import require_mmdet, without_deprecations
 
@@ -42,7 +41,7 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     weights, listed = output / f"resnet{plain.depth}.pth", output / CHANNEL_LIST.name
     configs = [output / f"{name}.py" for name in CONFIGS]
     with without_deprecations(), replacing(weights) as partial_weights:
-        save_weights({"state_dict": backbone_state(plain)}, partial_weights)
+        save_tensors({"state_dict": backbone_state(plain)}, partial_weights)
         if native(plain.depth, plain.channels) is None:
             with replacing(listed) as partial:
                 shutil.copyfile(CHANNEL_LIST, partial)

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
-from pretrain.common.files import replacing
+from pretrain.common.files import replacing, save_tensors
 from pretrain.plain.resnet import BLOCKS, PlainResNet
 from pretrain.plain.vit import PlainViT
-from transfer.convert.describe import as_json, description, save_weights
+from transfer.convert.describe import as_json, description
 from transfer.convert.fold import check_same
 
 HEADER = '''"""{title}, for timm; beside it lie its weights.
@@ -74,7 +74,7 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     record = description(plain, metadata)
     paths = [output / f"{name}{suffix}" for suffix in (".py", ".pth", ".json")]
     with replacing(paths[0]) as code, replacing(paths[1]) as weights, replacing(paths[2]) as beside:
-        save_weights(translation.state, weights)
+        save_tensors(translation.state, weights)
         code.write_text(source(translation, name, record))
         record |= {"load": f"from {name} import create_model; model = create_model()"}
         beside.write_text(as_json(record, indent=2) + "\n")

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from pretrain.common.errors import UserError
-from pretrain.common.files import replacing
+from pretrain.common.files import replacing, save_tensors
 from pretrain.plain.mobilenetv2 import PlainMobileNetV2
 from pretrain.plain.resnet import PlainResNet
-from transfer.convert.describe import as_json, description, save_weights
+from transfer.convert.describe import as_json, description
 from transfer.convert.fold import check_same
 
 
@@ -31,7 +31,7 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     if fits_stock(plain, width) and not folded:
         check_same(plain, stock(plain, width))
     with replacing(path) as partial, replacing(beside) as partial_beside:
-        save_weights(plain.state_dict(), partial)
+        save_tensors(plain.state_dict(), partial)
         partial_beside.write_text(as_json(record, indent=2) + "\n")
     return [path, beside]
 

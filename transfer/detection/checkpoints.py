@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from pretrain.common.errors import NonFiniteLossError, UserError
-from pretrain.common.files import replacing
+from pretrain.common.files import replacing, save_tensors
 from pretrain.run.checkpoint import load_checkpoint, newest_checkpoint, resumable_checkpoint, save_checkpoint
 
 FOLDER = "checkpoints"
@@ -33,7 +33,7 @@ def save(folder: Path, iteration: int, state: dict, title: str) -> Path:
 def save_final(folder: Path, content: dict) -> Path:
     """Write the trained detector for the framework's own programs, in one step."""
     with replacing(folder / FINAL) as partial:
-        torch.save(content, partial)
+        save_tensors(content, partial)
     return folder / FINAL
 
 

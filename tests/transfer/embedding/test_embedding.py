@@ -10,7 +10,7 @@ import torch
 from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.images.layout import images_at
 from tests.pretrain.data.images import layouts
-from tests.pretrain.helpers import universal
+from tests.pretrain.helpers import MEAN, STD, universal
 from tests.requirements import requires
 from transfer.embedding import features
 from transfer.embedding.features import Embedder, write_npz, write_parquet
@@ -44,7 +44,7 @@ def test_features_are_those_of_the_network_on_the_test_view(source, images, tmp_
         pixels = view(images[int(found.indices[row])][0])[None]
         assert found.paths[row] == images.names[int(found.indices[row])]
         for width, vectors in found.vectors.items():
-            expected = source.net(normalise(pixels, [0.5] * 3, [0.5] * 3), width)[0]
+            expected = source.net(normalise(pixels, MEAN, STD), width)[0]
             torch.testing.assert_close(torch.from_numpy(vectors[row]), expected, atol=1e-5, rtol=1e-4)
 
 

@@ -8,15 +8,21 @@ import pytest
 from pretrain.common.errors import UserError
 from transfer.tables import build, build_all
 from transfer.tables.facts import PRETRAINING
-from transfer.tables.paper import DETECTION, LAYOUTS, criteria, read_csv
+from transfer.tables.paper import LAYOUTS, criteria, read_csv
 from transfer.tables.table import MISSING
 
 YES = {"yes": True, "no": False}
+# Written out, so that an exchange of two columns is seen.
+COLUMNS = {"AP_bb": 11.5, "AP50_bb": 22.5, "AP75_bb": 33.5, "AP_mk": 44.5, "AP50_mk": 55.5, "AP75_mk": 66.5}
+VALUES = {
+    "top1": 77.5, "class_mean": 88.5, "box/AP": 11.5, "box/AP50": 22.5, "box/AP75": 33.5, "mask/AP": 44.5,
+    "mask/AP50": 55.5, "mask/AP75": 66.5,
+}  # fmt: skip
 
 
 @pytest.fixture
 def record_of(make_result):
-    """A result with the facts that are wanted, 55.5 in each metric."""
+    """A result with the facts that are wanted, and in each metric a figure of its own (``VALUES``)."""
 
     def make(wanted: dict[str, str], **changes) -> dict:
         pretraining: dict = {"epochs": 800.0 if wanted.get("long") == "yes" else 400.0, "seed": 0}
@@ -28,11 +34,10 @@ def record_of(make_result):
                 for key in path[:-1]:
                     section = section.setdefault(key, {})
                 section[path[-1]] = YES.get(wanted[name], wanted[name])
-        metrics = {metric: 55.5 for metric in ("top1", "class_mean", *DETECTION.values())}
         fields = {name: wanted[name] for name in ("task", "dataset", "method", "backbone") if name in wanted}
         fields["width"] = float(wanted.get("width", 1.0))
         details = {"pretraining": pretraining, "protocol": wanted.get("protocol")}
-        return asdict(make_result(**{**fields, "metrics": metrics, "details": details, **changes}))
+        return asdict(make_result(**{**fields, "metrics": dict(VALUES), "details": details, **changes}))
 
     return make
 
@@ -51,8 +56,11 @@ def test_each_row_takes_its_own_results_and_no_others(name, record_of):
             wanted["dataset"] = "flowers"
         table = build(name, [record_of(wanted)])
         assert filled(table) == [i], f"row {row}"
-        figures = [cell.ours for cell in table.rows[i][1] if cell.ours != MISSING]
-        assert figures == ["55.5"] * (6 if layout.across == "metric" else 1)
+        found = {column: cell.ours for column, cell in zip(table.columns, table.rows[i][1]) if cell.ours != MISSING}
+        if layout.across == "metric":
+            assert found == {column: str(value) for column, value in COLUMNS.items()}
+        else:
+            assert list(found.values()) == ["88.5" if wanted.get("dataset") == "flowers" else "77.5"]
 
 
 @pytest.mark.parametrize("name", [name for name in LAYOUTS if LAYOUTS[name].where.get("task") == "linear"])

@@ -27,7 +27,7 @@ log = logging.getLogger("detectron2.transfer")
 class VocEvaluator(DatasetEvaluator):
     """Results: ``{"bbox": {"AP", "AP50", "AP75", "AP-<class>", ...}}`` in percent, NaN for a class without objects.
 
-    dataset_name: registered by ``transfer.detection.detectron2.registration``.
+    dataset_name: registered by ``transfer.detection.detectron2.dataset``.
     """
 
     def __init__(self, dataset_name: str):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pretrain.common.errors import UserError
+from tests.pretrain.helpers import MEAN
 from tests.requirements import requires
 from transfer.convert import convert
 from transfer.detection.detectron2.recipe import (
@@ -46,7 +47,7 @@ def test_backbone_classes_and_masks_come_from_checkpoint_and_data(resolved, sett
     assert [stage.out_channels for stage in config.model.backbone.bottom_up.stages] == [16, 32, 64, 128]
     assert config.model.roi_heads.num_classes == 10
     assert config.dataloader.train.mapper.instance_mask_format == "bitmask"
-    assert list(config.model.pixel_mean) == [127.5] * 3
+    assert list(config.model.pixel_mean) == pytest.approx([255 * m for m in MEAN])
 
 
 def test_the_schedule_follows_batch_and_processes(resolved, settings):

@@ -66,7 +66,7 @@ def test_without_any_scored_object_nothing_is_defined(tmp_path):
     assert all(math.isnan(value) for value in result.values())
 
 
-@pytest.mark.parametrize("shift", [2, 4, 7, 12])
+@pytest.mark.parametrize("shift", [2, 4, 5, 7, 12])
 def test_a_shifted_box_has_what_pycocotools_says(tmp_path, shift):
     """One object and one detection: at each threshold the average precision is 100 or 0 by either definition."""
     from pycocotools.coco import COCO

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pretrain.common.errors import UserError
+from tests.pretrain.helpers import MEAN
 from tests.requirements import requires
 from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
 from transfer.detection.data.coco import read as read_coco
@@ -34,7 +35,8 @@ def test_the_paper_scale_recipe_on_eight_processes_is_the_1x_schedule(resolved):
     assert config.train_dataloader.batch_size == 2 and config.param_scheduler[1].milestones == [60_000, 80_000]
     backbone = config.model.backbone
     assert (backbone.depth, backbone.base_channels, backbone.frozen_stages, backbone.norm_eval) == (18, 16, -1, False)
-    assert config.model.neck.in_channels == [16, 32, 64, 128] and config.model.data_preprocessor.mean == [127.5] * 3
+    assert config.model.neck.in_channels == [16, 32, 64, 128]
+    assert config.model.data_preprocessor.mean == pytest.approx([255 * m for m in MEAN])
     assert config.model.roi_head.bbox_head.num_classes == config.model.roi_head.mask_head.num_classes == 10
     assert config.train_dataloader.dataset.metainfo["classes"] == tuple("0123456789")
 
