@@ -1,6 +1,7 @@
 """Files of weights from anywhere: the tensors that a .pth or .safetensors holds, however deep, and nothing executed."""
 
 import json
+import re
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,12 +36,20 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict]:
         with torch.serialization.safe_globals(HARMLESS):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead an unpickler anywhere: IndexError, KeyError, AttributeError ...
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{file} cannot be read as weights: {reason}; expected .pth or .safetensors") from None
+        raise UserError(f"{file} cannot be read as weights: {_reason(error)}; expected .pth or .safetensors") from None
     tensors = dict(_flat(content, "", DEEPEST))
     if not tensors:
         raise UserError(f"{file} holds no state dict; expected tensors by name, as model.state_dict() gives them")
     return tensors, _described(file)
+
+
+def _reason(error: Exception) -> str:
+    """In a few words; torch's own are about its options."""
+    text = " ".join(str(error).split())
+    if "Weights only load failed" not in text:
+        return text[:120] or type(error).__name__
+    code = re.search(r"GLOBAL (\S+)", text)
+    return f"it holds an object of {code[1]}, which is code and not run" if code else "it is no file of torch.save"
 
 
 def _flat(content: object, prefix: str, levels: int) -> Iterator[tuple[str, Tensor]]:

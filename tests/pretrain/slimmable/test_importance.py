@@ -9,7 +9,9 @@ from pretrain.slimmable.calibrate import batch_norms
 from pretrain.slimmable.groups import ChannelGroup, Slot, module_slots, reordered
 from pretrain.slimmable.importance import CRITERIA, sort_channels
 from pretrain.slimmable.statistics import BatchStatistics, FixedStatistics
-from tests.pretrain.networks import every_network
+from tests.pretrain.networks import TINY, every_network
+
+CONVOLUTIONS = {case: (name, options) for case, (name, options) in TINY.items() if "stem" in options}
 
 
 def images(count: int = 4, size: int = 32) -> torch.Tensor:
@@ -119,3 +121,20 @@ def test_equal_channels_keep_their_order_and_no_images_are_an_error():
     assert ChannelGroup(3, ()).order(torch.ones(3)).tolist() == [0, 1, 2]
     with pytest.raises(UserError, match="at least one batch of images, got none"):
         sort_channels(create_backbone("resnet18", "cifar", base_channels=8), "activation", [])
+
+
+@pytest.mark.parametrize(("name", "options"), CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_channels_that_do_nothing_go_last(name, options, criterion):
+    """Half of every group is dead, and comes first; sorted, half of the width computes what all of it did."""
+    backbone, x = uneven(name, options).double(), images().double()
+    with torch.no_grad():
+        parameters = dict(backbone.named_parameters())
+        for group in backbone.groups():
+            for slot in (*group.writes, *group.reads):
+                parameters[slot.name].narrow(slot.dim, slot.start, group.size // 2).zero_()
+    whole = features(backbone, x)
+    orders = sort_channels(backbone.float(), criterion, [x.float()])
+    half = features(backbone.double(), x, 0.5)
+    live = whole if name == "mobilenetv2" else whole[:, orders[-1][: half.shape[1]]]
+    torch.testing.assert_close(half, live, rtol=1e-5, atol=1e-5)
