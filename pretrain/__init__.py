@@ -8,7 +8,7 @@ from pretrain.common.version import __version__
 
 if TYPE_CHECKING:
     from pretrain.backbones import create_backbone, list_backbones
-    from pretrain.universal import UniversalNetwork, load_universal
+    from pretrain.universal import UniversalNetwork, from_pretrained, load_universal
 
 __all__ = [
     "UncalibratedWidthError",
@@ -16,6 +16,7 @@ __all__ = [
     "UserError",
     "__version__",
     "create_backbone",
+    "from_pretrained",
     "list_backbones",
     "load_universal",
 ]
@@ -23,6 +24,7 @@ __all__ = [
 HOMES = {
     "UniversalNetwork": "pretrain.universal",
     "create_backbone": "pretrain.backbones",
+    "from_pretrained": "pretrain.universal",
     "list_backbones": "pretrain.backbones",
     "load_universal": "pretrain.universal",
 }

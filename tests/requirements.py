@@ -86,6 +86,7 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "detection": lacks_modules("detectron2", "pycocotools"),
     "formats": lacks_modules("timm", "onnx", "onnxscript", "onnxruntime"),
     "devices": lacks_modules("openvino", "executorch", "ncnn", "pnnx", "nncf", "torchao"),
+    "hub": lacks_modules("transformers", "huggingface_hub", "timm"),
     "latex": lacks_commands("pdflatex"),
     "chromium": lacks_commands("chromium"),
     "images": lacks_modules("pyarrow", "tifffile"),

@@ -60,6 +60,10 @@ def main(argv: list[str]) -> None:
         "--max-loss", type=float, default=1.0, metavar="P",
         help="points of kNN accuracy that --int8 may lose (default: 1)",
     )  # fmt: skip
+    parser.add_argument("--licence", metavar="NAME", help="of the weights, in the card of --to hub (default: other)")
+    parser.add_argument(
+        "--results", type=Path, metavar="D", help="results for the card of --to hub (default: the run's)"
+    )
     arguments = parser.parse_args(argv)
     if arguments.to == "list":
         print(listed())
@@ -73,6 +77,11 @@ def main(argv: list[str]) -> None:
     if arguments.checkpoint is None:
         raise UserError("no checkpoint given; expected a universal.safetensors file, or the run folder that holds one")
     require(arguments.to, arguments.int8)
+    if (arguments.licence or arguments.results) and arguments.to != "hub":
+        raise UserError("--licence and --results are of the card that --to hub writes")
+    if FORMATS[arguments.to].whole:
+        write_hub(arguments)
+        return
     if not arguments.widths:
         raise UserError("no width given; expected --width with one or more numbers, e.g. --width 0.5")
 
@@ -94,6 +103,19 @@ def main(argv: list[str]) -> None:
             metadata["export_size"] = arguments.image_size
         for path in convert(net.extract(width), arguments.to, folder, metadata, arguments.fold_bn, int8):
             print(path)
+
+
+def write_hub(arguments) -> None:
+    """All widths of the checkpoint in one folder."""
+    if arguments.widths or arguments.fold_bn:
+        raise UserError("--to hub writes all widths in one file, as they are; expected neither --width nor --fold-bn")
+    from transfer.convert.hub import write
+    from transfer.source import find_checkpoint, load_source
+
+    source = load_source(find_checkpoint(arguments.checkpoint))
+    output = arguments.output or source.path.parent / "converted" / arguments.to
+    for path in write(source, output, arguments.licence or "other", arguments.results):
+        print(path)
 
 
 def int8_images(source, arguments):

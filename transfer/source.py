@@ -10,6 +10,7 @@ from torch.nn import BatchNorm2d
 from pretrain.common.errors import UncalibratedWidthError, UserError, nearest
 from pretrain.slimmable.extract import extract
 from pretrain.slimmable.widths import check_width
+from pretrain.universal.hub import fetched, is_hub
 from transfer.results import result_folder
 from transfer.targets import INITS
 
@@ -110,7 +111,10 @@ class Source:
 
 
 def find_checkpoint(path: Path | None, runs: Path = Path("runs")) -> Path:
-    """``path`` (a file, or a run folder that holds one), or the newest ``runs/**/universal.safetensors`` if None."""
+    """``path`` (a file, a run folder that holds one, or ``hf://owner/name``), or the newest
+    ``runs/**/universal.safetensors`` if None."""
+    if path is not None and is_hub(path):
+        return fetched(path)
     if path is not None:
         path = Path(path)
         candidate = path / CHECKPOINT_NAME if path.is_dir() else path

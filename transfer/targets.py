@@ -78,6 +78,7 @@ TASKS = {
     "linear": Task("linear", "recognition", ("top1",)),
     "knn": Task("kNN", "recognition", ("top1",)),
     "finetune": Task("fine-tuned", "recognition", ("top1",)),
+    "device": Task("kNN on a device", "recognition", ("top1",)),
     "detection": Task("detection", "detection", ("box/AP", "mask/AP")),
 }
 # metric -> how it is called; all are in percent, and more is better

@@ -41,9 +41,9 @@ class Validation:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def batches(self, images: Tensor) -> Iterator[np.ndarray]:
-        """float32 [``BATCH`` or fewer, C, S, S], normalised."""
-        return (normalise(part, self.mean, self.std).contiguous().numpy() for part in images.split(BATCH))
+    def batches(self, images: Tensor, batch: int = BATCH) -> Iterator[np.ndarray]:
+        """float32 [``batch`` or fewer, C, S, S], normalised."""
+        return (normalise(part, self.mean, self.std).contiguous().numpy() for part in images.split(batch))
 
     def features(self, run: Run) -> tuple[Tensor, Tensor]:
         """[N, D] of the bank and of the queries."""

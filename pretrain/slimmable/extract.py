@@ -11,19 +11,23 @@ from pretrain.slimmable.calibrate import LayerMoments
 from pretrain.slimmable.statistics import batch_norms
 
 
-def extract(backbone: SlimBackbone, channels, moments: LayerMoments) -> nn.Module:
+def extract(backbone: SlimBackbone, channels, moments: LayerMoments, share: bool = False) -> nn.Module:
     """The sub-network ``channels`` of ``backbone`` as ``backbone.plain(channels)``, in eval mode.
 
-    moments: (mean, variance) [c] of each batch norm by name, which become its running statistics.
+    moments: (mean, variance) [c] of each batch norm by name, which become its running statistics. share: the weights
+    stay views of the backbone's, to be read only, where a cut can be one.
     """
-    plain = backbone.plain(channels)
+    with torch.device("meta" if share else "cpu"):
+        plain = backbone.plain(channels)
     state = sliced_state(backbone, channels, moments, plain.state_dict())
+    if not share:
+        state = {name: tensor.clone() for name, tensor in state.items()}
     for name, norm in batch_norms(backbone).items():
         if norm.private is not None:  # a set of affine parameters of its own, not a prefix
             weight, bias = norm.affine(len(state[f"{name}.weight"]))
             state |= {f"{name}.weight": weight.detach().clone(), f"{name}.bias": bias.detach().clone()}
-    plain.load_state_dict(state)
-    return plain.eval()
+    plain.load_state_dict(state, assign=share)
+    return plain.requires_grad_(not share).eval()
 
 
 def sliced_state(
@@ -37,9 +41,9 @@ def sliced_state(
     state = {}
     for name, like in shapes.items():
         if name in full:
-            state[name] = backbone.cut(name, full[name], channels, tuple(like.shape)).clone()
+            state[name] = backbone.cut(name, full[name], channels, tuple(like.shape))
         elif name.endswith("num_batches_tracked"):
-            state[name] = torch.zeros_like(like)
+            state[name] = torch.zeros(like.shape, dtype=like.dtype)
         else:
             state[name] = statistics[name]
     return state

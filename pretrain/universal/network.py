@@ -18,6 +18,7 @@ from pretrain.slimmable.statistics import FixedStatistics
 from pretrain.slimmable.widths import check_width
 from pretrain.universal.file import Contents, network_state, read_universal_file, weights_hash, write_universal_file
 from pretrain.universal.fingerprint import fingerprint
+from pretrain.universal.hub import fetched, is_hub
 from pretrain.universal.images import ImageBatches, check_images, check_range, width_list
 
 
@@ -181,11 +182,14 @@ class UniversalNetwork(nn.Module):
         found = record.get("by_width", {}).get(f"{same:g}", {"data": pretraining, **common})
         return {"on": "pretraining" if found.get("data") == pretraining else "other", "data": None, **found}
 
-    def extract(self, width: float, num_classes: int = 0, features_only: bool = False) -> nn.Module:
+    def extract(
+        self, width: float, num_classes: int = 0, features_only: bool = False, share: bool = False
+    ) -> nn.Module:
         """A plain module of this width, in eval mode, with torchvision's (timm's) names: [B, 3, H, W] -> [B, c(width)].
 
         num_classes: -> [B, num_classes] by a fresh linear classifier. features_only: -> the list of stage maps
-        (``StageMaps``, whose ``feature_info`` tells channels and reductions), as timm's option of that name.
+        (``StageMaps``, whose ``feature_info`` tells channels and reductions), as timm's option of that name. share: its
+        weights are views of this network's, to be read only.
         """
         moments = self.moments(width)
         self._check_fresh(every=True)
@@ -194,7 +198,7 @@ class UniversalNetwork(nn.Module):
         channels, dtype = self.backbone.channels(width), self._weights[0].dtype
         if dtype == torch.float16:
             check_range(moments)
-        plain = extract(self.backbone, channels, moments).to(dtype)
+        plain = extract(self.backbone, channels, moments, share).to(dtype)
         if features_only:
             return StageMaps(plain).eval()
         if num_classes:
@@ -268,13 +272,25 @@ def backbone_cost(
     return cost(plain, image_size)
 
 
+def from_pretrained(path: str | Path, width: float, **options) -> nn.Module:
+    """The plain network of one width, straight from a universal checkpoint. path: as of ``load_universal``. options:
+    of ``UniversalNetwork.extract``.
+
+    Example::
+
+        backbone = from_pretrained("hf://owner/name", width=0.5)
+    """
+    return load_universal(path).extract(width, **options)
+
+
 def load_universal(path: str | Path) -> UniversalNetwork:
     """Read a universal checkpoint: its file, or the run folder that holds it.
 
+    path: or ``hf://owner/name`` of a folder on Hugging Face's hub, fetched by ``huggingface_hub`` unless it was before.
     Errors: UserError, of one line, if the file is missing, is no universal checkpoint, is damaged, has a newer format,
     or if its weights are not those that its statistics were calibrated for.
     """
     if not isinstance(path, str | Path):
         raise UserError(f"load_universal takes the path of a file or of a run folder, got {type(path).__name__}")
-    contents = read_universal_file(Path(path))
+    contents = read_universal_file(fetched(path) if is_hub(path) else Path(path))
     return UniversalNetwork(contents.backbone, contents.metadata, contents.statistics, contents.projector)

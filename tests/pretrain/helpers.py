@@ -42,7 +42,8 @@ def universal(name: str = "resnet18", stem: str | None = None, widths: tuple[flo
         "mean": MEAN, "std": STD, "channel_order": "RGB", "calibration": {"widths": []},
     }  # fmt: skip
     net = UniversalNetwork(backbone, metadata)
-    net.calibrate([torch.randn(4, 3, 32, 32)], list(widths))
+    if widths:
+        net.calibrate([torch.randn(4, 3, 32, 32)], list(widths))
     return net
 
 

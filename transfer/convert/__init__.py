@@ -22,7 +22,7 @@ class Format:
     reads: who reads it. folds: batch norms may be folded into the convolutions. any_channels: the images need not be
     RGB. sized: the images' side is fixed in the file. modules: optional packages that pip installs with ``extra``; a
     format whose packages need more than pip (detectron2, mmdet) checks them itself. int8: the package that quantises;
-    empty where there are no eight-bit files.
+    empty where there are no eight-bit files. whole: all widths in one folder.
     """
 
     reads: str
@@ -32,6 +32,7 @@ class Format:
     extra: str = ""
     modules: tuple[str, ...] = ()
     int8: str = ""
+    whole: bool = False
 
     def missing(self, int8: bool = False) -> list[str]:
         """Those of ``modules``, and of ``int8`` if asked for, that are not installed."""
@@ -45,6 +46,11 @@ FORMATS = {
     "mmdet": Format("mmdet: config and weights", extra="mmdet"),
     "torchvision": Format("torchvision.models, or load_plain at other widths", folds=True),
     "timm": Format("timm", extra="formats", modules=("timm",)),
+    "transformers": Format(
+        "transformers: ResNetModel, or timm's file at other widths", extra="hub", modules=("transformers", "timm")
+    ),
+    "torchvision-detection": Format("torchvision's Faster and Mask R-CNN with a feature pyramid"),
+    "hub": Format("load_universal: a folder for Hugging Face's hub, all widths with a model card", whole=True),
     "safetensors": Format("load_plain, any program that reads safetensors", folds=True, any_channels=True),
     "onnx": Format("onnxruntime and others", True, True, True, "formats", ONNX, "onnxruntime"),
     "openvino": Format(
@@ -76,6 +82,10 @@ def convert(
     """
     if form not in FORMATS:
         raise UserError(f"unknown format '{form}'{nearest(form, FORMATS)}")
+    if FORMATS[form].whole:
+        raise UserError(
+            f"{form} holds all widths; expected transfer.convert.{form}.write, or tools/convert.py --to {form}"
+        )
     from pretrain.plain.cost import image_channels
 
     if image_channels(plain) != 3 and not FORMATS[form].any_channels:
@@ -93,7 +103,7 @@ def convert(
         from transfer.convert.fold import fold_batch_norms
 
         plain, metadata = fold_batch_norms(plain), {**metadata, "folded_bn": True}
-    module = importlib.import_module(f"transfer.convert.{form}")
+    module = importlib.import_module(f"transfer.convert.{form.replace('-', '_')}")
     return module.write(plain, Path(output), metadata, *([] if int8 is None else [int8]))
 
 
@@ -116,5 +126,5 @@ def listed() -> str:
     for name, described in FORMATS.items():
         missing = f", not installed here: {' '.join(described.missing())}" if described.missing() else ""
         extra = f"; extra '{described.extra}'{missing}" if described.extra else ""
-        lines.append(f"{name:<12}{described.reads}{'; --int8' if described.int8 else ''}{extra}")
+        lines.append(f"{name:<22}{described.reads}{'; --int8' if described.int8 else ''}{extra}")
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from transfer.convert.int8 import SUFFIX, Int8
 from transfer.runtimes.executorch import load
 
 PART = 8  # images that a program's memory is planned for; larger batches run in parts
+OBSERVED = 64  # images at once that scales are estimated on: its histograms take as long for few
 
 
 def write(plain: nn.Module, output: Path, metadata: dict, int8: Int8 | None = None) -> list[Path]:
@@ -58,7 +59,7 @@ def quantised(plain: nn.Module, size: int, int8: Int8) -> nn.Module:
 
         settings = xnnpack_quantizer.get_symmetric_quantization_config(is_per_channel=True)
         quantiser = xnnpack_quantizer.XNNPACKQuantizer().set_global(settings)
-        observed = prepare_pt2e(traced(plain, size, PART, image_channels(plain)).module(), quantiser)
-        for images in int8.batches():
+        observed = prepare_pt2e(traced(plain, size, channels=image_channels(plain)).module(), quantiser)
+        for images in int8.batches(OBSERVED):
             observed(torch.from_numpy(images))
         return convert_pt2e(observed)

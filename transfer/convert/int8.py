@@ -5,7 +5,7 @@ integer-arithmetic-only inference", CVPR 2018): scales of weights by channel, th
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pretrain.common.errors import UserError
-from transfer.validation import Run, Validation, torch_run
+from transfer.validation import BATCH, Run, Validation, torch_run
 
 IMAGES = 256  # of the bank, that scales are estimated on
 ALIKE = 0.999  # cosine of an image's features alone and among others
@@ -24,16 +24,17 @@ SUFFIX = "_int8"
 class Int8:
     """validation: its bank calibrates, its queries judge. max_loss: points that may be lost, None for any.
 
-    say: is told the judgement in a line.
+    say: is told the judgement in a line. found: the judgement, once there is one.
     """
 
     validation: Validation
     max_loss: float | None = 1.0
     say: Callable[[str], None] = print
+    found: dict = field(default_factory=dict)
 
-    def batches(self) -> Iterator[np.ndarray]:
-        """The calibration's images, float32 [B, C, S, S]."""
-        return self.validation.batches(self.validation.bank[:IMAGES])
+    def batches(self, batch: int = BATCH) -> Iterator[np.ndarray]:
+        """The calibration's images, float32 [``batch`` or fewer, C, S, S]."""
+        return self.validation.batches(self.validation.bank[:IMAGES], batch)
 
     def judged(self, plain: nn.Module, run: Run, runtime: str) -> dict:
         """What the file ``run`` lost beside ``plain``: data, images, cosine, top1_before and top1_after, in percent.
@@ -56,11 +57,11 @@ class Int8:
                 "another format, or a larger --max-loss"
             )
         self.say(line)
-        return {
-            "data": seen.name, "calibration_images": min(IMAGES, len(seen.bank)),
-            "validation_images": len(seen.queries), "cosine": cosine,
-            "top1_before": accuracies[0], "top1_after": accuracies[1],
-        }  # fmt: skip
+        self.found.update(
+            data=seen.name, calibration_images=min(IMAGES, len(seen.bank)), validation_images=len(seen.queries),
+            cosine=cosine, top1_before=accuracies[0], top1_after=accuracies[1],
+        )  # fmt: skip
+        return self.found
 
 
 def _check_alone(run: Run, images: np.ndarray, runtime: str) -> None:

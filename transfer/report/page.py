@@ -5,6 +5,9 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from transfer.devices.figure import draw as draw_latency
+from transfer.devices.results import latencies
+from transfer.devices.table import latency_table
 from transfer.plots import Look, caption_of, draw_legend, draw_one, figure_3_series, panels_of
 from transfer.report.curves import MEANING, Run, draw_panel
 from transfer.report.svg import inline_svg
@@ -19,7 +22,8 @@ HERE = Path(__file__).parent
 # what every row of the results says -> the fact
 LABELS = {
     "task": "task", "data": "dataset", "backbone": "backbone", "method": "method", "protocol": "protocol",
-    "framework": "framework", "pretrained on": "pretrained_on", "epochs": "epochs", "batch": "batch",
+    "framework": "framework", "runtime": "runtime", "pretrained on": "pretrained_on",
+    "epochs": "epochs", "batch": "batch",
 }  # fmt: skip
 # nothing may be fetched: what is not in the page is not there
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -40,6 +44,7 @@ def page(
     sections = [
         ("Accuracy and average precision against width", widths_section(records)),
         ("Against multiply-accumulates", plots_section(records)),
+        ("On devices", devices_section(records)),
         ("Tables of the paper", paper_section(records)),
         ("Pretraining", pretraining_section(runs, output, pretrainings)),
         ("All results", results_section(runs, output, results)),
@@ -90,6 +95,15 @@ def panels_html(name: str, lines: list[Series]) -> str:
     legend = inline_svg(lambda: draw_legend(look), f"{name}-legend")
     parts.append(figure_html(legend, "Bars are standard deviations over seeds." if seeds(lines) > 1 else ""))
     return f'<div class="panels">{"".join(parts)}</div>'
+
+
+def devices_section(records: list[dict]) -> str:
+    """Latency, accuracy and bytes of each machine that runtimes were timed on."""
+    parts = []
+    for i, (name, where, found) in enumerate(latencies(records)):
+        svg = inline_svg(lambda where=where, found=found: draw_latency(found, where), f"latency{i}")
+        parts.append(figure_html(svg, name) + table_html(latency_table(name, found, where)))
+    return "\n".join(parts)
 
 
 def seeds(lines: list[Series]) -> int:

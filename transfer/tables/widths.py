@@ -18,6 +18,7 @@ COLUMNS = {
     "stem": ("stem", ("architecture.stem",)),
     "protocol": ("protocol", ("protocol",)),
     "framework": ("framework", ("framework",)),
+    "runtime": ("runtime", ("runtime",)),
     "image_size": ("image size", ("image_size", "settings.image_size")),
     "iterations": ("iterations", ("iterations",)),
 }

@@ -11,7 +11,9 @@ import torch
 from pretrain.common.errors import UserError
 from tests.pretrain.helpers import universal
 from tests.requirements import requires
-from transfer.latency import chosen, conditions, interleaved, latency_table, measure, processor, timing
+from transfer.devices.latency import conditions, interleaved, measure, processor, timing
+from transfer.devices.table import latency_table
+from transfer.devices.variants import chosen, with_int8
 from transfer.tables import render
 
 
@@ -46,24 +48,32 @@ class TestInterleaving:
 def test_torch_is_timed_at_each_width_and_its_threads_put_back(net):
     before = torch.get_num_threads()
     found = measure(
-        {w: net.extract(w) for w in (1.0, 0.5)}, net.metadata, image_size=16, repeats=3, warm_up=1, threads=before + 1
+        {w: net.extract(w) for w in (1.0, 0.5)},
+        net.metadata,
+        image_size=16,
+        repeats=3,
+        warm_up=1,
+        threads=before + 1,
+        memory=False,
     )
     assert torch.get_num_threads() == before
     assert [row.width for row in found] == [1.0, 0.5]
     for row in found:
         cost = net.cost(row.width, image_size=16)
         assert (row.params, row.macs) == (cost.params, cost.macs)
-        assert set(row.timings) == {"torch"} and 0 < row.timings["torch"].p10 <= row.timings["torch"].median
+        [found_at_1] = row.timings["torch"].values()
+        assert set(row.timings) == {"torch"} and 0 < found_at_1.p10 <= found_at_1.median
 
 
 def test_the_table_states_the_conditions(net):
-    settings = {"batch": 2, "image_size": 16, "repeats": 2, "warm_up": 0, "threads": 1}
-    found = measure({0.5: net.extract(0.5)}, net.metadata, **settings)
-    text = render(
-        latency_table("resnet18", found, conditions(**settings, device="cpu", runtimes=["torch"])), "markdown"
-    )
+    settings = {"batches": [1, 2], "image_size": 16, "repeats": 2, "warm_up": 0, "threads": 1}
+    found = measure({0.5: net.extract(0.5)}, net.metadata, ["torch", "torch int8"], **settings)
+    where = conditions(**settings, device="cpu", variants=["torch", "torch int8"])
+    text = render(latency_table("resnet18", found, where), "markdown")
     assert processor() and processor() in text
-    assert "batch 2 of 16 px" in text and "1 thread," in text and "torch (ms)" in text and "onnxr" not in text
+    assert "images of 16 px" in text and "1 thread," in text and "batch 2 (ms)" in text and "onnxr" not in text
+    assert "safetensors has no int8 here" in text  # in the place of its time
+    assert found[0].memory["torch"] > 50e6  # Python with torch takes more
 
 
 @requires("formats")
@@ -78,11 +88,11 @@ def test_the_tool_times_both_runtimes_and_writes_json(net, repository, tmp_path)
     record = json.loads((tmp_path / "latency.json").read_text())
     assert record["checkpoint"] == net.hash and record["conditions"]["threads"] == 1
     [row] = record["widths"]
-    assert set(row["timings"]) == {"torch", "onnxruntime"} and row["timings"]["onnxruntime"]["median"] > 0
-    assert "onnxruntime (ms)" in done.stdout and done.stderr.splitlines()[-1] == str(tmp_path / "latency.json")
+    assert set(row["timings"]) == {"torch", "onnxruntime"} and row["timings"]["onnxruntime"]["1"]["median"] > 0
+    assert "onnxruntime" in done.stdout and done.stderr.splitlines()[-1] == str(tmp_path / "latency.json")
 
 
-@pytest.mark.parametrize(("form", "first"), [("latex", "%"), ("csv", "width,params (M)")])
+@pytest.mark.parametrize(("form", "first"), [("latex", "%"), ("csv", "width,runtime,params (M)")])
 def test_a_table_in_latex_or_csv_is_all_that_is_printed(form, first, net, repository, tmp_path):
     checkpoint = net.save(tmp_path / "universal.safetensors")
     options = ["--width", "0.5", "--image-size", "16", "--repeats", "1", "--warm-up", "0", "--format", form]
@@ -104,23 +114,23 @@ def test_a_mistake_is_one_line(net, repository, tmp_path):
 
 
 @requires("devices", "formats")
-def test_runtimes_take_turns_and_what_one_cannot_do_is_said_in_its_cell(net, monkeypatch):
-    settings = {"batch": 2, "image_size": 16, "repeats": 2, "warm_up": 0, "threads": 1}
-    runtimes = ["torch", "openvino", "ncnn"]
+def test_what_a_runtime_cannot_do_is_said_in_its_cell(net, monkeypatch):
+    settings = {"batches": [2], "image_size": 16, "repeats": 2, "warm_up": 0, "threads": 1}
+    variants = ["torch", "onnxruntime int8", "ncnn"]
 
     def refused(*arguments):
         raise RuntimeError("no such\noperator")
 
     monkeypatch.setattr("transfer.convert.ncnn.check", refused)
-    [row] = measure({0.5: net.extract(0.5)}, net.metadata, runtimes, **settings)
-    assert set(row.timings) == set(row.sizes) == {"torch", "openvino"} and row.refusals == {"ncnn": "no such operator"}
-    assert row.sizes["openvino"] > 4 * 0.9 * row.params  # graph and weights in float32
-    text = render(latency_table("r", [row], conditions(**settings, device="cpu", runtimes=runtimes)), "markdown")
-    assert "openvino (MB)" in text and "no such operator" in text
+    [row] = measure({0.5: net.extract(0.5)}, net.metadata, variants, **settings, memory=False)
+    assert set(row.timings) == set(row.sizes) == set(variants[:2]) and row.refusals == {"ncnn": "no such operator"}
+    assert row.sizes["torch"] > 4 * row.params > row.sizes["onnxruntime int8"]
+    where = conditions(**settings, device="cpu", variants=variants)
+    assert "no such operator" in render(latency_table("r", [row], where), "markdown")
 
 
 def test_a_runtime_that_is_not_installed_is_refused_with_the_line_for_pip(monkeypatch):
     monkeypatch.setattr("transfer.convert.find_spec", lambda name: None)
-    assert chosen(None) == ["torch"]
+    assert chosen(None) == ["torch"] and with_int8(["torch"]) == ["torch", "torch int8"]
     with pytest.raises(UserError, match=r"openvino needs openvino; .*pip install '\.\[devices\]'"):
         chosen(["torch", "openvino"])

@@ -1,0 +1,42 @@
+"""Latencies as results: with the accuracy of the same file, in the report, and read back as they were written."""
+
+import pytest
+import torch
+
+from tests.pretrain.helpers import universal
+from transfer.devices.accuracy import judged
+from transfer.devices.figure import save
+from transfer.devices.latency import conditions
+from transfer.devices.results import latencies, write_results
+from transfer.report import write_report
+from transfer.results import read_results
+from transfer.source import Source
+
+SETTINGS = {"image_size": 16, "repeats": 2, "warm_up": 0, "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def source():
+    torch.manual_seed(0)
+    net = universal(base_channels=8)
+    return Source(net, "us3l", net.hash)
+
+
+def test_results_of_widths_are_read_back_drawn_and_reported(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("transfer.devices.latency.peak_memory", lambda *arguments: 60_000_000)
+    found, dataset = judged(source, [1.0, 0.5], ["torch", "torch int8"], [1, 2], SETTINGS, say=lambda line: None)
+    assert dataset == "digits" and all(0 < row.top1["torch"] <= 100 for row in found)
+    where = conditions([1, 2], **SETTINGS, device="cpu", variants=["torch"])
+    paths = write_results(found, where, source, dataset, tmp_path / "runs")
+    assert [str(path.relative_to(tmp_path / "runs")) for path in paths] == [
+        f"digits/device/width_{width}/torch/result.json" for width in ("1", "0.5")
+    ]
+    records = read_results(tmp_path / "runs")
+    [(name, told, rows)] = latencies(records)
+    assert name == "resnet18 on digits" and told == where
+    for row in found:
+        row.refusals.clear()  # what could not be timed has no result
+    assert rows == found
+    page = write_report(tmp_path / "runs", tmp_path / "report.html").read_text()
+    assert "On devices" in page and "peak MB" in page and "Bubbles: bytes" in page
+    assert all(path.stat().st_size > 1000 for path in save(found, where, tmp_path))

@@ -1,0 +1,49 @@
+"""Accuracy against latency: a line for each runtime over the widths, a bubble as large as its files."""
+
+from pathlib import Path
+
+from pretrain.common.files import replacing
+from transfer.devices.latency import Latency
+from transfer.devices.variants import is_int8, runtime_of
+from transfer.plots import COLOURS, new_figure, styled
+from transfer.runtimes import RUNTIMES
+
+LARGEST = 700  # square points of the largest bubble
+
+
+def draw(found: list[Latency], where: dict):
+    """A matplotlib Figure of the first batch. Within ``plots.styled``."""
+    figure = new_figure(6.4, 4.2)
+    axis = figure.subplots()
+    batch = where["batches"][0]
+    variants = list(dict.fromkeys(variant for row in found for variant in row.timings))
+    most = max((size for row in found for size in row.sizes.values()), default=1)
+    for variant in variants:
+        rows = [row for row in found if variant in row.timings and row.top1.get(variant) is not None]
+        colour = COLOURS[list(RUNTIMES).index(runtime_of(variant)) % len(COLOURS)]
+        x, y = ([row.timings[variant][batch].median for row in rows], [row.top1[variant] for row in rows])
+        axis.plot(x, y, color=colour, linestyle="--" if is_int8(variant) else "-", linewidth=1.4, label=variant)
+        areas = [LARGEST * row.sizes[variant] / most for row in rows]
+        axis.scatter(x, y, s=areas, color=colour, alpha=0.35, linewidths=0)
+        for row, here, there in zip(rows, x, y):
+            axis.annotate(f"{row.width:g}", (here, there), fontsize=7, ha="center", va="center")
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set_xlabel(f"ms for {batch} image{'s' if batch > 1 else ''} of {where['image_size']} px")
+    axis.set_ylabel("kNN top-1 on validation images (%)")
+    axis.grid(color="#808080", alpha=0.25, linewidth=0.8)
+    axis.margins(0.12)
+    if variants:
+        figure.legend(frameon=False, fontsize=8, loc="outside right upper")
+    axis.set_title(f"Bubbles: bytes of the files, at most {most / 1e6:.1f} MB", fontsize=9)
+    return figure
+
+
+def save(found: list[Latency], where: dict, folder: Path) -> list[Path]:
+    """folder/latency.png and .svg."""
+    paths = [folder / "latency.png", folder / "latency.svg"]
+    with styled("latency"), replacing(paths[0]) as png, replacing(paths[1]) as svg:
+        figure = draw(found, where)
+        figure.savefig(png, dpi=160, metadata={"Software": None})
+        figure.savefig(svg, metadata={"Date": None})
+    return paths

@@ -1,0 +1,70 @@
+"""Latencies as result.json files, one for each width and runtime, and back."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from transfer.devices.latency import Latency, Timing
+from transfer.results import Result, result_folder, settings_hash
+from transfer.source import Source
+
+TASK = "device"
+
+
+def write_results(found: list[Latency], where: dict, source: Source, dataset: str, output: Path) -> list[Path]:
+    """The paths of the files, OUTPUT/<dataset>/device/width_<w>/<runtime>/result.json. where: ``conditions``."""
+    settled = {key: value for key, value in where.items() if key != "load"}
+    paths = []
+    for row in found:
+        for variant, timings in row.timings.items():
+            details = {
+                "runtime": variant, "protocol": "kNN on validation images", "image_size": where["image_size"],
+                "latency": {str(batch): asdict(timing) for batch, timing in timings.items()},
+                "bytes": row.sizes[variant], "peak_memory": row.memory[variant], "conditions": where,
+                "architecture": source.architecture, "pretraining": source.pretraining,
+                "calibration": source.net.calibration_of(row.width) or None,
+            }  # fmt: skip
+            seconds = sum(timing.median for timing in timings.values()) / 1e3
+            result = Result(
+                task=TASK, dataset=dataset, method=source.method, backbone=source.backbone, width=row.width, seed=0,
+                metrics={"top1": row.top1[variant]}, params=row.params, macs=row.macs,
+                checkpoint=source.checkpoint_hash, seconds=seconds, details=details,
+                config=settings_hash({"task": TASK, "dataset": dataset, "runtime": variant, "conditions": settled}),
+            )  # fmt: skip
+            folder = result_folder(output, dataset, TASK, row.width, source.method) / variant.replace(" ", "_")
+            paths.append(result.write(folder))
+    return paths
+
+
+def latencies(records: list[dict]) -> list[tuple[str, dict, list[Latency]]]:
+    """(backbone and data, conditions, widths with all runtimes, widest first) for each machine and setting."""
+    groups: dict[str, list[dict]] = {}
+    for record in records:
+        if record["task"] == TASK:
+            groups.setdefault(_group(record), []).append(record)
+    return [
+        (f"{group[0]['backbone']} on {group[0]['dataset']}", _merged(group), _rows(group)) for group in groups.values()
+    ]
+
+
+def _group(record: dict) -> str:
+    where = record["details"]["conditions"]
+    settled = {key: value for key, value in where.items() if key not in ("load", "versions")}
+    return json.dumps([record["backbone"], record["dataset"], record["checkpoint"], settled], sort_keys=True)
+
+
+def _merged(group: list[dict]) -> dict:
+    conditions = [record["details"]["conditions"] for record in group]
+    return {**conditions[0], "load": max(each["load"] for each in conditions)}
+
+
+def _rows(group: list[dict]) -> list[Latency]:
+    rows: dict[float, Latency] = {}
+    for record in group:
+        row = rows.setdefault(record["width"], Latency(record["width"], record["params"], record["macs"]))
+        details = record["details"]
+        variant = details["runtime"]
+        row.timings[variant] = {int(batch): Timing(**timing) for batch, timing in details["latency"].items()}
+        row.sizes[variant], row.memory[variant] = details["bytes"], details["peak_memory"]
+        row.top1[variant] = record["metrics"]["top1"]
+    return sorted(rows.values(), key=lambda row: -row.width)
