@@ -1,6 +1,8 @@
 """What every command line shares: one-line errors with exit code 2, and the choice of a device."""
 
 import argparse
+import io
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -25,11 +27,13 @@ class Parser(argparse.ArgumentParser):
 def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Run ``main(argv)`` and exit: 0 when done, 2 with one line for a user's mistake, 1 for a diverged run, 130 after
     Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
     try:
         main(sys.argv[1:])
     except UserError as error:
-        # a loader's worker process wraps the message in its traceback: the last line is the message
-        print(f"error: {str(error).strip().rsplit('UserError: ', 1)[-1]}", file=sys.stderr)
+        print(f"error: {_message(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -38,6 +42,14 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     sys.exit(0)
+
+
+def _message(error: UserError) -> str:
+    """In one line. A loader's worker process wraps the message in its traceback, as what comes after the last name."""
+    text = str(error).strip()
+    if "\nTraceback " in text or text.startswith("Caught "):
+        text = re.split(r"^[\w.]+Error: ", text, flags=re.MULTILINE)[-1]
+    return " ".join(text.splitlines())
 
 
 def widths_argument(parser: argparse.ArgumentParser, default: list[float] | None) -> None:

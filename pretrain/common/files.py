@@ -78,8 +78,11 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Write ``text`` as UTF-8, see ``replacing``."""
-    return write_bytes(path, text.encode())
+    """Write ``text`` as UTF-8, and names of files that are none as their bytes, see ``replacing``."""
+    try:
+        return write_bytes(path, text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # halves of characters, as JSON can hold them
+        return write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: str | Path, content: bytes) -> Path:

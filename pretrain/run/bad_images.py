@@ -26,7 +26,7 @@ class BadImages:
         self.new: set[int] = set()
         self.told: dict[str, str] = {}
         if self.path.is_file():
-            lines = self.path.read_text(errors="surrogateescape").splitlines()
+            lines = self.path.read_text("utf-8", "surrogateescape").splitlines()
             self.told = dict(line.split("\t", 1) for line in lines if "\t" in line)
 
     def add(self, indices: Tensor) -> None:

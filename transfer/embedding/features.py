@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -84,7 +85,7 @@ class Embedder:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # not there, or damaged
             pass
         part = self._compute(range(start, min(start + PART, len(self.images))))
         with replacing(path) as partial:
@@ -124,12 +125,16 @@ def write_parquet(found: Embeddings, path: Path) -> Path:
     except ImportError:
         raise UserError("parquet files need pyarrow; pip install pyarrow, or --format npz") from None
     schema = pa.schema([("path", pa.string()), ("width", pa.float64()), ("vector", pa.list_(pa.float32()))])
+    # parquet's strings are UTF-8, which names of files need not be
+    paths = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in found.paths]
     with replacing(path) as partial, pq.ParquetWriter(partial, schema) as writer:
         for width, vectors in found.vectors.items():
-            ends = np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1]
-            lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(vectors.reshape(-1)))
-            widths = pa.array(np.full(len(vectors), width))
-            writer.write_table(pa.table([pa.array(found.paths), widths, lists], schema=schema))
+            for start in range(0, len(vectors), PART):  # a list of all would end beyond 32 bits
+                part = vectors[start : start + PART]
+                ends = np.arange(len(part) + 1, dtype=np.int32) * part.shape[1]
+                lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(part.reshape(-1)))
+                widths = pa.array(np.full(len(part), width))
+                writer.write_table(pa.table([pa.array(paths[start : start + PART]), widths, lists], schema=schema))
     return path
 
 

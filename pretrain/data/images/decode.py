@@ -62,10 +62,7 @@ def readable(name: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (
-        UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError,
-        MemoryError, OverflowError, Image.DecompressionBombError,
-    ) as error:  # fmt: skip
+    except Exception as error:  # struct.error, tokenize.TokenError, RuntimeError …: no list of them is complete
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "not an image in a known format" if unknown else " ".join(str(error).split()) or type(error).__name__
         raise BadImageError(f"cannot read the image {name}: {reason}") from None

@@ -1,5 +1,6 @@
 """Images that are files of their own: below a folder, or named by a list."""
 
+import codecs
 import csv
 import os
 from collections import Counter
@@ -69,37 +70,62 @@ class Walk:
         try:
             self.stamps.append(stamp(folder))
             with os.scandir(folder) as entries:
-                found = sorted((e.name, e.is_dir(), e.is_symlink()) for e in entries if not self._hidden(e.name))
+                found = sorted((e.name, _is_folder(e), e.is_symlink()) for e in entries if not self._hidden(e.name))
         except OSError as error:
             raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
         for name, is_folder, is_link in found:
             path = f"{folder}/{name}"
             if is_folder:
                 real = os.path.realpath(path) if is_link else f"{above[-1]}/{name}"
-                if is_link and self._is_known(path, real, above):
+                if self._is_known(path, real, is_link, above):
                     continue
                 if not relative:
                     self.folders.append(name)
                 yield from self._below(path, f"{relative}{name}/", (*above, real))
             elif not is_image_name(name):
-                self.ignored[Path(name).suffix.lower() or "without a suffix"] += 1
+                self.ignored[kind_of(name)] += 1
             elif is_link and not os.path.isfile(path):
                 self.ignored["broken links"] += 1
             else:
                 yield f"{relative}{name}"
 
     def _hidden(self, name: str) -> bool:
-        hidden = name.startswith(".") or name in RUBBISH
+        hidden = is_hidden(name)
         self.ignored["hidden"] += hidden
         return hidden
 
-    def _is_known(self, path: str, real: str, above: tuple[str, ...]) -> bool:
+    def _is_known(self, path: str, real: str, is_link: bool, above: tuple[str, ...]) -> bool:
+        """Whether the images of a folder come without this link, or came by another one already."""
         if real in above:
             raise UserError(f"the link {path} leads back to {real}: a loop; expected folders without one")
-        if real.startswith(f"{self.real}/") or real in self.followed:
-            self.ignored["links to what is there already"] += 1
-            return True
-        self.followed.add(real)
+        if self._is_met(real):
+            known = is_link
+        else:
+            known = real in self.followed
+            self.followed.add(real)
+        self.ignored["links to what is there already"] += known
+        return known
+
+    def _is_met(self, real: str) -> bool:
+        """Whether a folder lies below the root and none above it is hidden."""
+        own = real.startswith(f"{self.real}/")
+        return own and not any(is_hidden(part) for part in real[len(self.real) + 1 :].split("/"))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is neither an image nor a class."""
+    return name.startswith(".") or name in RUBBISH
+
+
+def kind_of(name: str) -> str:
+    """What an ignored file is counted as: its suffix, short and in one line."""
+    return " ".join(Path(name).suffix.lower().split())[:20] or "without a suffix"
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
         return False
 
 
@@ -148,9 +174,9 @@ def index_list(path: Path) -> Index:
     Paths count from the list's folder. Errors: UserError names the first path that is missing or leaves that folder.
     """
     try:
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, newline="", encoding=_encoding(path), errors="surrogateescape") as file:
             rows = list(_rows(file, path))
-    except (OSError, csv.Error) as error:
+    except (OSError, UnicodeError, csv.Error) as error:
         raise UserError(f"cannot read the list {path}: {error}") from None
     ignored: Counter[str] = Counter()
     kept, missing = [], []
@@ -158,15 +184,15 @@ def index_list(path: Path) -> Index:
         if not os.path.isabs(name) and os.path.normpath(name).split(os.sep)[0] == os.pardir:
             raise UserError(f"{path} names {name}, which leaves its folder; expected paths below {path.parent}")
         if not is_image_name(name):
-            ignored[Path(name).suffix.lower() or "without a suffix"] += 1
-        elif not (path.parent / name).is_file():
+            ignored[kind_of(name)] += 1
+        elif not os.path.isfile(path.parent / name):
             missing.append(name)
         else:
             kept.append((name, label))
     if missing:
         raise UserError(
             f"{path} names {len(missing):,} {'file that does' if len(missing) == 1 else 'files that do'} not exist, "
-            f"first {missing[0]}; expected paths relative to {path.parent}"
+            f"first {missing[0][:200]}; expected paths relative to {path.parent}"
         )
     if not kept:
         raise UserError(f"no images in the list {path}{ignored_text(ignored, ': ')}; expected a path a line")
@@ -175,11 +201,18 @@ def index_list(path: Path) -> Index:
     return Index(PackedNames(name for name, _ in kept), labels, classes, text, [stamp(path)])
 
 
+def _encoding(path: Path) -> str:
+    """UTF-8, perhaps with the mark that spreadsheets put first; UTF-16 where its mark says so."""
+    with open(path, "rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
 def _rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, str | None]]:
     if path.suffix.lower() in (".txt", ".lst"):
         for line in file:
             if line := line.strip():
-                name, _, label = line.rpartition(" ")
+                *name, label = line.rsplit(maxsplit=1)
+                name = "".join(name)
                 yield (name, label) if name and is_image_name(name) and not is_image_name(line) else (line, None)
         return
     table = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
@@ -189,14 +222,15 @@ def _rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, str | None]]:
     if path_column is None:
         raise UserError(f"{path} has no column of paths; expected a header with one of {', '.join(PATH_COLUMNS)}")
     for row in table:
-        yield row[path_column] or "", row[label_column] if label_column else None
+        yield (row[path_column] or "").strip(), (row[label_column] or "").strip() if label_column else None
 
 
-def numbered(labels: list[str | None]) -> tuple[np.ndarray, list[str]]:
-    """int64 [N] and class names. Whole numbers stay what they are; no classes where a label is missing."""
+def numbered(labels: list[str | None], names: bool = False) -> tuple[np.ndarray, list[str]]:
+    """int64 [N] and class names. Whole numbers below a million stay what they are, unless they are ``names``, as those
+    of folders are; no classes where a label is missing."""
     if any(label is None or label == "" for label in labels):
         return np.zeros(len(labels), np.int64), []
-    if all(label.isascii() and label.isdigit() and int(label) < 1_000_000 for label in labels):
+    if not names and all(label.isascii() and label.isdigit() and len(label) < 7 for label in labels):
         numbers = np.array([int(label) for label in labels], np.int64)
         return numbers, [str(number) for number in range(int(numbers.max()) + 1)]
     classes = sorted(set(labels))

@@ -11,6 +11,7 @@ A root is a folder or a file. For a split (``train`` or ``test``) the first of t
 or the root is itself a list, a tar file or a parquet file, of training images.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,12 +32,19 @@ COMPRESSED = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst", ".zip")
 def images_at(root: Path, split: str, channels: int = 3) -> EncodedImages | None:
     """The images of a split, None where ``root`` holds splits, but not this one.
 
-    Errors: UserError for a root that is not there, or that holds no images.
+    Errors: UserError for a root that is not there, cannot be read, or holds no images.
     """
-    if root.is_file():
+    if os.path.isfile(root):
         return _file(root, split, channels)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UserError(f"no such folder or file: {root}; expected images, a list, tar shards or parquet files")
+    try:
+        return _in_folder(root, split, channels)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or root}: {error.strerror or error}") from None
+
+
+def _in_folder(root: Path, split: str, channels: int) -> EncodedImages | None:
     if is_packed(root, split):
         return PackedImages(root, split, channels)
     if (folder := _split_folder(root, split)) is not None:
@@ -100,13 +108,20 @@ def _sharded(root: Path, shards: list[Path], split: str, channels: int) -> Encod
 def shards_in(folder: Path) -> list[Path]:
     """The tar or parquet files of a folder, or of its sub-folder ``data``, sorted. UserError where there are both."""
     for place in (folder, folder / "data"):
-        entries = sorted(place.iterdir()) if place.is_dir() else ()
-        found = [path for path in entries if path.suffix.lower() in SHARDS and not path.name.startswith(".")]
+        if not place.is_dir():
+            continue
+        with os.scandir(place) as entries:  # perhaps of a million images: no more than their names
+            found = sorted(Path(entry.path) for entry in entries if _is_shard(entry))
         if len(kinds := sorted({path.suffix.lower() for path in found})) > 1:
             raise UserError(f"{place} holds {' and '.join(kinds)} files; expected one kind of shards in a folder")
         if found:
             return found
     return []
+
+
+def _is_shard(entry: os.DirEntry) -> bool:
+    suffix = os.path.splitext(entry.name)[1].lower()
+    return suffix in SHARDS and not entry.name.startswith(".") and entry.is_file()
 
 
 def of_split(shards: Iterable[Path], split: str) -> list[Path]:

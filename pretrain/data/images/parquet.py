@@ -16,7 +16,7 @@ import numpy as np
 
 from pretrain.common.errors import UserError
 from pretrain.data.images.encoded import EncodedImages
-from pretrain.data.images.files import of_classes
+from pretrain.data.images.files import numbered, of_classes
 from pretrain.data.images.index import Index, PackedNames, counting, stamp
 
 IMAGES, LABELS = ("image", "img", "jpg", "png", "picture", "photo"), ("label", "labels", "cls", "class", "fine_label")
@@ -103,10 +103,14 @@ def bytes_column(file: Any) -> str:
             inner = {field.type.field(i).name: field.type.field(i).type for i in range(field.type.num_fields)}
             if "bytes" in inner and is_bytes(inner["bytes"]):
                 found[field.name] = f"{field.name}.bytes"
-    chosen = next((name for name in IMAGES if name in found), next(iter(found), None))
-    if chosen is None:
+    if not found:
         raise UserError(f"no column of images (bytes and path) among: {', '.join(schema.names)}")
-    return found[chosen]
+    named = next((name for name in IMAGES if name in found), None)
+    if named is None and len(found) > 1:
+        raise UserError(
+            f"several columns of bytes: {', '.join(found)}; expected one, or one that is called {IMAGES[0]}"
+        )
+    return found[named or next(iter(found))]
 
 
 def index_parquet(shards: list[Path]) -> Index:
@@ -121,10 +125,13 @@ def index_parquet(shards: list[Path]) -> Index:
                 raise UserError(f"{shard}: {error}") from None
             label = next((name for name in LABELS if name in file.schema_arrow.names), None)
             path = _path_column(file, images)
-            classes = classes or _class_names(file, label)
+            named = _class_names(file, label)
+            if classes and named and named != classes:
+                raise UserError(f"{shard} has other class names than {shards[0]}; expected files of one data set")
+            classes = classes or named
             for group in range(file.metadata.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
-                names += _column(file, group, path, rows, shard)
+                names += (name if isinstance(name, str) else None for name in _column(file, group, path, rows, shard))
                 labels += _column(file, group, label, rows, shard)
                 places += [(number, group, row) for row in range(rows)]
                 count(rows)
@@ -148,11 +155,7 @@ def _labelled(labels: list, names: list[str] | None) -> tuple[np.ndarray, list[s
         return np.array(labels, np.int64), names
     if not all(isinstance(label, (int, str)) for label in labels) or (whole and min(labels) < 0):
         return np.zeros(len(labels), np.int64), []
-    if whole:
-        return np.array(labels, np.int64), [str(number) for number in range(max(labels) + 1)]
-    classes = sorted(set(map(str, labels)))
-    number = {name: i for i, name in enumerate(classes)}
-    return np.array([number[str(label)] for label in labels], np.int64), classes
+    return numbered([str(int(label) if whole else label) for label in labels], names=not whole)
 
 
 def _column(file: Any, group: int, name: str | None, rows: int, shard: Path) -> list:

@@ -17,7 +17,7 @@ import numpy as np
 from pretrain.common.errors import UserError
 from pretrain.data.images.decode import is_image_name
 from pretrain.data.images.encoded import EncodedImages
-from pretrain.data.images.files import RUBBISH, ignored_text, numbered, of_classes
+from pretrain.data.images.files import ignored_text, is_hidden, kind_of, numbered, of_classes
 from pretrain.data.images.index import Index, PackedNames, counting, stamp
 
 LABELS = ("label", "cls", "class")  # keys of a .json member
@@ -65,7 +65,7 @@ def index_tar(shards: list[Path]) -> Index:
                 base = member.name.rsplit("/", 1)[-1]
                 if not member.isreg():
                     ignored["links"] += not member.isdir()
-                elif any(part.startswith(".") or part in RUBBISH for part in member.name.removeprefix("./").split("/")):
+                elif any(is_hidden(part) for part in member.name.removeprefix("./").split("/")):
                     ignored["hidden"] += 1
                 elif is_image_name(base):
                     names.append(member.name.removeprefix("./"))
@@ -73,15 +73,15 @@ def index_tar(shards: list[Path]) -> Index:
                 elif base.endswith((".cls", ".json")) and member.size <= LARGEST_LABEL:
                     labels[number, key_of(member.name)] = label_in(base, file.read(member.size))
                 else:
-                    ignored[Path(base).suffix.lower() or "without a suffix"] += 1
+                    ignored[kind_of(base)] += 1
             count(len(names) - before)
     where = f"{len(shards):,} tar {'file' if len(shards) == 1 else 'files'}"
     if not names:
         raise UserError(f"no images in {_first(shards)}{ignored_text(ignored, ': ')}; expected members like 0.jpg")
     found = [labels.get((place[0], key_of(name))) for name, place in zip(names, places)]
-    if all(label is None for label in found):
+    if by_folder := all(label is None for label in found):
         found = [name.rpartition("/")[0].split("/")[0] or None for name in names]
-    numbers, classes = numbered(found)
+    numbers, classes = numbered(found, names=by_folder)
     order = sorted(range(len(names)), key=lambda i: (numbers[i], names[i].split("/"), places[i]))
     text = f"{of_classes(len(names), classes)} in {where}{ignored_text(ignored)}"
     return Index(
@@ -97,13 +97,17 @@ def members(shard: Path) -> Iterator[tuple[tarfile.TarInfo, object]]:
         with open(shard, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             while (member := archive.next()) is not None:
                 archive.members.clear()  # else a million of them stay in memory
-                if member.offset_data + member.size > size:
+                if not 0 <= member.size <= size - member.offset_data:
                     raise UserError(f"{shard} is cut short within {member.name}; expected a whole tar file")
                 file.seek(member.offset_data)
                 yield member, file
             file.seek(archive.offset)
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise UserError(f"{shard} is cut short: it does not end as a tar file; expected a whole one")
+            if any(any(block) for block in iter(lambda: file.read(1 << 16), b"")):
+                raise UserError(f"{shard} goes on after its end: several tar files in one; expected each in its own")
+    except UserError:
+        raise
     except (tarfile.TarError, OSError, ValueError) as error:
         raise UserError(f"cannot read {shard}: {error}; expected a tar file that is not compressed") from None
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pretrain.common import cli
-from pretrain.common.errors import NonFiniteLossError, UserError
+from pretrain.common.errors import BadImageError, NonFiniteLossError, UserError
 
 
 def exit_of(main, capsys) -> tuple[int, str]:
@@ -28,6 +28,10 @@ def raising(error: Exception):
         # what a DataLoader's worker makes of one
         (UserError('Caught UserError in worker 0.\n  File "x"\npretrain.errors.UserError: cannot read a.jpg\n'), 2,
          "error: cannot read a.jpg\n"),
+        (BadImageError('Caught BadImageError in DataLoader worker process 0.\nOriginal Traceback (most recent call '
+                       'last):\n  File "x"\npretrain.common.errors.BadImageError: cannot read a UserError: b.jpg\n'), 2,
+         "error: cannot read a UserError: b.jpg\n"),
+        (UserError("no such file: a\nb\udcff.jpg"), 2, "error: no such file: a b\\udcff.jpg\n"),
     ],
 )  # fmt: skip
 def test_errors_that_a_user_can_mend_are_one_line(capsys, error, code, message):

@@ -1,5 +1,6 @@
 """Features of photographs: those of the network, whole after a kill, and a page of neighbours that a browser shows."""
 
+import os
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from tests.pretrain.data.images import layouts
 from tests.pretrain.helpers import MEAN, STD, universal
 from tests.requirements import requires
 from transfer.embedding import features
-from transfer.embedding.features import Embedder, write_npz, write_parquet
+from transfer.embedding.features import Embedder, write_npz, write_parquet, write_unreadable
 from transfer.embedding.neighbours import nearest_images, write_page
 from transfer.recognition.images import evaluation_view
 from transfer.source import Source
@@ -80,10 +81,40 @@ def test_both_formats_hold_the_same(source, images, tmp_path):
         assert arrays["paths"].tolist() == found.paths and np.array_equal(arrays["0.5"], found.vectors[0.5])
 
 
+def test_a_part_that_was_damaged_is_computed_again(source, images, tmp_path):
+    whole = embedder(source, images, tmp_path).embed()
+    [part] = (tmp_path / "parts").rglob("*.npz")
+    content = part.read_bytes()
+    for damaged in (content[:-40], content[:-9] + b"x" * 9, content[:2000] + b"x" * 99 + content[2099:], b""):
+        part.write_bytes(damaged)
+        found = embedder(source, images, tmp_path).embed()
+        assert found.paths == whole.paths and np.array_equal(found.vectors[0.5], whole.vectors[0.5])
+
+
 @requires("images")
-def test_parquet_has_a_row_for_each_width_and_image(source, images, tmp_path):
+def test_names_that_are_no_text_are_written_by_every_writer(source, tmp_path):
     import pyarrow.parquet as pq
 
+    root = layouts.photographs(tmp_path / "photographs")
+    for name in ("0.png", "1.png"):
+        path = os.fsencode(root / "train" / "class_0" / name)
+        os.rename(path, path.replace(b".png", b"\xff.png"))
+    (root / "train" / "class_0" / "1\udcff.png").write_bytes(b"no image")
+    images = images_at(root, "train")
+    found = embedder(source, images, tmp_path).embed()
+    with np.load(write_npz(found, tmp_path / "a.npz"), allow_pickle=False) as arrays:
+        assert arrays["paths"].tolist() == found.paths and found.paths[0] == "class_0/0\udcff.png"
+    table = pq.read_table(write_parquet(found, tmp_path / "a.parquet")).to_pydict()
+    assert table["path"][0] == "class_0/0\\xff.png"
+    assert b"class_0/1\xff.png" in write_unreadable(found, tmp_path / "unreadable.txt").read_bytes()
+    assert b"class_0/0\xff.png" in write_page(found, images, 3, tmp_path / "page.html", "A title").read_bytes()
+
+
+@requires("images")
+def test_parquet_has_a_row_for_each_width_and_image(source, images, tmp_path, monkeypatch):
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(features, "PART", 10)
     found = embedder(source, images, tmp_path).embed()
     table = pq.read_table(write_parquet(found, tmp_path / "a.parquet")).to_pydict()
     assert table["path"] == found.paths * 2 and table["width"] == [1.0] * 23 + [0.5] * 23

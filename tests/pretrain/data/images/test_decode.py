@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from pretrain.common.errors import UserError
+from pretrain.common.errors import BadImageError, UserError
 from pretrain.data.images.decode import FORMATS, is_image_name
 from pretrain.data.images.files import ImageFiles
 from tests.requirements import requires
@@ -141,6 +141,23 @@ def test_what_is_no_safe_image_is_refused_whatever_it_is_called(content, tmp_pat
     with pytest.raises(UserError, match=r"cannot read the image .*photo\.jpg: not an image in a known format"):
         decoded(tmp_path / "photo.jpg")
     assert not {"EPS", "WMF", "PDF", "MPEG"} & set(FORMATS)
+
+
+def damaged_avif(path):
+    Image.new("RGB", (40, 30), "red").save(path, "AVIF")
+    content = path.read_bytes()
+    path.write_bytes(content[:-60] + bytes(60))
+
+
+def header_of_no_array(path):
+    path.write_bytes(b"\x93NUMPY\x01\0v\0" + b"{'descr': ('<f4'".ljust(117) + b"\n" + bytes(99))
+
+
+@pytest.mark.parametrize("damage", [damaged_avif, header_of_no_array])
+def test_whatever_a_decoder_raises_names_the_image(damage, tmp_path):
+    damage(tmp_path / "photo.png")
+    with pytest.raises(BadImageError, match=r"cannot read the image .*photo\.png"):
+        decoded(tmp_path / "photo.png")
 
 
 def test_an_array_of_objects_runs_no_code(tmp_path):

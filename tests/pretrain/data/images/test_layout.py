@@ -1,6 +1,8 @@
 """Whatever way images lie, they are recognised, and what is no image is said or refused in one line."""
 
+import gzip
 import shutil
+import tarfile
 
 import pytest
 import torch
@@ -114,6 +116,75 @@ def test_links_are_followed_once_and_loops_are_refused(folder, tmp_path):
         image_dataset("folder", folder)
 
 
+def test_a_folder_behind_several_links_is_read_once(folder, tmp_path):
+    outside = layouts.photographs(tmp_path / "outside", classes=2)
+    (folder / "train" / "linked").symlink_to(outside / "train" / "class_0")
+    (folder / "train" / "more").symlink_to(outside / "train")
+    found = image_dataset("folder", folder)
+    assert found.labels.bincount().tolist() == [8] * 5 and found.classes[3:] == ["linked", "more"]
+
+
+def test_a_link_to_a_hidden_folder_is_a_class_and_one_to_itself_is_none(folder):
+    (folder / "train" / "class_1").rename(folder / "train" / ".store")
+    (folder / "train" / "class_1").symlink_to(".store")
+    (folder / "train" / "itself").symlink_to("itself")
+    assert image_dataset("folder", folder).labels.bincount().tolist() == [8] * 3
+
+
+def test_folders_of_numbers_are_the_same_classes_in_tar_files(folder, tmp_path):
+    for number, name in enumerate(("1", "10", "2")):
+        (folder / "train" / f"class_{number}").rename(folder / "train" / name)
+    shutil.make_archive(str(tmp_path / "images"), "tar", folder / "train")
+    found, expected = image_dataset("folder", tmp_path / "images.tar"), image_dataset("folder", folder)
+    assert found.classes == expected.classes == ["1", "10", "2"] and same(found, expected)
+
+
+@pytest.mark.parametrize("kind", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_long_names_of_tar_files(kind, folder, tmp_path):
+    name = f"{'é' * 60}/{'x' * 150}.png"
+    with tarfile.open(tmp_path / "a.tar", "w", format=kind) as archive:
+        archive.add(folder / "train" / "class_0" / "0.png", f"b/{name}")
+        archive.add(folder / "train" / "class_0" / "1.png", f"a/{name}")
+    found = image_dataset("folder", tmp_path / "a.tar")
+    assert [found.names[i] for i in range(2)] == [f"a/{name}", f"b/{name}"] and found.classes == ["a", "b"]
+
+
+LABELLED = [("train/class_0/0.png", "2"), ("train/class_1/1.png", "10"), ("train/class_2/2.png", "1")]
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "between", "end", "encoding"),
+    [
+        ("windows.txt", "", " ", "\r\n", "utf-8"),
+        ("tabs.lst", "", "\t", "\n", "utf-8"),
+        ("spreadsheet.csv", "path,label\r\n", ",", "\r\n", "utf-8-sig"),
+        ("spaces.csv", "path, label\n", " , ", " \n", "utf-8"),
+        ("powershell.txt", "", " ", "\r\n", "utf-16"),
+    ],
+)
+def test_lists_as_other_programs_write_them(name, begin, between, end, encoding, folder):
+    text = begin + "".join(f"{path}{between}{label}{end}" for path, label in LABELLED)
+    (folder / name).write_bytes(text.encode(encoding))
+    found = images_at(folder / name, "train")
+    assert [(found.names[i], found.classes[found.labels[i]]) for i in range(3)] == LABELLED
+
+
+def test_labels_too_large_to_be_numbers_are_names(folder):
+    (folder / "a.csv").write_text(f"path,label\n{LABELLED[0][0]},{'9' * 5000}\n{LABELLED[1][0]},1\n")
+    assert images_at(folder / "a.csv", "train").classes == ["1", "9" * 5000]
+
+
+@requires("images")
+def test_labels_of_parquet_too_large_to_be_numbers_are_names(folder, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = (folder / LABELLED[0][0]).read_bytes()
+    pq.write_table(pa.table({"image": [content] * 2, "label": [10**12, 7]}), tmp_path / "a.parquet")
+    found = image_dataset("folder", tmp_path / "a.parquet")
+    assert found.classes == ["1000000000000", "7"] and found.labels.tolist() == [0, 1]
+
+
 def no_images(root):
     root.mkdir()
 
@@ -159,6 +230,39 @@ def tar_without_an_end(root):
     (root / "part-000.tar").write_bytes(content.ljust(-(-len(content) // 512) * 512, b"\0"))
 
 
+def tar_in_tar(root):
+    """One after the other, of which readers see the first."""
+    layouts.tars(layouts.photographs(root.with_name("source")), root)
+    content = b"".join(path.read_bytes() for path in sorted(root.iterdir()))
+    (root / "part-000.tar").write_bytes(content)
+
+
+def tar_of_less_than_nothing(root):
+    """A member whose length is below 0, at which readers turn back for ever."""
+    root.mkdir()
+    header = bytearray(tarfile.TarInfo("0.png").tobuf())
+    header[124:136] = b"\xff" * 12
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (root / "a.tar").write_bytes(bytes(header) + bytes(1024))
+
+
+def compressed_tar(root):
+    layouts.tars(layouts.photographs(root.with_name("source")), root, shards=1)
+    content = (root / "part-000.tar").read_bytes()
+    (root / "part-000.tar").write_bytes(gzip.compress(content))
+
+
+def suffixes_of_several_lines(root):
+    root.mkdir()
+    (root / "a.x\ny").write_bytes(b"x")
+
+
+def name_too_long(root):
+    root.mkdir()
+    (root / "train.txt").write_text("a" * 5000 + ".png\n")
+
+
 def no_tar(root):
     root.mkdir()
     (root / "a.tar").write_bytes(b"nothing of the kind" * 100)
@@ -184,6 +288,11 @@ def archive(root):
         (tar_without_images, r"no images in .*a\.tar: 1 ignored: 1 \.md"),
         (cut_tar, "is cut short"),
         (tar_without_an_end, "is cut short"),
+        (tar_in_tar, "goes on after its end"),
+        (tar_of_less_than_nothing, r"is cut short within 0\.png"),
+        (compressed_tar, "expected a tar file that is not compressed"),
+        (suffixes_of_several_lines, r"1 ignored: 1 \.x y;"),
+        (name_too_long, "names 1 file that does not exist, first aaa"),
         (no_tar, "cannot read .*a.tar"),
         (two_kinds, "holds .parquet and .tar files"),
         (archive, "is no data set"),
@@ -211,6 +320,12 @@ def test_parquet_without_images_or_cut_short_is_one_line(folder, tmp_path):
     pq.write_table(pa.table({"text": ["a"], "label": [0]}), tmp_path / "a.parquet")
     with pytest.raises(UserError, match="a.parquet: no column of images .* among: text, label"):
         image_dataset("folder", tmp_path / "a.parquet")
+    pq.write_table(pa.table({"small": [b"a"], "large": [b"b"]}), tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"b.parquet: several columns of bytes: small, large; expected one"):
+        image_dataset("folder", tmp_path / "b.parquet")
+    pq.write_table(pa.table({"images": [[{"bytes": b"a", "path": "a.png"}]]}), tmp_path / "c.parquet")
+    with pytest.raises(UserError, match=r"c.parquet: no column of images .* among: images"):
+        image_dataset("folder", tmp_path / "c.parquet")
     [file] = (layouts.parquet(folder, tmp_path / "cut") / "data").iterdir()
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(UserError, match="expected a whole parquet file"):
