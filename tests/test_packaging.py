@@ -23,6 +23,7 @@ OPTIONAL_FILES = {
     ROOT / "pretrain/optim.py",
     ROOT / "pretrain/data/images/decode.py",
     ROOT / "pretrain/data/images/parquet.py",
+    ROOT / "pretrain/teachers/timm.py",
     ROOT / "pretrain/universal/hub.py",
     ROOT / "transfer/devices/time_models.py",
     ROOT / "transfer/embedding/features.py",

@@ -8,17 +8,20 @@ The teacher T sees each view once a step. Every network of the step, s = g(f(x; 
                 earlier t: Fang et al., "SEED: self-supervised distillation for visual representation" (ICLR 2021)
 
 A target that is the same for all widths, at all times, is the third guideline of US3L (CVPR 2023) taken to its end.
-``base`` lets the largest network learn by itself as well, with US3L's base loss on a projector of its own.
+With tokens the rows of s and t are places instead of images: a student's are those of its last map, t is resampled to
+them. ``base`` lets the largest network learn by itself as well, with US3L's base loss on a projector of its own.
 docs/method.md, section 7.
 """
 
 from dataclasses import field
+from math import isqrt
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pretrain.common.errors import UserError
 from pretrain.common.settings import NotNegative, PositiveFloat, PositiveInt, Share, settings
 from pretrain.data.facts import ImageFacts
 from pretrain.objectives.losses import at_least_fp32, negative_cosine, unit
@@ -69,7 +72,14 @@ class DistillationSettings(ObjectiveSettings):
         return 2 if self.opposite or self.base != "none" else 1
 
     def check(self) -> None:
+        """UserError for a teacher that is none, or tokens that are not to be compared place by place."""
         self.teacher.check()
+        if self.teacher.output == "tokens" and (self.opposite or self.loss == "relational"):
+            option = "opposite = True" if self.opposite else "loss = 'relational'"
+            raise UserError(
+                f"objective.{option} does not go with objective.teacher.output = 'tokens', which are compared place by "
+                "place; expected the cosine or mse of one view with itself"
+            )
 
     def build(self, backbone: nn.Module, chunks: int, width_max: float, images: ImageFacts) -> "Distillation":
         return Distillation(backbone, load_teacher(self.teacher, images), self, chunks, width_max)
@@ -94,6 +104,11 @@ class Distillation(Objective):
         width_max: float = WIDTH_MAX,
     ):  # fmt: skip
         super().__init__()
+        self.tokens = settings.teacher.output == "tokens"
+        if self.tokens and not backbone.has_maps:
+            raise UserError(
+                "objective.teacher.output is 'tokens', but the student has no maps; expected a convolutional one"
+            )
         self.settings, self.teacher, self.chunks, self.views = settings, teacher, chunks, settings.views
         self.backbone = backbone
         self.projector = projector_of(backbone, settings.hidden, teacher.outputs)
@@ -107,13 +122,14 @@ class Distillation(Objective):
         x, base, terms = torch.cat(batch.views), targets is None, []
         statistics = statistics_of(self.settings.sync_norms, groups=self.views * self.chunks)
         learner = self.learner if base else None
-        if base:
-            targets = self._targets(batch.taught)
         momentum = None if learner is None else learner.momentum_targets(x, statistics)
         for width in widths:
-            features = self.backbone(x, width, statistics)
+            features = self._features(x, width, statistics)
+            if targets is None:
+                targets = self._targets(batch.taught, features)
             if learner is not None and not terms:
-                loss = learner.base(learner.projector(features, statistics), momentum, statistics)
+                pooled = features.mean((2, 3)) if self.tokens else features
+                loss = learner.base(learner.projector(pooled, statistics), momentum, statistics)
                 terms.append(Term("base", width, self.settings.base_weight * loss))
             loss = self._distil(self._student(features, statistics), targets)
             terms.append(Term("base" if base and not terms else "distill", width, loss))
@@ -126,23 +142,41 @@ class Distillation(Objective):
 
     def embed(self, x: Tensor, width: float) -> Tensor:
         statistics = BatchStatistics()
-        return self.projector(self.backbone(x, width, statistics), statistics)
+        z = self.projector(self._rows(self._features(x, width, statistics)), statistics)
+        return z.unflatten(0, (len(x), -1)).mean(1) if self.tokens else z
 
     def update_momentum(self, progress: float) -> None:
         if self.learner is not None:
             self.learner.update_momentum(progress)
 
+    def _features(self, x: Tensor, width: float, statistics: BatchStatistics) -> Tensor:
+        """Pooled [views * B, c], or for tokens the last map [views * B, c, h, w]."""
+        return self.backbone(x, width, statistics, **({"pooled": False} if self.tokens else {}))
+
+    def _rows(self, features: Tensor) -> Tensor:
+        """[views * B, c], or [views * B * h * w, c] of a map."""
+        return features.permute(0, 2, 3, 1).flatten(0, 2) if self.tokens else features
+
     def _student(self, features: Tensor, statistics: BatchStatistics) -> Tensor:
-        z = self.projector(features, statistics)
+        z = self.projector(self._rows(features), statistics)
         return z if self.aux_head is None else self.aux_head(z, statistics)
 
-    def _targets(self, taught: Tensor) -> Tensor:
-        """What each row of the students learns, [views * B, D], from the teacher's features of the views."""
+    def _targets(self, taught: Tensor, features: Tensor) -> Tensor:
+        """What each row of the students learns, [rows, D], from what the teacher says of the views.
+
+        features: of a student, on whose places the teacher's tokens are resampled.
+        """
+        if self.tokens:
+            side = isqrt(taught.shape[1])
+            maps = at_least_fp32(taught).transpose(1, 2).unflatten(2, (side, side))
+            if maps.shape[2:] != features.shape[2:]:
+                maps = F.interpolate(maps, features.shape[2:], mode="bilinear", antialias=True)
+            taught = self._rows(maps)
         targets = _standardised(taught) if self.settings.loss == "mse" else unit(taught)
         return torch.cat(targets.chunk(2)[::-1]) if self.settings.opposite else targets
 
     def _distil(self, student: Tensor, targets: Tensor) -> Tensor:
-        """The loss of [views * B, D], mean over the views."""
+        """The loss of rows [views * B, D], or as many for each place, mean over the views."""
         loss = {"cosine": negative_cosine, "mse": _squared, "relational": self._relational}[self.settings.loss]
         pairs = zip(student.chunk(self.views), targets.chunk(self.views), strict=True)
         return sum(loss(s, t) for s, t in pairs) / self.views

@@ -20,8 +20,11 @@ class SlimBackbone(nn.Module, ABC):
     ``forward(x, width, statistics=None)``: [B, 3, H, W] -> [B, num_features(width)]; ``width`` is a number in [0.25, 1]
     or what ``channels`` gives. Channels are an immutable value with a ``key`` that names it in checkpoints.
 
-    input_channels: of the images, 3 for RGB.
+    input_channels: of the images, 3 for RGB. has_maps: whether ``forward`` takes ``pooled=False``, for the map
+    [B, num_features(width), h, w] whose mean over h and w the features are.
     """
+
+    has_maps = False
 
     def __init__(self, input_channels: int = 3):
         super().__init__()

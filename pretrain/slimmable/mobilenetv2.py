@@ -68,6 +68,8 @@ class SlimMobileNetV2(SlimBackbone):
     does, from a normal distribution of standard deviation 0.01 without bias (the released program).
     """
 
+    has_maps = True
+
     def __init__(
         self, stem: str = "imagenet", base_channels: int = STEM, init: str = INITS[0], input_channels: int = 3
     ):
@@ -111,7 +113,9 @@ class SlimMobileNetV2(SlimBackbone):
     def num_features(self, width: float) -> int:
         return self.channels(width).last
 
-    def forward(self, x: Tensor, width: float | MobileNetV2Channels, statistics: Statistics | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, width: float | MobileNetV2Channels, statistics: Statistics | None = None, pooled: bool = True
+    ) -> Tensor:
         if statistics is None:
             statistics = batch_statistics(self, width)
         channels = self.planned(x, width)
@@ -120,7 +124,7 @@ class SlimMobileNetV2(SlimBackbone):
         for block, plan in zip(blocks, block_plans(channels, self.stem), strict=True):
             x = block(x, plan, statistics)
         x = last(x, channels.last, statistics)
-        return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)
+        return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1) if pooled else x
 
     def groups(self) -> list[ChannelGroup]:
         """The inputs of each stage, which shortcuts tie together, and what each block expands to; the features, which

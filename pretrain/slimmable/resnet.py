@@ -76,6 +76,8 @@ class SlimResNet(SlimBackbone):
     fan-out, as torchvision's networks) or ``torch`` (torch's default, as the released program's networks for CIFAR).
     """
 
+    has_maps = True
+
     def __init__(
         self,
         depth: int,
@@ -128,7 +130,9 @@ class SlimResNet(SlimBackbone):
     def num_features(self, width: float) -> int:
         return self.channels(width).outer[-1]
 
-    def forward(self, x: Tensor, width: float | ResNetChannels, statistics: Statistics | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, width: float | ResNetChannels, statistics: Statistics | None = None, pooled: bool = True
+    ) -> Tensor:
         if statistics is None:
             statistics = batch_statistics(self, width)
         channels = self.planned(x, width)
@@ -137,7 +141,7 @@ class SlimResNet(SlimBackbone):
             x = in_format_of(stage[0].conv2.weight, x)
             for block in stage:
                 x = block(x, channels.inner[i], channels.outer[i], statistics)
-        return torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1)
+        return torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1) if pooled else x
 
     def groups(self) -> list[ChannelGroup]:
         """The stream that residual connections tie together (it begins anew at a projection), and within each block."""

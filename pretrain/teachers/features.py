@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -34,20 +35,20 @@ BLOCK = 8192  # images of a file
 
 
 class KeptFeatures:
-    """``kept(keys)``: int64 [b, 2] of (fixed view, index), on the host -> the teacher's features [V * b, D] on the
+    """``kept(keys)``: int64 [b, 2] of (fixed view, index), on the host -> what the teacher says, [V * b, *shape] on the
     device, view 1 above view 2, in torch's default number format.
 
-    blocks: by (fixed view, block), of each of the V views float16 [rows, D].
+    blocks: by (fixed view, block), of each of the V views float16 [rows, product of shape]. shape: of one image.
     """
 
-    def __init__(self, blocks: dict[tuple[int, int], list[np.ndarray]], device: torch.device):
-        self.blocks, self.device = blocks, device
+    def __init__(self, blocks: dict[tuple[int, int], list[np.ndarray]], shape: tuple[int, ...], device: torch.device):
+        self.blocks, self.shape, self.device = blocks, shape, device
 
     def __call__(self, keys: Tensor) -> Tensor:
         rows = [(self.blocks[fixed, index // BLOCK], index % BLOCK) for fixed, index in keys.tolist()]
         views = len(rows[0][0])
         found = np.stack([of_views[view][row] for view in range(views) for of_views, row in rows])
-        return sent(torch.from_numpy(found), self.device).to(torch.get_default_dtype())
+        return sent(torch.from_numpy(found), self.device).to(torch.get_default_dtype()).unflatten(1, self.shape)
 
 
 def keep_features(trainer: Trainer, source: Dataset, epochs: int, work_dir: Path) -> KeptFeatures:
@@ -71,7 +72,8 @@ def keep_features(trainer: Trainer, source: Dataset, epochs: int, work_dir: Path
     lost = [place for place, features in found.items() if features is None]
     if lost:
         raise UserError(f"the features of a pass are not in {folder}; expected a folder that all processes see")
-    return KeptFeatures({place: [of.numpy() for of in features] for place, features in found.items()}, world.device)
+    blocks = {place: [of.numpy() for of in features] for place, features in found.items()}
+    return KeptFeatures(blocks, teacher.shape, world.device)
 
 
 class Passes:
@@ -101,7 +103,7 @@ class Passes:
         ]
 
     def shape(self, place: tuple[int, int]) -> tuple[int, int]:
-        return len(self.rows(place[1])), self.trainer.model.teacher.outputs
+        return len(self.rows(place[1])), prod(self.trainer.model.teacher.shape)
 
     def size(self, place: tuple[int, int]) -> int:
         """Bytes."""
@@ -124,7 +126,7 @@ class Passes:
                     for loaded in view_loader(cut, list(self._batches(place)), data.workers):
                         taught = trainer.taught(trainer.coloured(loaded))
                         for sink, features in zip(sinks, taught.chunk(len(sinks)), strict=True):
-                            sink.append(features)
+                            sink.append(features.flatten(1))
                         bar.update(task, advance=len(loaded.keys))
                     if any(sink.clipped for sink in sinks):
                         name = trainer.model.teacher.name

@@ -11,7 +11,8 @@ from pretrain.teachers.teacher import Loaded
 
 
 def own_teacher(name: str, settings: TeacherSettings, images: ImageFacts) -> Loaded:
-    """The module that the function gives, normalised images [B, C, H, W] -> features [B, D] or maps [B, D, h, w].
+    """The module that the function gives, normalised images [B, C, H, W] -> features [B, D], maps [B, D, h, w]
+    or tokens [B, N, D].
 
     Errors: UserError for code that is not found or fails, and for a result that is no module.
     """

@@ -15,7 +15,8 @@ class TeacherSettings:
     name: ``timm:MODEL``, ``torchvision:MODEL``, ``universal`` (a checkpoint of this suite, at ``weights``), or
     ``module:function`` of somebody's own, which gives a torch module. weights: its file; by default the published
     weights of timm and torchvision, which are downloaded. prefix: of the weights' names in the file, where several
-    networks fit. output: ``features`` (pooled), or ``projection`` of a universal checkpoint that kept its projector.
+    networks fit. output: ``features`` (pooled), ``tokens`` (a vector for each patch), or ``projection`` of a universal
+    checkpoint that kept its projector.
     width: of a universal checkpoint, by default its largest. image_size: in pixels, to which views are resized; by
     default the teacher's own, and none where it takes any. mean, std: of each channel, for images in [0, 1]; by default
     the teacher's own, and the data's where it has none. views: fixed views of each image, so many, whose features are
@@ -26,7 +27,7 @@ class TeacherSettings:
     name: str | None = None
     weights: str | None = None
     prefix: str | None = None
-    output: Literal["features", "projection"] = "features"
+    output: Literal["features", "tokens", "projection"] = "features"
     width: PositiveFloat | None = None
     image_size: PositiveInt | None = None
     mean: tuple[Share, ...] | None = None

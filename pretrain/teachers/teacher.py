@@ -1,5 +1,6 @@
 """A frozen network whose outputs students learn: in eval mode, at its own resolution, normalised as it was trained."""
 
+from math import isqrt
 from typing import NamedTuple
 
 import torch
@@ -17,10 +18,10 @@ from pretrain.universal import weights_hash
 class Loaded(NamedTuple):
     """A network and what is known of it.
 
-    network: normalised images [B, C, H, W] -> features [B, D] or maps [B, D, h, w]. name: in results and tables.
-    source: where the weights are from. licence: of the weights, None where nobody says. mean, std, image_size: what it
-    was trained with; None for those of the student's views. state: all tensors that its outputs depend on, by default
-    its state dict.
+    network: normalised images [B, C, H, W] -> features [B, D], maps [B, D, h, w] or tokens [B, h w, D]. name: in
+    results and tables. source: where the weights are from. licence: of the weights, None where nobody says. mean, std,
+    image_size: what it was trained with; None for those of the student's views. state: all tensors that its outputs
+    depend on, by default its state dict.
     """
 
     network: nn.Module
@@ -34,12 +35,13 @@ class Loaded(NamedTuple):
 
 
 class Teacher:
-    """``teacher(views)``: the student's views [B, C, S, S], normalised for the student -> features [B, D].
+    """``teacher(views)``: the student's views [B, C, S, S], normalised for the student -> features [B, D], or with
+    ``output = "tokens"`` [B, N, D], row by row of a square of N patches.
 
     No module: what trains, saves, compiles or sends the student's parameters never meets the teacher's.
 
-    outputs: D. name, source, licence: see ``Loaded``. hash: SHA-256 of the weights. answers: digest of the features of
-    one image, which are others where the code of a network has changed.
+    shape: what one image gives, (D,) or (N, D). outputs: D. name, source, licence: see ``Loaded``. hash: SHA-256 of the
+    weights. answers: digest of the features of one image, which are others where the code of a network has changed.
     Errors: UserError for a network that refuses such images, or gives something else than finite features.
     """
 
@@ -60,12 +62,13 @@ class Teacher:
             self.change = (scale, offset)
         self.hash = weights_hash(loaded.state or self.network.state_dict())
         features = self._probe(images)
-        self.outputs = features.shape[1]
+        self.shape, self.outputs = tuple(features.shape[1:]), features.shape[-1]
         self.answers = weights_hash({"features": features.half()})
 
     def __str__(self) -> str:
         size = "the views' size" if self.image_size is None else f"{self.image_size} px"
-        return f"{self.name}, {self.outputs} features at {size}, from {self.source}, licence: {self.licence}"
+        patches = f" of {self.shape[0]} patches" if len(self.shape) > 1 else ""
+        return f"{self.name}, {self.outputs} features{patches} at {size}, from {self.source}, licence: {self.licence}"
 
     @property
     def described(self) -> dict[str, str]:
@@ -86,10 +89,12 @@ class Teacher:
             x = F.interpolate(x, (self.image_size, self.image_size), mode="bicubic", antialias=True)
         weight = next(self.network.parameters(), x)
         found = self.network(x.to(weight.dtype))
-        return found.mean((2, 3)) if found.dim() == 4 else found
+        if found.dim() != 4:
+            return found
+        return found.flatten(2).transpose(1, 2) if self.settings.output == "tokens" else found.mean((2, 3))
 
     def _probe(self, images: ImageFacts) -> Tensor:
-        """The features [1, D] of one image: whatever refuses it does so before any training."""
+        """The features [1, D] or [1, N, D] of one image: whatever refuses it does so before any training."""
         size = images.image_size
         image = torch.linspace(-1, 1, images.channels * size * size).view(1, images.channels, size, size)
         try:
@@ -102,8 +107,10 @@ class Teacher:
             raise UserError(
                 f"{self.name} refuses images of {given} px: {reason}; expected another objective.teacher.image_size"
             ) from None
-        if found.dim() != 2 or len(found) != 1:
-            raise UserError(f"{self.name} gives {list(found.shape)} for one image; expected features [1, D]")
+        tokens = self.settings.output == "tokens"
+        if found.dim() != 2 + tokens or len(found) != 1 or (tokens and isqrt(found.shape[1]) ** 2 != found.shape[1]):
+            what = "tokens [1, N, D] of a square of N patches" if tokens else "features [1, D]"
+            raise UserError(f"{self.name} gives {list(found.shape)} for one image; expected {what}")
         if not found.isfinite().all():
             raise UserError(f"{self.name} gives features that are not finite; expected other weights")
         return found

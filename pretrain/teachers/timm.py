@@ -6,6 +6,8 @@ import urllib.request
 from contextlib import suppress
 from types import ModuleType
 
+from torch import Tensor, nn
+
 from pretrain.common.errors import UserError
 from pretrain.data.facts import ImageFacts
 from pretrain.teachers.file import load_file
@@ -31,7 +33,23 @@ def timm_teacher(model: str, settings: TeacherSettings, images: ImageFacts) -> L
         licence = f"not stated by the file; timm says {config.license or 'none'} of its own {model}"
     else:
         network, source, licence = _published(timm, model, config), _address(config), config.license
+    if settings.output == "tokens":
+        network = Tokens(network)
     return Loaded(network, f"timm:{model}", source, licence, config.mean, config.std, config.input_size[-1])
+
+
+class Tokens(nn.Module):
+    """What timm's models compute before they pool: maps [B, D, h, w], or the tokens [B, N, D] of patches alone."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.network.forward_features(x)
+        if found.dim() == 3:
+            return found[:, self.network.num_prefix_tokens :]
+        return found.permute(0, 3, 1, 2) if getattr(self.network, "output_fmt", "NCHW") == "NHWC" else found
 
 
 def _timm() -> ModuleType:

@@ -23,6 +23,8 @@ def torchvision_teacher(model: str, settings: TeacherSettings, images: ImageFact
     linears = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linears:
         raise UserError(f"torchvision's {model} has no linear classifier to cut off; expected another model")
+    if settings.output == "tokens":
+        raise UserError(f"torchvision's {model} gives no tokens here; expected objective.teacher.name=timm:MODEL")
     if settings.weights is None:
         network.load_state_dict(_published(model, weights))
     network.set_submodule(linears[-1], nn.Identity())

@@ -22,6 +22,17 @@ class Projection(nn.Module):
         return self.universal.project(x, self.width)
 
 
+class LastMap(nn.Module):
+    """The deepest of the maps of stages."""
+
+    def __init__(self, maps: nn.Module):
+        super().__init__()
+        self.maps = maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.maps(x)[-1]
+
+
 def universal_teacher(_: str, settings: TeacherSettings, images: ImageFacts) -> Loaded:
     """Errors: UserError for a file that is none, a width that is not calibrated, a projector that was not kept."""
     net = load_universal(settings.weights)
@@ -35,7 +46,9 @@ def universal_teacher(_: str, settings: TeacherSettings, images: ImageFacts) -> 
         moments = {f"{name}.{i}": t for name, pair in net.moments(width).items() for i, t in enumerate(pair)}
         network, state = Projection(net, width), network_state(net.backbone, net.projector) | moments
     else:
-        network, state = net.extract(width), None
+        network, state = net.extract(width, features_only=settings.output == "tokens"), None
+        if settings.output == "tokens":
+            network = LastMap(network)
     facts = net.metadata
     return Loaded(
         network, f"{facts['method']}-{facts['backbone']['name']}", Path(settings.weights).name, None,

@@ -48,6 +48,8 @@ def tiny(name: str, teacher: Path) -> list[str]:
         sizes += [f"backbone.base_channels={32 if found.backbone.private_norms else 8}"]
     if found.objective.name == "seed":
         return [*sizes, "objective.hidden=16", "objective.queue=32", f"objective.teacher={teacher}"]
+    if found.objective.name == "distillation":
+        return [*sizes, "objective.hidden=16", "objective.teacher.name=tests.pretrain.helpers:small_teacher"]
     heads = ["objective.hidden=16", "objective.outputs=8"] if found.objective.name != "supervised" else []
     return [*sizes, *heads]
 
@@ -74,7 +76,8 @@ def test_every_config_trains_for_two_iterations(name, teacher):
         images = torch.randint(0, 256, (8, trainer.model.views, 3, 32, 32), dtype=torch.uint8)
         keys = torch.stack([torch.full((8,), iteration), torch.arange(8)], 1)
         terms = trainer.step(LoadedBatch(images, torch.arange(8), keys), iteration)
-        assert len(terms) == networks(config(name))
+        alone = getattr(trainer.config.objective, "base", None) != "none" and trainer.model.teacher is not None
+        assert len(terms) == networks(config(name)) + alone
         assert all(term.value.isfinite() for term in terms)
     after = [p for p in trainer.model.backbone.parameters() if p.requires_grad]
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True)) and trainer.all_finite()

@@ -47,6 +47,7 @@ OBJECTIVES = {
     "seed queue": SeedSettings(queue=64, hidden=16),
     "seed mse": SeedSettings(loss="mse", hidden=16),
     "distillation": DistillationSettings(teacher=OWN, hidden=16),
+    "distillation of tokens": DistillationSettings(teacher=dataclasses.replace(OWN, output="tokens"), hidden=16),
     "distil and learn": DistillationSettings(teacher=OWN, loss="relational", queue=64, base="infonce", hidden=16),
 }
 SETTINGS = {
@@ -122,7 +123,7 @@ def kept_counts() -> dict[str, dict]:
     choose_kernels(device, True)
     trainer, count = Trainer(config, World(0, 1, device), ITERATIONS), config.training.batch_size
     features = np.zeros((count, trainer.model.teacher.outputs), dtype=np.float16)
-    trainer.learn_from(KeptFeatures({(0, 0): [features]}, device))
+    trainer.learn_from(KeptFeatures({(0, 0): [features]}, trainer.model.teacher.shape, device))
     return counted(trainer, random_batch(count, trainer.model.views, config.data.image_size))
 
 

@@ -124,6 +124,42 @@ def test_the_largest_network_learns_by_itself_beside_the_teacher(base):
         torch.testing.assert_close(term.value, -sum(cosine) / 2)
 
 
+@pytest.mark.parametrize("loss", ["cosine", "mse"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
+def test_tokens_are_learnt_place_by_place(loss, name):
+    """The student's map is 3 x 3, the teacher's 8 x 8 is resampled to it; every place has its heads' pass by itself."""
+    torch.manual_seed(0)
+    teacher = TeacherSettings(name=TEACHER.name, output="tokens", image_size=32)
+    found = DistillationSettings(teacher=teacher, hidden=16, loss=loss)
+    net = found.build(create_backbone(name, base_channels=16), 1, 1.0, ImageFacts()).double()
+    net.teacher.network.double()
+    x = F.interpolate(batch(model()).views[0], 96)
+    taught = net.teacher(x)
+    with torch.no_grad():
+        maps = net.teacher.network(F.interpolate(x, 32, mode="bicubic", antialias=True))
+    torch.testing.assert_close(taught, maps.flatten(2).mT)
+    targets = F.interpolate(maps, 3, mode="bilinear", antialias=True)
+    features = net.backbone(x, 0.5, BatchStatistics(), pooled=False)
+    torch.testing.assert_close(features.mean((2, 3)), net.backbone(x, 0.5, BatchStatistics()))
+    rows = torch.stack([features[b, :, i, j] for b in range(4) for i in range(3) for j in range(3)])
+    s = net.aux_head(net.projector(rows, BatchStatistics()), BatchStatistics())
+    t = torch.stack([targets[b, :, i, j] for b in range(4) for i in range(3) for j in range(3)])
+    (term,), _ = net(Batch((x,), torch.zeros(4), taught), [0.5])
+    squared = ((s - F.layer_norm(t, t.shape[1:])) ** 2).mean()
+    torch.testing.assert_close(term.value, squared if loss == "mse" else -F.cosine_similarity(s, t).mean())
+    assert net.embed(x, 0.5).shape == (4, 12)
+
+
+def test_tokens_ask_for_a_student_with_maps_and_a_loss_of_places():
+    teacher = TeacherSettings(name=TEACHER.name, output="tokens")
+    with pytest.raises(UserError, match="the student has no maps; expected a convolutional one"):
+        vit = create_backbone("vit_tiny", image_size=32, depth=1)
+        DistillationSettings(teacher=teacher).build(vit, 1, 1.0, ImageFacts())
+    for choice in ({"loss": "relational"}, {"opposite": True}):
+        with pytest.raises(UserError, match="does not go with objective.teacher.output = 'tokens'"):
+            DistillationSettings(teacher=teacher, **choice).check()
+
+
 def test_the_momentum_encoder_follows_the_backbone_and_the_learners_projector():
     net = model(base="infonce", momentum=0.9, momentum_end=0.9)
     before = [p.clone() for p in net.learner.momentum_encoder.parameters()]
@@ -140,8 +176,8 @@ def trainer(objective: dict, world: World | None = None, **training) -> Trainer:
     torch.set_default_dtype(torch.float64)
     try:
         values = tiny_config(training={"batch_size": 8, "precision": "fp32", **training}).as_dict()
-        teacher = {"name": TEACHER.name, "image_size": 24}
-        objective = {"name": "distillation", "teacher": teacher, "hidden": 16, "queue": 20, **objective}
+        teacher = {"name": TEACHER.name, "image_size": 24, **objective.get("teacher", {})}
+        objective = {"name": "distillation", "hidden": 16, "queue": 20, **objective, "teacher": teacher}
         config = validate(values | {"objective": objective})
         return Trainer(config, world or World(0, 1, torch.device("cpu")), 100)
     finally:
@@ -166,6 +202,7 @@ KINDS = [
     {"loss": "cosine", "opposite": True},
     {"loss": "mse"},
     {"loss": "relational"},
+    {"loss": "mse", "base": "infonce", "base_outputs": 8, "teacher": {"output": "tokens"}},
     {"loss": "relational", "base": "mse", "base_outputs": 8},
 ]
 
@@ -214,7 +251,7 @@ def test_a_run_goes_on_with_the_weights_of_its_teacher_only():
 
 def test_a_config_says_which_teacher_and_what_is_wrong_with_it():
     with pytest.raises(UserError, match=r"objective.teacher.name is missing; expected timm:MODEL"):
-        trainer({"teacher": {}})
+        trainer({"teacher": {"name": None}})
     with pytest.raises(UserError, match=r"unknown config key 'objective.teacher.wights'; did you mean 'weights'"):
         trainer({"teacher": {"wights": "x"}})
     with pytest.raises(UserError, match=r"objective.loss: unknown 'cosin'; did you mean 'cosine'"):

@@ -22,8 +22,8 @@ def us3l(private: tuple[float, ...] = (), **settings) -> US3L:
     return US3L(backbone, US3LSettings(hidden=16, outputs=8, **settings))
 
 
-def distillation(**settings) -> Distillation:
-    teacher = TeacherSettings(name="tests.pretrain.helpers:small_teacher")
+def distillation(output: str = "features", **settings) -> Distillation:
+    teacher = TeacherSettings(name="tests.pretrain.helpers:small_teacher", output=output)
     found = DistillationSettings(teacher=teacher, hidden=16, queue=4, base_outputs=8, **settings)
     return found.build(create_backbone("resnet18", base_channels=8), 1, 1.0, ImageFacts())
 
@@ -49,6 +49,7 @@ OBJECTIVES = {
     "us3l of vits": lambda: mocov3("base"),
     "seed": lambda: distillation(loss="relational", aux_head=False),
     "seed-mse": lambda: distillation(opposite=True),
+    "tokens": lambda: distillation("tokens"),
     "distil and learn": lambda: distillation(base="infonce"),
     "distil and learn by mse": lambda: distillation(base="mse", loss="mse"),
     "s-net": lambda: supervised(False),

@@ -118,6 +118,23 @@ def test_a_download_without_a_network_names_the_address_and_the_way_out(monkeypa
             teacher(name)
 
 
+@requires("formats")
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+def test_tokens_of_timms_models_are_those_of_patches(tmp_path, name):
+    import timm
+
+    model = timm.create_model(name, num_classes=0).eval()
+    found = teacher(f"timm:{name}", weights=saved(model, tmp_path / "w.pth"), output="tokens")
+    x = found(views())
+    assert x.shape == {"resnet18": (2, 49, 512), "vit_tiny_patch16_224": (2, 196, 192)}[name]
+    with torch.no_grad():
+        whole = model.forward_features(V.normalize(V.resize(pixels(), [224, 224], V.InterpolationMode.BICUBIC), *(
+            IMAGENET if name == "resnet18" else ((0.5,) * 3, (0.5,) * 3)
+        )))  # fmt: skip
+    whole = whole.flatten(2).mT if name == "resnet18" else whole[:, 1:]
+    torch.testing.assert_close(x, whole, rtol=1e-3, atol=1e-3)
+
+
 def test_torchvisions_models_by_name_with_the_weights_of_a_file(tmp_path):
     torch.manual_seed(0)
     model = torchvision.models.mobilenet_v3_small().eval()
@@ -138,6 +155,8 @@ def test_any_width_of_a_universal_checkpoint_or_its_projector(tmp_path):
         found = teacher("universal", weights=file, width=width)
         torch.testing.assert_close(found(views()), net(x, of), rtol=1e-4, atol=1e-4)
         assert found.name == "us3l-resnet18"
+    tokens = teacher("universal", weights=file, output="tokens")
+    torch.testing.assert_close(tokens(views()).mean(1), net(x, 1.0), rtol=1e-4, atol=1e-4)
     with pytest.raises(UserError, match="width 0.75 is not calibrated; calibrated widths: 1, 0.5"):
         teacher("universal", weights=file, width=0.75)
     with pytest.raises(UserError, match=r"no projector to distil from; .*training.keep_projector=True"):
