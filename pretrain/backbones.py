@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 from pretrain.common.errors import UserError, nearest
 from pretrain.common.named import named
+from pretrain.plain.convnext import SIZES as CONVNEXTS
 from pretrain.plain.mobilenetv2 import STEMS as MOBILENET_STEMS
 from pretrain.plain.resnet import BLOCKS
 from pretrain.plain.resnet import STEMS as RESNET_STEMS
 from pretrain.slimmable.backbone import SlimBackbone
+from pretrain.slimmable.convnext import SlimConvNeXt
 from pretrain.slimmable.mobilenetv2 import INITS as MOBILENET_INITS
 from pretrain.slimmable.mobilenetv2 import SlimMobileNetV2
 from pretrain.slimmable.resnet import INITS as RESNET_INITS
@@ -35,6 +37,7 @@ BACKBONES = {
     },
     "mobilenetv2": Architecture(SlimMobileNetV2, CNN, {"stem": MOBILENET_STEMS, "init": MOBILENET_INITS}),
     **{name: Architecture(partial(SlimViT, name), VIT, {"slim": SLIM}) for name in SIZES},
+    **{name: Architecture(partial(SlimConvNeXt, name), ("patch_size", "input_channels"), {}) for name in CONVNEXTS},
 }
 COUNTS = ("base_channels", "image_size", "patch_size", "depth", "input_channels", "heads")
 
@@ -53,7 +56,7 @@ def create_backbone(name: str, stem: str | None = None, **options: Any) -> SlimB
     """A slimmable backbone: ``backbone(x, width)`` gives pooled features [B, backbone.num_features(width)].
 
     stem (CNNs): ``imagenet``, ``cifar`` or, of ResNets, ``cifar_half``. Other options: see ``SlimResNet``,
-    ``SlimMobileNetV2`` and ``SlimViT``; None is the default of each.
+    ``SlimMobileNetV2``, ``SlimViT`` and ``SlimConvNeXt``; None is the default of each.
     Errors: UserError for an unknown name, option or value, naming the nearest.
 
     >>> create_backbone("resnet18").channels(0.25).outer

@@ -22,14 +22,15 @@ class BackboneSettings:
     ``validate`` fills in the defaults. name: of the backbone, or ``module:attribute`` of somebody's own. stem: of a
     CNN, ``imagenet``, ``cifar`` or, of ResNets, ``cifar_half``. base_channels: of a CNN's stem at width 1.
     private_norms: the widths that have batch norms of their own, and no other width runs. image_size: of a vision
-    transformer, in pixels; by default that of the data. patch_size, depth: of a vision transformer, in pixels and
-    blocks. slim: of a vision transformer, the whole ``embedding`` or only the ``inputs`` of its layers. init: which
-    initial weights the backbone starts from. input_channels: of the images; by default those of the data. heads: of a
-    vision transformer's attention. weights: start from this file, .pth or .safetensors, of any program. weights_prefix:
-    what stands before the names of the network in it, where it holds several. weights_sha256: of the file; filled in,
-    and another content is refused where it is given. sort: put the channels first that matter most, which narrow
-    networks have, by the scale of their batch norms (``bn``), the weights that read them (``l1``) or those times their
-    magnitude on training images (``activation``).
+    transformer, in pixels; by default that of the data. patch_size: of a vision transformer or a ConvNeXt's stem,
+    in pixels. depth: of a vision transformer, in blocks. slim: of a vision transformer, the whole ``embedding`` or
+    only the ``inputs`` of its layers. init: which initial weights the backbone starts from. input_channels: of the
+    images; by default those of the data. heads: of a vision transformer's attention. weights: start from this file,
+    .pth or .safetensors, of any program. weights_prefix: what stands before the names of the network in it, where
+    it holds several. weights_sha256: of the file; filled in, and another content is refused where it is given.
+    sort: put the channels first that matter most, which narrow networks have, by the scale of their batch norms
+    (``bn``), the weights that read them (``l1``) or those times their magnitude on training images
+    (``activation``).
     """
 
     name: str = "resnet18"

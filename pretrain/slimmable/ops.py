@@ -16,33 +16,39 @@ from pretrain.slimmable.widths import round_channels
 
 
 def convolve(x: Tensor, weight: Tensor, conv: nn.Conv2d, groups: int = 1) -> Tensor:
-    """``conv`` with a part of its weight: [B, c_in, H, W] -> [B, c_out, H', W'].
+    """``conv`` with a part of its weight, and of its bias if it has one: [B, c_in, H, W] -> [B, c_out, H', W'].
 
     Maps of one pixel are computed in fp32 on CPUs, whatever the autocast: of a 3x3 kernel with stride 2 on such a map
     oneDNN leaves the weight's gradient in bf16 unfilled.
     """
+    bias = None if conv.bias is None else conv.bias[: len(weight)]
     if x.device.type == "cpu" and x.shape[2:] == (1, 1) and torch.is_autocast_enabled("cpu"):
         with torch.autocast("cpu", enabled=False):
-            y = F.conv2d(x.float(), weight, None, conv.stride, conv.padding, conv.dilation, groups)
+            y = F.conv2d(x.float(), weight, bias, conv.stride, conv.padding, conv.dilation, groups)
             return y.to(x.dtype)
-    return F.conv2d(x, weight, None, conv.stride, conv.padding, conv.dilation, groups)
+    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, groups)
 
 
 class SlimConv2d(nn.Conv2d):
-    """``conv(x, c)``: [B, c_in, H, W] -> [B, c, H', W'] with the weight ``W[:c, :c_in]``; no bias."""
+    """``conv(x, c)``: [B, c_in, H, W] -> [B, c, H', W'] with the weight ``W[:c, :c_in]`` and the bias ``b[:c]``.
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1):
-        super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    padding: by default half the kernel.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int | None = None, bias: bool = False
+    ):
+        super().__init__(inputs, outputs, kernel, stride, kernel // 2 if padding is None else padding, bias=bias)
 
     def forward(self, x: Tensor, out_channels: int) -> Tensor:
         return convolve(x, cut(self.weight, out_channels, x.shape[1]), self)
 
 
 class SlimDepthwiseConv2d(nn.Conv2d):
-    """``conv(x)``: [B, c, H, W] -> [B, c, H', W'], a 3x3 kernel a channel: ``W[:c]``, ``groups = c``; no bias."""
+    """``conv(x)``: [B, c, H, W] -> [B, c, H', W'], a kernel a channel: ``W[:c]``, ``groups = c``, bias ``b[:c]``."""
 
-    def __init__(self, channels: int, stride: int = 1):
-        super().__init__(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
+    def __init__(self, channels: int, stride: int = 1, kernel: int = 3, bias: bool = False):
+        super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return convolve(x, self.weight[: x.shape[1]], self, groups=x.shape[1])

@@ -15,6 +15,7 @@ TINY = {
     }.items()
     for variant in list(next(iter(BACKBONES[name].choices.values())))[: 1 if name in LARGER else None]
 }  # fmt: skip
+TINY |= {name: (name, {"patch_size": 2}) for name in ("convnextv2_atto", "convnextv2_femto")}
 assert {name for name, _ in TINY.values()} == set(list_backbones())
 
 every_network = pytest.mark.parametrize(("name", "options"), TINY.values(), ids=TINY)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import replacing, save_tensors
+from pretrain.plain.convnext import PlainConvNeXt
 from pretrain.plain.resnet import BLOCKS, PlainResNet
 from pretrain.plain.vit import PlainViT
 from transfer.convert.describe import as_json, description
@@ -185,4 +186,21 @@ def vit(plain: PlainViT, metadata: dict) -> Translation:
     return Translation(state, "import timm", call, traits)
 
 
-TRANSLATIONS: dict[type[nn.Module], Callable[[nn.Module, dict], Translation]] = {PlainResNet: resnet, PlainViT: vit}
+def convnext(plain: PlainConvNeXt, metadata: dict) -> Translation:
+    """timm's ConvNeXt, told channels and patches; UserError for patches of 2 px, after which it halves once more."""
+    if plain.patch_size == 2:
+        raise UserError("timm's ConvNeXt halves maps once more after patches of 2 px; expected patch_size = 4 or 1")
+    state = {name: tensor.detach().cpu().clone() for name, tensor in plain.state_dict().items()}
+    sizes = f"dims={plain.channels.stages}, patch_size={plain.patch_size}"
+    call = (
+        f'timm.create_model(\n        "{plain.name}", pretrained, pretrained_cfg=weights, {sizes},\n'
+        f"        num_classes=num_classes, **options,\n    )"
+    )
+    return Translation(state, "import timm", call, {"first_conv": "stem.0", "classifier": "head.fc"})
+
+
+TRANSLATIONS: dict[type[nn.Module], Callable[[nn.Module, dict], Translation]] = {
+    PlainResNet: resnet,
+    PlainViT: vit,
+    PlainConvNeXt: convnext,
+}

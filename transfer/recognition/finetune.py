@@ -8,7 +8,6 @@ layer to layer towards the images (Clark et al., "ELECTRA", ICLR 2020; Bao et al
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,9 +17,6 @@ from torch.nn import functional as F
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import generator
 from transfer.recognition.sgd import new_head
-
-if TYPE_CHECKING:
-    from transfer.recognition.settings import RecognitionSettings
 
 LAYER_DECAY = 0.75  # of vision transformers
 STEPS = 500  # at least, however few images there are
@@ -55,20 +51,20 @@ class Recipe:
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def recipe_for(backbone: str, images: int, settings: "RecognitionSettings") -> Recipe:
-    """The recipe for a backbone and so many training images, with what the settings say.
+def recipe_for(
+    backbone: str, images: int, batch: int | None = None, epochs: int | None = None, learning_rate: float | None = None,
+    layer_decay: float | None = None, **rest: float,
+) -> Recipe:  # fmt: skip
+    """The recipe for a backbone and so many training images, with some of it changed.
 
     The rate is 0.001 for 256 images and scales with the batch; 30 epochs, more where they have fewer than 500 steps.
     """
-    batch = min(settings.batch or Recipe.batch, images)
+    batch = min(batch or Recipe.batch, images)
     if batch < 2:
         raise UserError(f"fine-tuning with {images} training image(s) in batches of {batch}; expected at least 2")
-    epochs = settings.epochs or max(30, math.ceil(STEPS * batch / images))
-    layer_decay = settings.layer_decay or (LAYER_DECAY if backbone.startswith("vit") else 1.0)
-    return Recipe(
-        settings.learning_rate or 1e-3 * batch / 256, epochs, batch, settings.weight_decay, settings.warmup,
-        layer_decay, settings.label_smoothing, settings.mixup,
-    )  # fmt: skip
+    epochs = epochs or max(30, math.ceil(STEPS * batch / images))
+    layer_decay = layer_decay or (LAYER_DECAY if backbone.startswith("vit") else 1.0)
+    return Recipe(learning_rate or 1e-3 * batch / 256, epochs, batch, layer_decay=layer_decay, **rest)
 
 
 def check_layer_decay(backbone: str, layer_decay: float | None) -> None:

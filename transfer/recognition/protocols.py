@@ -12,7 +12,7 @@ from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.knn import knn_scores, neighbours
 from transfer.recognition.features import Extractor, View
-from transfer.recognition.finetune import fine_tuned, recipe_for
+from transfer.recognition.finetune import fine_tuned
 from transfer.recognition.images import Images, augmented, batches, plain, shuffled
 from transfer.recognition.metrics import accuracies
 from transfer.recognition.probe import train_probe
@@ -153,7 +153,7 @@ def finetune(shared: Evaluation) -> Iterator[Outcome]:
     """Every width's network trained further with a new classifier, all on the same augmented batches."""
     started, settings = time.perf_counter(), shared.settings
     name = next(iter(shared.modules.values())).name
-    recipe = recipe_for(name, len(shared.train), settings)
+    recipe = settings.recipe(name, len(shared.train))
     bar = shared.bar.add_task("fine-tuning", total=recipe.epochs * recipe.per_epoch(len(shared.train)))
 
     def tick(loss: float) -> None:

@@ -23,7 +23,7 @@ from pretrain.common.settings import (
     read,
     settings,
 )
-from transfer.recognition.finetune import Recipe
+from transfer.recognition.finetune import Recipe, recipe_for
 from transfer.recognition.probe import ProbeSettings
 from transfer.targets import Protocol
 
@@ -72,6 +72,11 @@ class RecognitionSettings:
         """Settings of the fast linear probe."""
         found = ProbeSettings(self.learning_rates, self.weight_decays, validation=self.validation)
         return dataclasses.replace(found, epochs=self.epochs, min_iterations=1) if self.epochs else found
+
+    def recipe(self, backbone: str, images: int) -> Recipe:
+        """Of fine-tuning a backbone on so many images."""
+        rest = {key: getattr(self, key) for key in FINETUNE if key != "layer_decay"}
+        return recipe_for(backbone, images, self.batch, self.epochs, self.learning_rate, self.layer_decay, **rest)
 
     def recorded(self) -> dict:
         """What decides the figures, for ``details`` and the config's hash: all but the number of workers."""

@@ -8,7 +8,7 @@ from torch import nn
 
 from pretrain import UserError, create_backbone
 from transfer.recognition.evaluate import evaluate, folder_of
-from transfer.recognition.finetune import Recipe, fine_tuned, mixed, one_hot, parameter_groups, recipe_for
+from transfer.recognition.finetune import Recipe, fine_tuned, mixed, one_hot, parameter_groups
 from transfer.recognition.settings import RecognitionSettings, override
 from transfer.results import read_results
 
@@ -52,16 +52,16 @@ def test_what_is_not_fine_tuned_is_recorded_as_ever():
     ("images", "epochs", "batch"), [(50_000, 30, 128), (640, 100, 128), (64, 500, 64), (1280, 50, 128)]
 )
 def test_few_images_are_seen_more_often(images, epochs, batch):
-    recipe = recipe_for("resnet18", images, SETTINGS)
+    recipe = SETTINGS.recipe("resnet18", images)
     assert (recipe.epochs, recipe.batch, recipe.learning_rate) == (epochs, batch, 1e-3 * batch / 256)
     assert recipe.epochs * recipe.per_epoch(images) >= 500 and recipe.layer_decay == 1
-    assert recipe_for("vit_tiny", images, SETTINGS).layer_decay == 0.75
+    assert SETTINGS.recipe("vit_tiny", images).layer_decay == 0.75
 
 
 def test_a_last_batch_of_one_image_is_left_out():
     assert [Recipe(1e-3, 1, 8).per_epoch(images) for images in (8, 9, 10, 15, 16)] == [1, 1, 2, 2, 2]
     with pytest.raises(UserError, match=r"fine-tuning with 1 training image\(s\) in batches of 1; expected at least 2"):
-        recipe_for("resnet18", 1, SETTINGS)
+        SETTINGS.recipe("resnet18", 1)
 
 
 def test_the_rate_rises_and_falls_as_a_cosine():
