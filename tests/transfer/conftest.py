@@ -6,7 +6,7 @@ from PIL import Image
 
 from pretrain import UniversalNetwork, create_backbone
 from tests.pretrain.helpers import MEAN, STD
-from transfer.results import Result
+from tests.transfer.helpers import a_result
 from transfer.source import Source
 
 
@@ -34,16 +34,7 @@ def source(network):
 @pytest.fixture
 def make_result():
     """A valid Result with some fields changed."""
-
-    def make(**changes) -> Result:
-        fields = {
-            "task": "linear", "dataset": "digits", "method": "us3l", "backbone": "resnet18", "width": 0.5, "seed": 0,
-            "metrics": {"top1": 91.25, "top5": None}, "params": 2_799_000, "macs": 9_900_000, "checkpoint": "a" * 64,
-            "config": "b" * 64, "seconds": 1.5, "details": {"pretraining": {"seed": 0}},
-        }  # fmt: skip
-        return Result(**{**fields, **changes})
-
-    return make
+    return a_result
 
 
 @pytest.fixture
