@@ -11,7 +11,8 @@ import transfer
 
 OPTIONAL = (
     "detectron2", "fvcore", "pycocotools", "mmdet", "mmcv", "cv2", "submitit", "onnx", "timm", "tensorrt", "pyarrow",
-    "tifffile",
+    "tifffile", "onnxscript", "onnxruntime", "openvino", "nncf", "executorch", "torchao", "ncnn", "pnnx",
+    "transformers", "huggingface_hub",
 )  # fmt: skip
 MODULES = [
     module.name

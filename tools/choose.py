@@ -80,7 +80,7 @@ def answer(args) -> None:
     times = here
     if args.times:
         fitted, held = probes(candidates(source))
-        told = read_times(args.times, [*fitted, *held])
+        told = read_times(args.times, [*fitted, *held], variant, args.image_size)
         times = lambda widths: {width: told[width] for width in widths}  # noqa: E731
     seen = validation_images(source, args.image_size, args.data)
     found = choose(source, budget, seen, args.image_size, times, args.int8, again=not args.times, say=say)

@@ -122,8 +122,9 @@ def scored(
         except UncalibratedWidthError as error:
             say(f"width {width:g} is left out: {error}")
             continue
-        top1[width] = seen.top1(*seen.features(torch_run(source.net.extract(width))))
+        top1[width] = None
         if seen.classes:
+            top1[width] = seen.top1(*seen.features(torch_run(source.net.extract(width))))
             say(f"width {width:g}: kNN {top1[width]:.2f} % on {len(seen.queries)} images of {seen.name}")
     if not any(width in top1 for width in kept):
         raise UserError(

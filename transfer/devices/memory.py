@@ -12,7 +12,8 @@ SECONDS = 600
 
 
 def peak_memory(runtime: str, path: Path, shape: tuple[int, ...], threads: int) -> int | None:
-    """Bytes at the peak, Python, the runtime and its own libraries included; None where the system does not tell.
+    """Bytes at the peak, Python, the runtime and its own libraries included; None where the system does not
+    tell, or the process did not end well.
 
     shape: of the images, [B, C, S, S]. The file is loaded and run three times in a fresh process.
     """
@@ -20,7 +21,10 @@ def peak_memory(runtime: str, path: Path, shape: tuple[int, ...], threads: int) 
         return None
     command = [sys.executable, "-m", "transfer.devices.memory", runtime, str(path), str(threads), *map(str, shape)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
     lines = [line for line in done.stdout.splitlines() if line.startswith("peak ")]
     return int(lines[-1].split()[1]) if lines else None
 

@@ -2,7 +2,7 @@
 
     python time_models.py [--threads 1] [--repeats 30]
 
-Writes times.csv beside itself: width, median, 10th and 90th percentile in milliseconds of one image.
+Writes times.csv beside itself: width, median, 10th and 90th percentile in milliseconds of one image, what ran it.
 """
 
 import argparse
@@ -70,10 +70,10 @@ def main():
                 seconds[width].append(time.perf_counter() - start)
     with open(HERE / "times.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["width", "median", "p10", "p90"])
+        writer.writerow(["width", "median", "p10", "p90", "runtime", "image_size"])
         for width, found in seconds.items():
             row = [f"{1e3 * np.percentile(found, percent):.4f}" for percent in (50, 10, 90)]
-            writer.writerow([width, *row])
+            writer.writerow([width, *row, plan["variant"], plan["image_size"]])
             print(f"width {width}: {row[0]} ms ({row[1]} to {row[2]})", flush=True)
     print(HERE / "times.csv")
 

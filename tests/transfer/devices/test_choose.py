@@ -80,7 +80,7 @@ class TestBudget:
 
 class TestChoice:
     def test_the_widest_that_keeps_within_is_timed_and_gives_way_if_the_fit_was_wrong(self, seen):
-        net = universal(base_channels=16, widths=())
+        net = universal(base_channels=8, widths=())
         source = Source(net, "us3l", net.hash)
         net.calibrate([torch.randn(4, 3, 16, 16)], candidates(source))
         asked = []
@@ -110,7 +110,9 @@ class TestChoice:
 
 
 @requires("formats")
-def test_a_device_elsewhere_times_the_models_with_numpy_and_its_runtime_alone(source, seen, tmp_path):
+def test_a_device_elsewhere_times_the_models_with_numpy_and_its_runtime_alone(source, seen, tmp_path, monkeypatch):
+    for module in ("elsewhere", "choose"):
+        monkeypatch.setattr(f"transfer.devices.{module}.probes", lambda widths: ([0.25, 1.0], [0.5]))
     script, plan = write_models(source, "onnxruntime", 16, tmp_path / "device")
     source_text = script.read_text()
     assert "torch" not in source_text and "transfer" not in source_text
@@ -122,25 +124,27 @@ def test_a_device_elsewhere_times_the_models_with_numpy_and_its_runtime_alone(so
         [sys.executable, "-c", code, str(script), "--repeats", "2"], cwd="/", capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    fitted, held = probes(candidates(source))
-    told = read_times(tmp_path / "device/times.csv", [*fitted, *held])
-    assert set(told) == {*fitted, *held} and json.loads(plan.read_text())["runtime"] == "onnxruntime"
+    told = read_times(tmp_path / "device/times.csv", [0.25, 0.5, 1.0], "onnxruntime", 16)
+    assert set(told) == {0.25, 0.5, 1.0} and json.loads(plan.read_text())["runtime"] == "onnxruntime"
 
     def times(widths) -> dict[float, float]:
         return {width: told[width] for width in widths}
 
     found = choose(source, Budget(latency=1e6), seen, 16, times, again=False, say=quiet)
-    assert set(found.checked) == set(held) and found.times == told
+    assert set(found.checked) == {0.5} and found.times == told
 
 
-def test_times_that_are_none_are_one_line(source, tmp_path):
+def test_times_that_are_none_or_of_something_else_are_one_line(source, tmp_path):
     path = tmp_path / "times.csv"
     with pytest.raises(UserError, match="holds no times"):
-        read_times(path, [1.0])
+        read_times(path, [1.0], "ncnn", 16)
     with open(path, "w", newline="") as file:
-        csv.writer(file).writerows([["width", "median"], [0.5, 3.0]])
-    with pytest.raises(UserError, match="no times of width 1"):
-        read_times(path, [0.5, 1.0])
+        csv.writer(file).writerows([["width", "median", "runtime", "image_size"], [0.5, 3.0, "ncnn", 16]])
+    assert read_times(path, [0.5], "ncnn", 16) == {0.5: 3.0}
+    with pytest.raises(UserError, match="no times of width 1;"):
+        read_times(path, [0.5, 1.0], "ncnn", 16)
+    with pytest.raises(UserError, match="has times of ncnn at 16 px; expected ncnn at 32 px"):
+        read_times(path, [0.5], "ncnn", 32)
     with pytest.raises(UserError, match="executorch needs torch"):
         write_models(source, "executorch", 16, tmp_path)
 
@@ -152,11 +156,6 @@ def test_the_tool_answers_as_json_and_a_mistake_is_one_line(source, repository, 
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["cost"]["macs"] <= 1 and found["top1"][f"{found['width']:g}"] > 0
-    for options, message in (
-        ([], "no budget given"),
-        (["--macs", "0.0001"], "no width keeps within the budget; the nearest is 0.25"),
-        (["--latency", "1", "--runtime", "openvina"], "did you mean 'openvino'"),
-        (["--latency", "1", "--int8"], "safetensors has no int8"),
-    ):
-        done = subprocess.run([*command, *options], cwd="/", capture_output=True, text=True)
-        assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    done = subprocess.run([*command, "--macs", "0.0001"], cwd="/", capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "no width keeps within the budget; the nearest is 0.25" in done.stderr
