@@ -21,7 +21,7 @@ from transfer.source import Source
 
 BANK, QUERIES, FEWEST = 1000, 500, 6  # images at most, and the fewest of both together
 BATCH = 8  # a small one, as a device's memory is
-DECODED = 64  # images in memory at full size
+DECODED = 64  # images at once that are decoded, or computed by torch
 Run = Callable[[np.ndarray], np.ndarray]  # float32 [B, C, S, S] -> features [B, D]
 
 
@@ -45,10 +45,10 @@ class Validation:
         """float32 [``batch`` or fewer, C, S, S], normalised."""
         return (normalise(part, self.mean, self.std).contiguous().numpy() for part in images.split(batch))
 
-    def features(self, run: Run) -> tuple[Tensor, Tensor]:
-        """[N, D] of the bank and of the queries."""
+    def features(self, run: Run, batch: int = BATCH) -> tuple[Tensor, Tensor]:
+        """[N, D] of the bank and of the queries, ``batch`` images at once."""
         bank, queries = (
-            torch.from_numpy(np.concatenate([run(batch) for batch in self.batches(images)]))
+            torch.from_numpy(np.concatenate([run(part) for part in self.batches(images, batch)]))
             for images in (self.bank, self.queries)
         )
         return bank, queries
@@ -59,6 +59,11 @@ class Validation:
             return None
         scores = knn_scores(bank, self.bank_labels, queries, self.classes, neighbours(len(bank)))
         return 100 * (scores.argmax(dim=1) == self.labels).double().mean().item()
+
+
+def features_by_torch(plain: nn.Module, seen: Validation) -> tuple[Tensor, Tensor]:
+    """``seen.features`` of a plain module, in batches that suit a desk's machine."""
+    return seen.features(torch_run(plain), DECODED)
 
 
 def torch_run(plain: nn.Module) -> Run:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pretrain.common.errors import UserError
-from transfer.validation import BATCH, Run, Validation, torch_run
+from transfer.validation import BATCH, Run, Validation, features_by_torch
 
 IMAGES = 256  # of the bank, that scales are estimated on
 ALIKE = 0.999  # cosine of an image's features alone and among others
@@ -45,7 +45,7 @@ class Int8:
         """
         seen = self.validation
         _check_alone(run, next(seen.batches(seen.queries)), runtime)
-        before, after = seen.features(torch_run(plain)), seen.features(run)
+        before, after = features_by_torch(plain, seen), seen.features(run)
         cosine = F.cosine_similarity(before[1], after[1], dim=1).mean().item()
         accuracies = [seen.top1(*features) for features in (before, after)]
         lost = 100 * (1 - cosine) if not seen.classes else accuracies[0] - accuracies[1]

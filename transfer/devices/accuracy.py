@@ -7,7 +7,7 @@ from transfer.convert.int8 import Int8
 from transfer.devices.latency import Latency, measure
 from transfer.devices.variants import is_int8
 from transfer.source import Source
-from transfer.validation import torch_run, validation_images
+from transfer.validation import features_by_torch, validation_images
 
 
 def judged(
@@ -27,6 +27,6 @@ def judged(
     int8 = Int8(seen, None, say)
     found = measure(plain, source.metadata, variants, batches, **settings, device=device, int8=int8)
     for row in found:
-        exact = seen.top1(*seen.features(torch_run(plain[row.width])))
+        exact = seen.top1(*features_by_torch(plain[row.width], seen))
         row.top1 |= {variant: exact for variant in row.timings if not is_int8(variant)}
     return found, seen.name

@@ -8,7 +8,7 @@ from pretrain.slimmable.widths import FOUR_WIDTHS
 from transfer.devices.budget import Budget, within
 from transfer.devices.fit import Fit, fit, spread
 from transfer.source import Source
-from transfer.validation import Validation, torch_run
+from transfer.validation import Validation, features_by_torch
 
 MEASURED, HELD_OUT, SCORED = 4, 2, 3  # widths that are fitted, that check the fit, and whose accuracy is measured
 Times = Callable[[Sequence[float]], dict[float, float]]  # widths -> milliseconds of one image
@@ -124,7 +124,7 @@ def scored(
             continue
         top1[width] = None
         if seen.classes:
-            top1[width] = seen.top1(*seen.features(torch_run(source.net.extract(width))))
+            top1[width] = seen.top1(*features_by_torch(source.net.extract(width), seen))
             say(f"width {width:g}: kNN {top1[width]:.2f} % on {len(seen.queries)} images of {seen.name}")
     if not any(width in top1 for width in kept):
         raise UserError(
