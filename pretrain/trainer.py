@@ -184,7 +184,7 @@ class Trainer:
             "precision": self.precision,
             "deterministic": self.config.training.deterministic,
             "continued": self.continued,
-            "teacher": self.model.teacher.hash if self.model.teacher else None,
+            "teacher": teacher.identity if (teacher := self.model.teacher) else None,
         }
 
     def load(self, state: dict) -> None:
@@ -201,11 +201,8 @@ class Trainer:
         if other or (state["iterations"] != self.iterations and not longer):
             what = other[0] if other else "the number of iterations"
             raise UserError(f"the checkpoint belongs to another run: {what} differs; use another --work-dir")
-        if (teacher := self.model.teacher) is not None and state.get("teacher") != teacher.hash:
-            raise UserError(
-                f"the weights of {teacher.name} are not those that the run was begun with; "
-                "expected the same teacher, or another --work-dir"
-            )
+        if self.model.teacher is not None:
+            self.model.teacher.check_same(state["teacher"])
         if longer and state["iteration"] < state["iterations"]:
             raise UserError(
                 f"the run is at iteration {state['iteration']} of {state['iterations']}; expected it to be finished "

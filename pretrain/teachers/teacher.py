@@ -75,6 +75,21 @@ class Teacher:
         """What a universal checkpoint records of it beside its name."""
         return {"source": self.source, "licence": self.licence, "sha256": self.hash}
 
+    @property
+    def identity(self) -> dict:
+        """What a run that is continued must find again."""
+        return {"outputs": self.outputs, "sha256": self.hash}
+
+    def check_same(self, before: dict) -> None:
+        """UserError unless this is the teacher whose ``identity`` a run was begun with."""
+        expected = "expected the same teacher, or another --work-dir"
+        if before["outputs"] != self.outputs:
+            raise UserError(
+                f"{self.name} gives {self.outputs} features, the run's projector has {before['outputs']}; {expected}"
+            )
+        if before["sha256"] != self.hash:
+            raise UserError(f"the weights of {self.name} are not those that the run was begun with; {expected}")
+
     def to(self, device: torch.device, precision: str) -> None:
         """Move to where the student is, in the formats that are fastest there."""
         self.network = lay_out(self.network, device, precision)

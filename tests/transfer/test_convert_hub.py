@@ -47,6 +47,17 @@ class TestHub:
         assert card.startswith("---\nlicense: mit\n") and net.hash in card
         assert f"{net.cost(0.5, 32).params / 1e6:.2f}" in card and "43.2" in card and "98.8" not in card
         assert "pretraining: digits" in card or "other: " in card
+        assert "teacher" not in card
+
+    def test_the_card_says_whose_licence_may_bind(self, tmp_path):
+        taught = universal(base_channels=8)
+        weights = {"source": "w.pth", "licence": "cc-by-nc-4.0", "sha256": "0" * 64}
+        taught.metadata |= {"teacher": "timm:vit_tiny", "teacher_weights": weights}
+        card = write(load_source(taught.save(tmp_path / "universal.safetensors")), tmp_path / "hub", "mit")[
+            2
+        ].read_text()
+        line = next(line for line in card.splitlines() if line.startswith("| teacher |"))
+        assert "timm:vit_tiny" in line and "w.pth" in line and "licence, which may bind: cc-by-nc-4.0" in line
 
     @requires("hub")
     def test_a_name_is_fetched_by_huggingface_hub(self, net, checkpoint, monkeypatch):

@@ -58,7 +58,7 @@ def card(source: Source, licence: str, records: list[dict], sha256: str) -> str:
         "method": meta["method"], "backbone": said(meta["backbone"]), "data": f"{name}, {data.get('images', MISSING)} "
         f"training images at {data['image_size']} px", "epochs": meta.get("epochs"), "batch": meta.get("batch_size"),
         "seed": meta.get("seed"), "mean": meta["mean"], "std": meta["std"], "channel order": meta["channel_order"],
-        "weights' sha256": net.hash, "file's sha256": sha256,
+        "teacher": teacher(meta), "weights' sha256": net.hash, "file's sha256": sha256,
     }  # fmt: skip
     lines = [f"| {key} | {printable(str(value))} |" for key, value in facts.items() if value is not None]
     evaluated = render(build("widths", records), "markdown") if records else "No results were found beside it.\n"
@@ -93,6 +93,15 @@ plain = net.extract({net.calibrated_widths[0]:g})  # an ordinary module with tor
 The images are not part of this folder; their licence is that of the data set. Licence of the weights:
 `{licence}`.
 """
+
+
+def teacher(meta: dict) -> str | None:
+    """Whose features the network learnt, where these weights are from, and the licence that may bind; None without."""
+    weights = meta.get("teacher_weights")
+    if not isinstance(weights, dict):
+        return meta.get("teacher")
+    source, licence = weights.get("source"), weights.get("licence")
+    return f"{meta.get('teacher')}, its weights from {source}; their licence, which may bind: {licence}"
 
 
 def widths_table(source: Source) -> Table:

@@ -246,7 +246,9 @@ def test_a_run_goes_on_with_the_weights_of_its_teacher_only():
     kept = found.state() | {"iteration": 0}
     other.load(kept)
     with pytest.raises(UserError, match="small_teacher are not those that the run was begun with"):
-        other.load(kept | {"teacher": "0" * 64})
+        other.load(kept | {"teacher": kept["teacher"] | {"sha256": "0" * 64}})
+    with pytest.raises(UserError, match="gives 12 features, the run's projector has 7; expected the same"):
+        other.load(kept | {"teacher": kept["teacher"] | {"outputs": 7}})
 
 
 def test_a_config_says_which_teacher_and_what_is_wrong_with_it():
