@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from pretrain.common.errors import UserError
-from pretrain.common.files import replacing
+from pretrain.common.files import replacing, save_tensors
 from pretrain.plain.resnet import PlainResNet
-from transfer.convert.describe import as_json, description, save_weights
+from transfer.convert.describe import as_json, description
 from transfer.convert.fold import TOLERANCE
 
 SOURCE = '''"""{title} as the backbone of torchvision's detectors; beside it lie its weights.
@@ -100,7 +100,7 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     paths = [output / f"{name}{suffix}" for suffix in (".py", ".pth", ".json")]
     record = {**description(plain, metadata), "load": f"from {name} import create_model; model = create_model()"}
     with replacing(paths[0]) as code, replacing(paths[1]) as weights, replacing(paths[2]) as beside:
-        save_weights(plain.state_dict(), weights)
+        save_tensors(plain.state_dict(), weights)
         code.write_text(source(plain, record))
         beside.write_text(as_json(record, indent=2) + "\n")
         check(plain, code, weights)
