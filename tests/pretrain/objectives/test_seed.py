@@ -14,7 +14,7 @@ from pretrain.objectives.distillation import Distillation
 from pretrain.objectives.seed import SeedSettings
 from pretrain.objectives.step import Batch
 from pretrain.slimmable.statistics import BatchStatistics
-from tests.pretrain.helpers import universal, universal_with_projector
+from tests.pretrain.helpers import MEAN, STD, universal, universal_with_projector
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,8 @@ def file(tmp_path_factory) -> Path:
 def model(file: Path, loss: str = "queue", queue: int = 6) -> Distillation:
     torch.manual_seed(0)
     settings = SeedSettings(teacher=str(file), loss=loss, hidden=16, queue=queue)
-    net = settings.build(create_backbone("resnet18", base_channels=16), 1, 1.0, ImageFacts()).double()
+    images = ImageFacts(mean=tuple(MEAN), std=tuple(STD))  # those of the teacher, which takes the views as they are
+    net = settings.build(create_backbone("resnet18", base_channels=16), 1, 1.0, images).double()
     net.teacher.network.double()
     return net
 
