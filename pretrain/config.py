@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from pydantic import Discriminator
+from pydantic import Discriminator, Field
 
 from pretrain.backbones import BACKBONES, backbone_options, create_backbone
 from pretrain.common.errors import UserError
@@ -53,7 +53,7 @@ class PretrainConfig:
     """
 
     data: DataSettings
-    method: str = "us3l"
+    method: Annotated[str, Field(pattern=r"^[^\r\n]+$")] = "us3l"
     width_range: tuple[float, float] = (WIDTH_MIN, WIDTH_MAX)
     backbone: BackboneSettings = field(default_factory=BackboneSettings)
     objective: Annotated[AnySettings, Discriminator("name")] = field(default_factory=US3LSettings)

@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 
 from pretrain.common.errors import CollapsedError
 from pretrain.common.randomness import generator
-from pretrain.common.settings import NotNegative, PositiveInt, settings
+from pretrain.common.settings import NotNegative, PositiveInt, Widths, settings
 from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.replacement import first_readable, following
 from pretrain.knn import knn_scores, neighbours
@@ -42,7 +42,7 @@ class MonitorSettings:
     images as the bank, and at most as many test images.
     """
 
-    widths: tuple[float, ...] | None = None
+    widths: Widths | None = None
     min_spread: NotNegative = 0.1
     min_rank: NotNegative = 2.0
     on_collapse: Literal["warn", "stop"] = "warn"

@@ -8,7 +8,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pretrain.common.settings import PositiveFloat, PositiveInt, Processes, Seed, Share, Threads, settings
+from pretrain.common.settings import (
+    Channels,
+    PositiveFloat,
+    PositiveInt,
+    Processes,
+    Seed,
+    Share,
+    Side,
+    Threads,
+    Widths,
+    settings,
+)
 from pretrain.data.augmentation.settings import Augmentation
 
 LINEAR_EVALUATION = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
@@ -35,15 +46,15 @@ class BackboneSettings:
 
     name: str = "resnet18"
     stem: str | None = None
-    base_channels: PositiveInt | None = None
-    private_norms: tuple[float, ...] | None = None
-    image_size: PositiveInt | None = None
-    patch_size: PositiveInt | None = None
-    depth: PositiveInt | None = None
+    base_channels: Channels | None = None
+    private_norms: Widths | None = None
+    image_size: Side | None = None
+    patch_size: Side | None = None
+    depth: Annotated[int, Field(ge=1, le=1000)] | None = None
     slim: str | None = None
     init: str | None = None
-    input_channels: PositiveInt | None = None
-    heads: PositiveInt | None = None
+    input_channels: Channels | None = None
+    heads: Channels | None = None
     weights: str | None = None
     weights_prefix: str | None = None
     weights_sha256: str | None = None
@@ -82,8 +93,8 @@ class DataSettings:
     mean: tuple[Share, ...]
     std: tuple[PositiveFloat, ...]
     root: str | tuple[str, ...] | None = None
-    image_size: PositiveInt = 32
-    channels: PositiveInt = 3
+    image_size: Side = 32
+    channels: Channels = 3
     images_per_class: PositiveInt | None = None
     workers: Processes = 0
     decode: Literal["full", "reduced"] = "full"
@@ -107,7 +118,7 @@ class SamplingSettings:
     dynamic: bool = True
     sandwich: bool = True
     networks: PositiveInt | None = None
-    widths: tuple[float, ...] | None = None
+    widths: Widths | None = None
     grid: Annotated[float, Field(ge=0.001, le=1)] | None = None
 
 
@@ -154,7 +165,7 @@ class CalibrationSettings:
     of linear evaluation.
     """
 
-    widths: tuple[float, ...] | None = None
-    batch_size: PositiveInt = 512
+    widths: Widths | None = None
+    batch_size: Annotated[int, Field(ge=2)] = 512
     batches: PositiveInt = 20
     views: Augmentation = LINEAR_EVALUATION

@@ -22,6 +22,9 @@ from slurm.status import log_files, status_table, watch_header
 from slurm.submit import only_one, to_submit
 
 CODE = re.compile(r"[^\s=:]+\.(?:py|ya?ml|pkl|pth?)\b")  # what executes when it is read
+ATTRIBUTE = re.compile(r"[^=]+=\W*([A-Za-z_][\w.]*):[A-Za-z_]\w*")  # key=module:attribute, which is imported and called
+MODELS = ("timm", "torchvision")  # before the names of teachers
+TRUST = "--trust"
 
 
 def status(arguments: argparse.Namespace) -> None:
@@ -129,9 +132,10 @@ def retry(arguments: argparse.Namespace) -> None:
 
 def check_own(entries: list[Entry], preset: Preset, folder: Path) -> None:
     """UserError for what ``grid.json`` would execute that is none of this repository's: it may be a stranger's."""
-    words = (word for entry in entries for word in entry.node.command.argv()[2:])
+    words = [word for entry in entries for word in entry.node.command.argv()[2:]]
     files = (match[0] for word in words for match in CODE.finditer(word))
     foreign = [file for file in files if not Path(file).resolve().is_relative_to(ROOT)]
+    foreign += [word for word in words if names_foreign(word)]
     own = [load_preset(name) for name in list_presets()]
     for key in ("setup", "environment", "sbatch"):
         value = getattr(preset, key)
@@ -139,6 +143,17 @@ def check_own(entries: list[Entry], preset: Preset, folder: Path) -> None:
             foreign.append(f"{key} {value}")
     if foreign:
         raise UserError(f"{folder} would run {foreign[0]}, which is not of this repository; expected --trust if it is")
+
+
+def names_foreign(word: str) -> bool:
+    """Whether a word makes a tool call what a module of others holds, or trust files as only a person may."""
+    if len(word) > 2 and TRUST.startswith(word.partition("=")[0]):  # a parser takes any beginning of an option
+        return True
+    match = ATTRIBUTE.match(word)
+    if match is None or match[1] in MODELS:
+        return False
+    place = ROOT.joinpath(*match[1].split("."))
+    return not (place.is_dir() or place.with_suffix(".py").is_file())
 
 
 def chosen_entries(entries: list[Entry], names: list[str]) -> list[Entry]:

@@ -20,6 +20,9 @@ Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Processes = Annotated[int, Field(ge=0, le=1024)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
+Channels = Annotated[int, Field(ge=1, le=8192)]
+Side = Annotated[int, Field(ge=1, le=32768)]  # px
+Features = Annotated[int, Field(ge=1, le=2**20)]  # of a head
 PositiveFloat = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -36,7 +39,14 @@ def _several(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else (value,)
 
 
+def _distinct(values: tuple) -> tuple:
+    if len(set(values)) < len(values):
+        raise ValueError("expected each only once")
+    return values
+
+
 Ordered = AfterValidator(_ordered)
+Widths = Annotated[tuple[PositiveFloat, ...], AfterValidator(_distinct), Field(min_length=1)]
 Numbers = Annotated[tuple[NotNegative, ...], BeforeValidator(_several), Field(min_length=1)]  # or one alone
 
 
@@ -62,7 +72,7 @@ def read(kind: type[T], values: Any, where: str = "", noun: str = "key") -> T:
         first = min(error.errors(), key=lambda found: found["type"] != "unexpected_keyword_argument")
     parts, section = _place(kind, first["loc"])
     key, bounds = ".".join(map(str, parts)), first.get("ctx", {})
-    given = str(first["input"])[:60]
+    given = " ".join(str(first["input"])[:60].split())
     if first["type"] == "unexpected_keyword_argument":
         raise UserError(f"{prefix}unknown {noun} '{key}'{nearest(str(parts[-1]), section) if section else ''}")
     if first["type"] == "missing":
@@ -85,6 +95,9 @@ BOUNDS: dict[str, Callable[[dict], str]] = {
     "greater_than_equal": lambda bounds: f"a number from {bounds['ge']}",
     "less_than": lambda bounds: f"a number below {bounds['lt']}",
     "less_than_equal": lambda bounds: f"a number up to {bounds['le']}",
+    "too_short": lambda bounds: f"{bounds['min_length']} or more",
+    "string_too_short": lambda bounds: "a text",
+    "string_pattern_mismatch": lambda bounds: "a text of one line",
     "finite_number": lambda bounds: "a finite number",
     "value_error": lambda bounds: str(bounds["error"]).removeprefix("expected "),
 }

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
-from pretrain.common.settings import NotNegative, PositiveFloat, PositiveInt, Share, settings
+from pretrain.common.settings import Features, NotNegative, PositiveFloat, Share, settings
 from pretrain.data.facts import ImageFacts
 from pretrain.objectives.losses import at_least_fp32, negative_cosine, unit
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads
@@ -55,14 +55,14 @@ class DistillationSettings(ObjectiveSettings):
     loss: Literal["cosine", "mse", "relational"] = "cosine"
     opposite: bool = False
     aux_head: bool = True
-    hidden: PositiveInt = 2048
-    queue: PositiveInt = 32768
+    hidden: Features = 2048
+    queue: Features = 32768
     temperature: PositiveFloat = 0.2
     teacher_temperature: PositiveFloat = 0.01
     base: Literal["none", "infonce", "mse"] = "none"
     base_weight: NotNegative = 1.0
     base_temperature: PositiveFloat = 0.5
-    base_outputs: PositiveInt | None = None
+    base_outputs: Features | None = None
     momentum: Share = 0.99
     momentum_end: Share = 0.99
     sync_norms: bool = False

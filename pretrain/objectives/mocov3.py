@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretrain.common.settings import PositiveFloat, PositiveInt, Share, settings
+from pretrain.common.settings import Features, PositiveFloat, Share, settings
 from pretrain.data.facts import ImageFacts
 from pretrain.objectives.losses import unit
 from pretrain.objectives.momentum import MomentumEncoder, coefficient
@@ -44,8 +44,8 @@ class MoCoV3Settings(ObjectiveSettings):
     name: Literal["mocov3"] = "mocov3"
     keys: Literal["own", "shared", "base"] = "own"
     temperature: PositiveFloat = 0.2
-    hidden: PositiveInt = 2048
-    outputs: PositiveInt = 256
+    hidden: Features = 2048
+    outputs: Features = 256
     momentum: Share = 0.99
     momentum_end: Share = 1.0
     sync_norms: bool = True

@@ -11,7 +11,7 @@ from typing import Literal
 from torch import nn
 
 from pretrain.common.errors import UserError
-from pretrain.common.settings import PositiveFloat, PositiveInt, settings
+from pretrain.common.settings import Features, PositiveFloat, settings
 from pretrain.data.facts import ImageFacts
 from pretrain.objectives.distillation import Distillation, DistillationSettings
 from pretrain.objectives.step import ObjectiveSettings
@@ -29,8 +29,8 @@ class SeedSettings(ObjectiveSettings):
     name: Literal["seed"] = "seed"
     teacher: str | None = None
     loss: Literal["queue", "mse"] = "queue"
-    hidden: PositiveInt = 2048
-    queue: PositiveInt = 32768
+    hidden: Features = 2048
+    queue: Features = 32768
     temperature: PositiveFloat = 0.5
     teacher_temperature: PositiveFloat = 1e-4
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
-from pretrain.common.settings import PositiveFloat, PositiveInt, Share, settings
+from pretrain.common.settings import Features, PositiveFloat, Share, settings
 from pretrain.data.facts import ImageFacts
 from pretrain.objectives.losses import pair_loss, per_chunk
 from pretrain.objectives.momentum import MomentumEncoder, coefficient
@@ -50,8 +50,8 @@ class US3LSettings(ObjectiveSettings):
     momentum_sub: bool = True
     temperature: PositiveFloat = 0.5
     student: Literal["auto", "z"] = "auto"
-    hidden: PositiveInt = 2048
-    outputs: PositiveInt | None = None
+    hidden: Features = 2048
+    outputs: Features | None = None
     momentum: Share = 0.99
     momentum_end: Share = 0.99
     gather: bool = False

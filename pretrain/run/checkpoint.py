@@ -77,8 +77,18 @@ def is_whole(path: Path) -> bool:
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict:
-    """The state that ``save_checkpoint`` wrote, tensors on ``device``."""
-    return torch.load(path, map_location=device, weights_only=True)
+    """The state that ``save_checkpoint`` wrote, tensors on ``device``; nothing in the file is run.
+
+    Errors: UserError for a file that holds anything else, whatever its checksum says.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # crafted bytes lead an unpickler anywhere
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from None
+    if not isinstance(state, dict):
+        raise UserError(f"{path} holds no state of a training; expected what a run of this program saved")
+    return state
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from pretrain.common.errors import UserError
-from pretrain.common.settings import PositiveFloat, PositiveInt, Share, settings
+from pretrain.common.settings import PositiveFloat, PositiveInt, Share, Side, settings
 
 NAMES = "timm:MODEL, torchvision:MODEL, universal, or module:function of your own"
 
@@ -29,7 +29,7 @@ class TeacherSettings:
     prefix: str | None = None
     output: Literal["features", "tokens", "projection"] = "features"
     width: PositiveFloat | None = None
-    image_size: PositiveInt | None = None
+    image_size: Side | None = None
     mean: tuple[Share, ...] | None = None
     std: tuple[PositiveFloat, ...] | None = None
     views: PositiveInt | None = None

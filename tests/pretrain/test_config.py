@@ -93,7 +93,11 @@ NONSENSE = [
     "width_range=(nan,1)", "width_range=(0.25,inf)", "calibration.widths=[nan]", "calibration.batches=0",
     "calibration.batch_size=0", "backbone.base_channels=0", "backbone.base_channels=-8",
     "monitor.min_spread=nan", "monitor.min_rank=-1", "monitor.patience=0", "monitor.knn_interval=0",
-    "monitor.knn_images=0", "monitor.widths=[nan]",
+    "monitor.knn_images=0", "monitor.widths=[nan]", "monitor.widths=[]", "calibration.widths=[]",
+    "calibration.widths=[0.5,0.5]", "calibration.batch_size=1", "sampling.widths=[]", "sampling.widths=[1,1]",
+    "backbone.base_channels=1000000000", "backbone.depth=1000000000", "backbone.image_size=1000000000",
+    "backbone.private_norms=[]", "data.image_size=1000000000", "data.channels=1000000000",
+    "objective.hidden=1000000000", "objective.outputs=1000000000", "method=", "method=a\nb",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from slurm import command
 from slurm.command import SUBCOMMANDS
 from slurm.folder import place, read_grid, read_json, write_grid
 from slurm.graph import ROOT, Command, Graph, Node
+from slurm.manage import names_foreign
 from slurm.presets import load_preset
 from tests.pretrain.helpers import universal
 from tests.requirements import requires
@@ -211,6 +212,17 @@ class TestAStrangersGrid:
             (command.PRETRAIN, "../evil.py", "evil.py, which is not of this repository; expected --trust"),
             ('"setup": []', '"setup": ["rm -rf x"]', "would run setup ('rm -rf x',), which is not of this repository"),
             ('"kind": "pretrain"', '"kind": "evil"', "node.kind: unknown 'evil'"),
+            ('"words": []', '"words": ["--tru"]', "would run --tru, which is not of this repository"),
+            (
+                '"overrides": []',
+                '"overrides": ["data.name=subprocess:call"]',
+                "would run data.name=subprocess:call, which",
+            ),
+            (
+                '"overrides": []',
+                '"overrides": ["objective.teacher.name=\'os.path:join\'"]',
+                "would run objective.teacher",
+            ),
         ],
     )
     def test_is_refused(self, launch, folder, old, new, message):
@@ -221,6 +233,20 @@ class TestAStrangersGrid:
         with pytest.raises(UserError) as raised:
             launch("retry", folder, "--dry-run")
         assert message in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "objective.teacher.name=timm:resnet18",
+        "backbone.name=tests.pretrain.toy:Toy",
+        "--help",
+        "x=a:3",
+        "data.root=a:/b",
+    ],
+)
+def test_words_that_run_nothing_of_others_need_no_trust(word):
+    assert not names_foreign(word)
 
 
 def test_the_tool_itself_exits_with_2_and_one_line(repository, tmp_path):
