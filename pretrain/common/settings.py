@@ -22,7 +22,7 @@ Processes = Annotated[int, Field(ge=0, le=1024)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Channels = Annotated[int, Field(ge=1, le=8192)]
 Side = Annotated[int, Field(ge=1, le=32768)]  # px
-Features = Annotated[int, Field(ge=1, le=2**20)]  # of a head
+Features = Annotated[int, Field(ge=1, le=500_000)]  # of a head
 PositiveFloat = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
