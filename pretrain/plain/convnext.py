@@ -119,7 +119,6 @@ class PlainConvNeXt(nn.Module):
     """[B, 3, H, W] -> [B, channels.stages[-1]] pooled features through ``head.fc = Identity``.
 
     Set ``num_classes`` for a linear classifier. patch_size: of the stem, 4 for large images.
-
     """
 
     def __init__(
@@ -134,6 +133,14 @@ class PlainConvNeXt(nn.Module):
         self.stages = nn.Sequential(*(Stage(*sizes) for sizes in zip(before, channels.stages, DEPTHS, strict=True)))
         self.head = Head(channels.stages[-1], num_classes)
         initialise(self)
+
+    def stage_maps(self, x: Tensor) -> list[Tensor]:
+        """The outputs of the four stages, at strides p, 2 p, 4 p and 8 p for patches of p px."""
+        maps, x = [], self.stem(x)
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.stages(self.stem(x)))

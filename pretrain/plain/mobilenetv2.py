@@ -90,7 +90,7 @@ class PlainMobileNetV2(nn.Module):
     """stem ``imagenet`` (stride 2) or ``cifar`` (stride 1, as the 24-channel stage).
 
     [B, 3, H, W] -> [B, channels.last] pooled features through ``classifier = Identity``; set ``num_classes`` for
-    torchvision's dropout and linear classifier. ``stages(x)`` gives the four feature maps that detection uses.
+    torchvision's dropout and linear classifier. ``stage_maps(x)`` gives the four feature maps that detection uses.
     """
 
     name = "mobilenetv2"
@@ -113,7 +113,7 @@ class PlainMobileNetV2(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
-    def stages(self, x: Tensor) -> list[Tensor]:
+    def stage_maps(self, x: Tensor) -> list[Tensor]:
         """Feature maps at strides 4, 8, 16, 32 (``imagenet``) or 1, 2, 4, 8 (``cifar``).
 
         The outputs of the stages of 24, 32 and 96 channels (at full width), and the last convolution's.

@@ -104,7 +104,7 @@ class PlainResNet(nn.Module):
     """depth: of ``BLOCKS``; stem ``imagenet`` (7x7/2 and max pooling), ``cifar`` (3x3/1) or ``cifar_half`` (3x3/2).
 
     [B, 3, H, W] -> [B, channels.outer[-1]] pooled features through ``fc = Identity``; set ``num_classes`` for a
-    linear classifier. ``stages(x)`` gives the four feature maps that detection uses.
+    linear classifier. ``stage_maps(x)`` gives the four feature maps that detection uses.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class PlainResNet(nn.Module):
         rest = [block(outer, inner, outer, 1, False) for _ in range(self.blocks.counts[i] - 1)]
         return nn.Sequential(first, *rest)
 
-    def stages(self, x: Tensor) -> list[Tensor]:
+    def stage_maps(self, x: Tensor) -> list[Tensor]:
         """The outputs of the four stages, at strides 4, 8, 16, 32 (``imagenet``), half or a quarter of that."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         first = self.layer1(x)
@@ -150,4 +150,4 @@ class PlainResNet(nn.Module):
         return [first, second, third, self.layer4(third)]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(torch.flatten(self.avgpool(self.stages(x)[-1]), 1))
+        return self.fc(torch.flatten(self.avgpool(self.stage_maps(x)[-1]), 1))

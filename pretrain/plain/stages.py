@@ -32,18 +32,18 @@ class FeatureInfo:
 class StageMaps(nn.Module):
     """[B, 3, H, W] -> the maps [B, C, H / stride, W / stride] of each stage, shallowest first; see ``feature_info``.
 
-    plain: a network with ``stages(x)``. Errors: UserError for one without (a vision transformer has one scale only).
+    plain: a network with ``stage_maps(x)``. Errors: UserError for one without (vision transformers have one scale).
     """
 
     def __init__(self, plain: nn.Module):
         super().__init__()
-        if not hasattr(plain, "stages"):
+        if not hasattr(plain, "stage_maps"):
             raise UserError(f"{type(plain).__name__} has no stage maps; features_only needs a convolutional network")
         self.backbone = plain
         shadow = copy.deepcopy(plain).to("meta").eval()
         with torch.no_grad():
-            maps = shadow.stages(torch.empty(1, image_channels(plain), PROBE, PROBE, device="meta"))
+            maps = shadow.stage_maps(torch.empty(1, image_channels(plain), PROBE, PROBE, device="meta"))
         self.feature_info = FeatureInfo([m.shape[1] for m in maps], [PROBE // m.shape[2] for m in maps])
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return self.backbone.stages(x)
+        return self.backbone.stage_maps(x)

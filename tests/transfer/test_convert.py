@@ -48,7 +48,7 @@ def built(config: Path):
 @torch.no_grad()
 def assert_same_features(model, plain):
     features = model.backbone.bottom_up(images())
-    for name, expected in zip(("res2", "res3", "res4", "res5"), plain.stages(images()), strict=True):
+    for name, expected in zip(("res2", "res3", "res4", "res5"), plain.stage_maps(images()), strict=True):
         torch.testing.assert_close(features[name], expected, rtol=1e-5, atol=1e-5)
 
 

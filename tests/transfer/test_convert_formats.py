@@ -206,7 +206,7 @@ class TestTimm:
         plain = net.extract(width)
         paths = convert(plain, "timm", tmp_path, of_width(net, width))
         assert [path.name for path in paths] == [f"{name}.py", f"{name}.pth", f"{name}.json"]
-        torch.save((images(), plain(images()), plain.stages(images())), tmp_path / "expected.pt")
+        torch.save((images(), plain(images()), plain.stage_maps(images())), tmp_path / "expected.pt")
         model, features, sizes, mean = run(self.CODE.format(name=name), tmp_path).splitlines()
         assert model.split()[0] == kind
         assert float(model.split()[1]) <= 1e-5 and float(features) <= 1e-5

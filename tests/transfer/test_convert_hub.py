@@ -122,7 +122,7 @@ class TestDetectors:
         images = torch.randn(1, 3, 64, 64)
         with torch.no_grad():
             body = module.create_backbone(frozen_norms=True).eval()
-            expected = net.extract(width).stages(images)[-1]
+            expected = net.extract(width).stage_maps(images)[-1]
             torch.testing.assert_close(body(images), expected, rtol=1e-3, atol=1e-3)
         model = module.create_model("faster_rcnn", num_classes=3, channels=16, min_size=64, max_size=64)
         assert model.transform.image_mean == net.metadata["mean"]

@@ -60,7 +60,7 @@ def test_mmdet_computes_the_same_features_bit_for_bit_at_any_width(name, width, 
     for config in paths[:2]:
         _, model = built(config)
         assert type(model.backbone).__name__ == kind
-        for found, expected in zip(model.backbone(images()), plain.stages(images()), strict=True):
+        for found, expected in zip(model.backbone(images()), plain.stage_maps(images()), strict=True):
             assert torch.equal(found, expected)
         assert model.backbone.state_dict().keys() == plain.state_dict().keys()
 
@@ -73,7 +73,7 @@ def test_a_listed_backbone_trains_to_the_bit_like_the_plain_one(networks, tmp_pa
     _, model = built(convert(net.extract(0.9), "mmdet", tmp_path, net.metadata)[0])
     backbone = model.backbone.train()
     assert backbone.training and all(parameter.requires_grad for parameter in backbone.parameters())
-    for network, stages in ((plain, plain.stages), (backbone, backbone)):
+    for network, stages in ((plain, plain.stage_maps), (backbone, backbone)):
         sum(stage.square().mean() for stage in stages(images())).backward()
         assert all(parameter.grad is not None for parameter in network.parameters())
     for (name, one), other in zip(plain.named_parameters(), backbone.parameters(), strict=True):

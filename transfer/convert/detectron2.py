@@ -28,7 +28,7 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     """Write the LazyConfig, the weights and, where it can say them, the yaml; the weights come first on the disk.
 
     Errors: UserError for a backbone that is no ResNet or has a CIFAR stem; RuntimeError, before anything is replaced,
-    if the features of res2 to res5 that detectron2 computes from the files differ from ``plain.stages``.
+    if the features of res2 to res5 that detectron2 computes from the files differ from ``plain.stage_maps``.
     """
     check_sayable(plain)
     require_detectron2()
@@ -191,7 +191,7 @@ def check_features(plain: PlainResNet, config: Path, weights: Path) -> None:
     bottom_up.load_state_dict(torch.load(weights, weights_only=True)["model"])
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     training, device = plain.training, next(plain.parameters()).device
-    expected = [stage.cpu() for stage in plain.eval().stages(images.to(device))]
+    expected = [stage.cpu() for stage in plain.eval().stage_maps(images.to(device))]
     plain.train(training)
     for (name, found), stage in zip(bottom_up(images).items(), expected, strict=True):
         if not torch.allclose(found, stage, rtol=1e-4, atol=1e-4 * float(stage.abs().max())):

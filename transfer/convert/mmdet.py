@@ -32,7 +32,7 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     """Write both configs, the weights and, where it is needed, the class; the configs come last on the disk.
 
     Errors: UserError for a backbone that is no ResNet or has a CIFAR stem; RuntimeError, before a config is written, if
-    the stages that mmdet computes from the files differ from ``plain.stages``.
+    the stages that mmdet computes from the files differ from ``plain.stage_maps``.
     """
     check_sayable(plain)
     require_mmdet()
@@ -142,7 +142,7 @@ def check_features(plain: PlainResNet, config: Path, weights: Path) -> None:
     model.load_state_dict(torch.load(weights, weights_only=True)["state_dict"], strict=True)
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     training, device = plain.training, next(plain.parameters()).device
-    expected = [stage.cpu() for stage in plain.eval().stages(images.to(device))]
+    expected = [stage.cpu() for stage in plain.eval().stage_maps(images.to(device))]
     plain.train(training)
     for i, (found, stage) in enumerate(zip(model(images), expected, strict=True), start=1):
         if not torch.allclose(found, stage, rtol=1e-4, atol=1e-4 * float(stage.abs().max())):

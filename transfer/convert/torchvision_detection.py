@@ -126,7 +126,7 @@ def check(plain: PlainResNet, code: Path, weights: Path) -> None:
     body = module.create_backbone(pretrained=False, frozen_norms=False).eval()
     body.load_state_dict(torch.load(weights, weights_only=True))
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    maps, x = plain.cpu().eval().stages(images), images
+    maps, x = plain.cpu().eval().stage_maps(images), images
     for name, layer in body.named_children():
         x = layer(x)
         if name.startswith("layer"):

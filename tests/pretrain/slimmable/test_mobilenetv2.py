@@ -65,7 +65,7 @@ def test_what_keeps_its_size_and_what_is_six_times_the_rounded_inputs(stem):
 def test_the_feature_maps_of_detection(stem, strides):
     net = universal("mobilenetv2", stem, widths=(0.5,))
     plain, images = net.extract(0.5), torch.randn(2, 3, 64, 64)
-    maps = plain.stages(images)
+    maps = plain.stage_maps(images)
     assert [tuple(m.shape[1:]) for m in maps] == [
         (c, 64 // s, 64 // s) for c, s in zip((16, 16, 48, 1280), strides, strict=True)
     ]

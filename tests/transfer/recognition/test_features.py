@@ -7,6 +7,7 @@ import torch
 
 from pretrain.common.errors import UserError
 from pretrain.common.feature_cache import FeatureCache, Sink
+from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.images.datasets import image_dataset
 from pretrain.data.images.identity import fingerprint
@@ -50,7 +51,7 @@ def test_features_are_those_of_the_sliced_network(source, extractor, image_folde
     for i, view in enumerate(VIEWS):
         pixels = torch.stack([view.of(images)[n][0] for n in range(len(images))])
         for width in (1.0, 0.5):
-            expected = source.net((pixels / 255 - 0.5) / 0.25, width=width)
+            expected = source.net(normalise(pixels, source.metadata["mean"], source.metadata["std"]), width=width)
             torch.testing.assert_close(found[width][i].float(), expected, rtol=1e-3, atol=1e-3)
     assert torch.equal(pixels[3], VIEWS[2].of(images)[3][0]) and len(images) == 48
     assert torch.equal(plain(images, 16)[5][0], View(16).of(images)[5][0])

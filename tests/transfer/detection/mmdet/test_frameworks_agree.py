@@ -66,7 +66,7 @@ def test_before_training_both_see_the_same_images_and_compute_the_same_features(
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
     plain = source.plain(0.9)
     for image, maps in zip(others, other_stages, strict=True):
-        assert all(torch.equal(one, other) for one, other in zip(maps, plain.stages(image), strict=True))
+        assert all(torch.equal(one, other) for one, other in zip(maps, plain.stage_maps(image), strict=True))
 
 
 def test_after_training_both_leave_a_result_of_the_same_form_side_by_side(source, settings, tmp_path):
