@@ -72,7 +72,7 @@ def configs(teacher: str) -> dict[str, PretrainConfig]:
     """Tiny runs by name. teacher: SEED's."""
     found = {}
     for name, (backbone, options) in TINY.items():
-        base = {"base_channels": None} if backbone.startswith("vit") else {}
+        base = {} if "stem" in options else {"base_channels": None}
         found[name] = tiny_config(backbone={"name": backbone, **base, **options})
     for name, objective in OBJECTIVES.items():
         if isinstance(objective, SeedSettings):
