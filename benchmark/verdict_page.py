@@ -4,6 +4,7 @@ import statistics
 from pathlib import Path
 
 from benchmark.verdict import GIVEN, OURS, RANDOM, Question, Row, Scores
+from pretrain.common.files import make_folder, write_text
 from transfer.plots import COLOURS, styled
 from transfer.tables import render
 from transfer.tables.table import Cell, Table
@@ -50,9 +51,9 @@ def write(question: Question, rows: list[Row], scores: Scores, metric: str, note
     """``verdict.md`` and ``verdict.svg`` in the output; notes: lines that belong with the figures."""
     page, picture = question.output / "verdict.md", question.output / "verdict.svg"
     answers = [f"- {line}" for line in (*sentences(question, rows), *notes)]
-    page.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(page.parent)
     draw(question, scores, metric, picture)
-    page.write_text("\n".join([render(table(question, rows, metric), "markdown"), *answers, ""]))
+    write_text(page, "\n".join([render(table(question, rows, metric), "markdown"), *answers, ""]))
     return page, picture
 
 

@@ -12,6 +12,7 @@ from pretrain.common.errors import UserError
 from pretrain.run.allocator import restart_for_cpu
 
 FORMATS = ("npz", "parquet")
+LARGEST_SIDE = 32768  # px
 
 
 def main(argv: list[str]) -> None:
@@ -38,6 +39,8 @@ def main(argv: list[str]) -> None:
         value = getattr(args, name)
         if value is not None and value < least:
             raise UserError(f"--{name.replace('_', '-')} is {value}; expected {least} or more")
+    if args.image_size is not None and args.image_size > LARGEST_SIDE:
+        raise UserError(f"--image-size is {args.image_size}; expected {LARGEST_SIDE} or less")
     embed(args)
 
 
@@ -64,12 +67,12 @@ def embed(args) -> None:
         raise UserError(f"{args.root} has no images of the split '{args.split}'")
     size = args.image_size or source.metadata["data"]["image_size"]
     print(f"{images.found} at {size} px, width {', '.join(f'{w:g}' for w in widths)} of {checkpoint}", flush=True)
-    args.output.mkdir(parents=True, exist_ok=True)
     with owned(args.output):
         watch = partial(track, disable=not Console().is_terminal)
         embedder = Embedder(
             source, images, widths, size, args.output / "parts", device, args.batch, args.workers, watch
         )
+        embedder.claim(args.output / "embedding.json")
         found = embedder.embed()
         if not found.paths:
             raise UserError(f"none of the images of {args.root} can be read; first: {found.unreadable[0]}")

@@ -77,6 +77,14 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def make_folder(path: str | Path) -> None:
+    """Make a folder, and those above it, where there is none. UserError where that is not possible."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise one_line(error, Path(path)) from None
+
+
 def write_text(path: str | Path, text: str) -> Path:
     """Write ``text`` as UTF-8, and names of files that are none as their bytes, see ``replacing``."""
     try:

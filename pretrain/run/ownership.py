@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pretrain.common.errors import UserError
-from pretrain.common.files import one_line
+from pretrain.common.files import make_folder, one_line
 from pretrain.run import liveness
 from pretrain.run.liveness import alive, describe, heartbeat_age, identity, is_identity, is_me
 from pretrain.run.membership import is_main_process
@@ -91,7 +91,7 @@ def check_owner(folder: Path) -> None:
 def take(folder: Path) -> str | None:
     """Become the owner of ``folder`` and return the token that says so; None if this process owns it already."""
     path, me = folder / FILE_NAME, identity()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     while True:
         if _create(path, me):
             return me["token"]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from pretrain.common.errors import BadImageError, UserError
-from pretrain.common.files import replacing, write_text
+from pretrain.common.files import replacing, write_json, write_text
 from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.images.encoded import EncodedImages
 from transfer.recognition.images import evaluation_view, usual_interpolation
@@ -69,6 +69,20 @@ class Embedder:
         for piece in images.identity():
             digest.update(piece)
         self.root, self.folder = parts, parts / digest.hexdigest()[:32]
+
+    def claim(self, record: Path) -> None:
+        """Note what a folder's features are of. UserError where ``record`` says that it is something else."""
+        mine = {"features": self.folder.name, "widths": self.widths, "images": len(self.images)}
+        try:
+            other = json.loads(record.read_text())
+        except (OSError, ValueError):
+            other = None
+        if other is not None and other != mine:
+            raise UserError(
+                f"{record.parent} holds features of other images, widths or another checkpoint; "
+                "expected another --output"
+            )
+        write_json(record, mine)
 
     def embed(self) -> Embeddings:
         """Features of what can be read; parts that are there are not computed again."""

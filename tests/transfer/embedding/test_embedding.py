@@ -152,8 +152,21 @@ def test_the_command_line(repository, source, tmp_path):
 
     done = run(root, "--width", "0.5", "1", "--output", tmp_path / "out", "--neighbours", "2", "--device", "cpu")
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["features.npz", "neighbours.html"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "embedding.json",
+        "features.npz",
+        "neighbours.html",
+    ]
     assert done.stdout.splitlines()[-1].endswith("neighbours.html") and "24 images in 3 folders" in done.stdout
-    for options, message in (((tmp_path / "none",), "no such folder"), ((root, "--width", "0.3"), "not calibrated")):
-        bad = run(*options, "--output", tmp_path / "other")
+    kept = (tmp_path / "out" / "features.npz").read_bytes()
+    (tmp_path / "file").touch()
+    for options, message in (
+        ((tmp_path / "none",), "no such folder"),
+        ((root, "--width", "0.3"), "not calibrated"),
+        ((root, "--output", tmp_path / "out"), "holds features of other images, widths or another checkpoint"),
+        ((root, "--output", tmp_path / "file" / "x"), "cannot write"),
+        ((root, "--image-size", 10**9), "expected 32768 or less"),
+    ):
+        bad = run("--output", tmp_path / "other", *options)
         assert bad.returncode == 2 and message in bad.stderr and "Traceback" not in bad.stderr
+    assert (tmp_path / "out" / "features.npz").read_bytes() == kept
