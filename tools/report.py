@@ -7,7 +7,6 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from pretrain.common import cli
-from transfer.report import write_report
 
 
 def main(argv: list[str]) -> None:
@@ -20,6 +19,8 @@ def main(argv: list[str]) -> None:
         "--output", type=Path, metavar="FILE", help="the page (default: RUNS/report.html); its links are relative to it"
     )
     args = parser.parse_args(argv)
+    from transfer.report import write_report  # imports torch, which --help need not wait for
+
     print(write_report(args.runs, args.output or args.runs / "report.html"))
 
 
