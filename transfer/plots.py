@@ -26,7 +26,7 @@ TOLD = {
     "pretrained_on": "on {}", "epochs": "{} epochs", "batch": "batch {}", "stem": "{} stem",
     "protocol": "{} protocol", "image_size": "{} px", "iterations": "{} iterations",
 }  # fmt: skip
-COLUMNS, CHARACTERS = 2, 50  # of panels beside each other, as a telephone shows; of a legend's entry that is as wide as one
+COLUMNS, CHARACTERS = 2, 50  # of panels side by side (a telephone's); of a legend's entry that is as wide as one
 LEAST_RANGE = 1.0  # percent: an axis over less would make a picture of noise
 
 
