@@ -7,6 +7,9 @@ The teacher T sees each view once a step. Every network of the step, s = g(f(x; 
     relational  cross_entropy(softmax([t, D] t / tau_t), softmax([t, D] s / tau)), s and t of length 1, D a queue of
                 earlier t: Fang et al., "SEED: self-supervised distillation for visual representation" (ICLR 2021)
 
+With ``centre`` (the default) t is first less its mean over the batch: what a teacher says of every image alike teaches
+nothing, but a constant answer to it has most of the cosine already.
+
 A target that is the same for all widths, at all times, is the third guideline of US3L (CVPR 2023) taken to its end.
 With tokens the rows of s and t are places instead of images: a student's are those of its last map, t is resampled to
 them. ``base`` lets the largest network learn by itself as well, with US3L's base loss on a projector of its own.
@@ -41,7 +44,8 @@ class DistillationSettings(ObjectiveSettings):
     """A teacher, what is learnt from it, and what is learnt beside it.
 
     loss: ``cosine``, ``mse`` (to the teacher's features, standardised) or ``relational`` (similarities to a queue of
-    the teacher's features, as SEED). opposite: learn the teacher's features of the other view, which takes two views.
+    the teacher's features, as SEED). centre: take the batch's mean from the teacher's features.
+    opposite: learn the teacher's features of the other view, which takes two views.
     aux_head: the head g on the projections. hidden: features inside of the heads. queue: the teacher's features that
     ``relational`` keeps. temperature, teacher_temperature: of the two softmaxes of ``relational``.
     base: self-supervised loss of the largest network beside the teacher's, with a momentum encoder; it takes two views.
@@ -53,6 +57,7 @@ class DistillationSettings(ObjectiveSettings):
     name: Literal["distillation"] = "distillation"
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     loss: Literal["cosine", "mse", "relational"] = "cosine"
+    centre: bool = True
     opposite: bool = False
     aux_head: bool = True
     hidden: Features = 2048
@@ -172,6 +177,8 @@ class Distillation(Objective):
             if maps.shape[2:] != features.shape[2:]:
                 maps = F.interpolate(maps, features.shape[2:], mode="bilinear", antialias=True)
             taught = self._rows(maps)
+        if self.settings.centre:
+            taught = _centred(taught, self.views * self.chunks)
         targets = _standardised(taught) if self.settings.loss == "mse" else unit(taught)
         return torch.cat(targets.chunk(2)[::-1]) if self.settings.opposite else targets
 
@@ -200,6 +207,12 @@ class Distillation(Objective):
         places = (self.position + torch.arange(len(fresh), device=fresh.device)) % len(self.queue)
         self.queue[places] = fresh
         self.position.copy_((self.position + len(fresh)) % len(self.queue))
+
+
+def _centred(x: Tensor, groups: int) -> Tensor:
+    """Rows less their mean over each of ``groups`` equal parts, the chunks of the views, as batch norms see them."""
+    parts = at_least_fp32(x).unflatten(0, (groups, -1))
+    return (parts - parts.mean(1, keepdim=True)).flatten(0, 1)
 
 
 def _standardised(x: Tensor) -> Tensor:

@@ -47,6 +47,7 @@ class SeedSettings(ObjectiveSettings):
         of_views = self.loss == "mse"
         return DistillationSettings(
             teacher=TeacherSettings(name="universal", weights=self.teacher, output="projection"),
-            loss="cosine" if of_views else "relational", opposite=of_views, aux_head=of_views, hidden=self.hidden,
-            queue=self.queue, temperature=self.temperature, teacher_temperature=self.teacher_temperature,
+            loss="cosine" if of_views else "relational", centre=False, opposite=of_views, aux_head=of_views,
+            hidden=self.hidden, queue=self.queue, temperature=self.temperature,
+            teacher_temperature=self.teacher_temperature,
         )  # fmt: skip

@@ -47,8 +47,10 @@ def student(net: Distillation, x: torch.Tensor, width: float) -> torch.Tensor:
 
 
 def features(net: Distillation, x: torch.Tensor) -> torch.Tensor:
+    """What the teacher says of one view, less what it says of all images alike."""
     with torch.no_grad():
-        return net.teacher.network(x).mean((2, 3))
+        found = net.teacher.network(x).mean((2, 3))
+    return found - found.mean(0)
 
 
 @pytest.mark.parametrize("aux_head", [True, False])
@@ -59,6 +61,17 @@ def test_cosine_is_half_the_squared_distance_of_unit_vectors_less_1(width, aux_h
     s, t = normalize(student(net, x, width), dim=1), normalize(features(net, x), dim=1)
     (term,), _ = net(batch(net), [width])
     torch.testing.assert_close(term.value, ((s - t) ** 2).sum(1).mean() / 2 - 1)
+
+
+def test_what_the_teacher_says_of_all_images_alike_is_taken_away_in_each_chunk_of_each_view():
+    """A teacher that adds a constant to its features teaches the same; without ``centre`` the constant is learnt."""
+    for centre in (True, False):
+        net = model(centre=centre, opposite=True)
+        net.chunks = 2
+        given = batch(net)
+        parts = given.taught.unflatten(0, (4, 2)) + torch.arange(4.0, dtype=torch.float64)[:, None, None]
+        one, other = (net(given._replace(taught=t), [0.5]).terms[0].value for t in (given.taught, parts.flatten(0, 1)))
+        assert torch.allclose(one, other) == centre
 
 
 def test_mse_is_the_squared_distance_to_standardised_features():
@@ -144,6 +157,7 @@ def test_tokens_are_learnt_place_by_place(loss, name):
     rows = torch.stack([features[b, :, i, j] for b in range(4) for i in range(3) for j in range(3)])
     s = net.aux_head(net.projector(rows, BatchStatistics()), BatchStatistics())
     t = torch.stack([targets[b, :, i, j] for b in range(4) for i in range(3) for j in range(3)])
+    t = t - t.mean(0)
     (term,), _ = net(Batch((x,), torch.zeros(4), taught), [0.5])
     squared = ((s - F.layer_norm(t, t.shape[1:])) ** 2).mean()
     torch.testing.assert_close(term.value, squared if loss == "mse" else -F.cosine_similarity(s, t).mean())
