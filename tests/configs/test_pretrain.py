@@ -76,7 +76,7 @@ def test_every_config_trains_for_two_iterations(name, teacher):
         images = torch.randint(0, 256, (8, trainer.model.views, 3, 32, 32), dtype=torch.uint8)
         keys = torch.stack([torch.full((8,), iteration), torch.arange(8)], 1)
         terms = trainer.step(LoadedBatch(images, torch.arange(8), keys), iteration)
-        alone = getattr(trainer.config.objective, "base", None) != "none" and trainer.model.teacher is not None
+        alone = getattr(trainer.config.objective, "base", "none") != "none" and trainer.model.teacher is not None
         assert len(terms) == networks(config(name)) + alone
         assert all(term.value.isfinite() for term in terms)
     after = [p for p in trainer.model.backbone.parameters() if p.requires_grad]
