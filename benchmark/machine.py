@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
 from pretrain.run.device import DTYPES
-from transfer.latency import interleaved, processor
+from transfer.devices.latency import interleaved, processor
 
 SIDE = 2048  # of the square matrices; large enough to leave the caches, small enough to take a second
 IMAGES, CHANNELS, PIXELS = 64, 256, 18  # of the convolution, which is about as much work

@@ -31,6 +31,8 @@ def imports(path: Path, known: dict[str, Path]) -> set[str]:
             assert node.level == 0, f"{path} imports by a relative name"
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in known else node.module for name in names}
+    own = {name for name in found if name.split(".")[0] in set().union(*FLOORS)}
+    assert own <= known.keys(), f"{path} imports {', '.join(sorted(own - known.keys()))}, which is not there"
     return found & known.keys() - {name for name, file in known.items() if file == path}
 
 

@@ -2,8 +2,8 @@
 """The paper's claims in miniature, on real images: pretrain small networks, evaluate four widths, compare by seeds.
 
 Each row of configs/pretrain/claims.py is pretrained on 1,000 CIFAR-10 images a class and evaluated by the fast linear
-protocol on the full test set. What is there already is not run again, and a run that was killed continues. Every run
-adds a line to claims.jsonl, from which claims.md and claims.svg are made.
+protocol on the full test set. A run that was killed continues. Every run adds a line to OUTPUT/claims.jsonl, from which
+claims.md and claims.svg are made; what has a line there, perhaps copied from docs/claims.jsonl, is not run again.
 """
 
 import argparse
@@ -17,7 +17,7 @@ sys.path[0] = str(ROOT)
 
 from pretrain.common import cli
 from pretrain.common.errors import CollapsedError, NonFiniteLossError, UserError, nearest
-from pretrain.common.files import write_json, write_text
+from pretrain.common.files import read_lines, write_json, write_text
 from pretrain.run.allocator import restart_for_cpu
 
 PER_CLASS = 1000
@@ -34,12 +34,19 @@ def main(argv: list[str]) -> None:
     args = parser.parse_intermixed_args(argv)
     if (args.data is None) == (args.show is None):
         raise UserError("expected --data DATA, to run the claims, or --show FILE, to look at what was run")
+    from pretrain.config import load_config
+
     records = args.show or args.output / "claims.jsonl"
     if args.data is not None:
         images = linked_images(args.data, args.output / "images")
         for system, seed in runs(args):
-            run(system, seed, args.output / f"{system}_seed{seed}", images, args.overrides)
-            collect(args.output, records)
+            folder, overrides = args.output / f"{system}_seed{seed}", [f"training.seed={seed}", *args.overrides]
+            config = load_config(f"{ROOT}/configs/pretrain/claims.py:{system}", [f"data.root={images}", *overrides])
+            if not any(
+                (r["system"], r["seed"], r["config"]) == (system, seed, config.hash) for r in read_lines(records)
+            ):
+                run(system, config, folder, images, args.overrides)
+                collect(folder / "record.json", records)
     page = write_page(records, args.output)
     print(page.read_text())
     print(page)
@@ -73,10 +80,9 @@ def linked_images(data: Path, folder: Path) -> Path:
     return folder
 
 
-def run(system: str, seed: int, folder: Path, images: Path, overrides: list[str]) -> None:
+def run(system: str, config, folder: Path, images: Path, overrides: list[str]) -> None:
     """Pretrain and evaluate, or as much of it as is missing. ``record.json`` says what came out."""
     from benchmark.claims import record
-    from pretrain.config import load_config
     from pretrain.slimmable.widths import FOUR_WIDTHS
     from pretrain.train import pretrain
     from transfer.recognition.evaluate import evaluate
@@ -86,9 +92,8 @@ def run(system: str, seed: int, folder: Path, images: Path, overrides: list[str]
     if (folder / "record.json").is_file():
         return
     started = time.time()
+    seed = config.training.seed
     print(f"\n{system}, seed {seed}, in {folder}", flush=True)
-    address = f"{ROOT}/configs/pretrain/claims.py:{system}"
-    config = load_config(address, [f"data.root={images}", f"training.seed={seed}", *overrides])
     ended = "complete"
     try:
         checkpoint = pretrain(config, folder, resume=True, device=cli.default_device())
@@ -104,10 +109,12 @@ def run(system: str, seed: int, folder: Path, images: Path, overrides: list[str]
     write_json(folder / "record.json", found)
 
 
-def collect(output: Path, records: Path) -> None:
-    """One line for each run below ``output``, in the order of their names."""
-    found = [json.loads(path.read_text()) for path in sorted(output.glob("*_seed*/record.json"))]
-    write_text(records, "".join(json.dumps(line) + "\n" for line in found))
+def collect(record: Path, records: Path) -> None:
+    """Add what a run left to ``records``, in the place of an earlier line of the same system and seed."""
+    new = json.loads(record.read_text())
+    lines = [r for r in read_lines(records) if (r["system"], r["seed"]) != (new["system"], new["seed"])]
+    lines = sorted([*lines, new], key=lambda r: (r["system"], r["seed"]))
+    write_text(records, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def write_page(records: Path, output: Path) -> Path:
