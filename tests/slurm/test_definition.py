@@ -142,7 +142,7 @@ def test_without_chunks_the_number_of_processes_determines_the_result(write):
         (GRID.replace("widths=[1.0, 0.25]", "widths=[1.0]"), "no width of (1.0,) is in the range 0.25 to 0.25 of"),
         (GRID.replace("seeds=[0, 1]", "seeds='many'"), "seeds"),
         (GRID.replace("seeds=[0, 1]", "seeds=[-1]"), "transfer.0.seeds.0 is -1; expected a number from 0"),
-        (GRID.replace("seeds=[0, 1]", "seeds=[]"), "transfer.0.seeds: Tuple should have at least 1 item"),
+        (GRID.replace("seeds=[0, 1]", "seeds=[]"), "transfer.0.seeds is []; expected 1 or more"),
         (GRID.replace('target="digits"', 'target="digit"'), "unknown target 'digit'; did you mean 'digits'?"),
         (GRID.replace('"random"]', '"randm"]'), "transfer.1.inits.1: unknown 'randm'; did you mean 'random'?"),
         (GRID.replace('table="5"', 'table="55"'), "tables: unknown '55'; did you mean '5'?"),
