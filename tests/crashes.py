@@ -24,7 +24,7 @@ WRITING = os.O_WRONLY | os.O_RDWR
 CRASHES = int(os.environ.get("US3L_CRASHES", 1))
 
 
-def crash(tool: str, whole: list, killed: list, loaded: tuple[str, ...] = (), kills: int = 2 * CRASHES) -> None:
+def crash(tool: str, whole: list, killed: list, loaded: tuple[str, ...] = (), kills: int = CRASHES) -> None:
     """Run ``tool``, a module with a ``main``, with the arguments ``whole``, and ``kills`` times killed with ``killed``.
 
     The two lists differ in where they write. loaded: modules to import before anything forks, to save time.
