@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Convert a universal checkpoint at one or more widths to the files of another program."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -11,63 +12,66 @@ from pretrain.common.errors import UserError
 from transfer.convert import FORMATS, convert, listed, of_width, require
 
 
-def main(argv: list[str]) -> None:
+def parser() -> cli.Parser:
+    """The options, which say for which formats they are."""
     folding = [name for name, described in FORMATS.items() if described.folds]
     sized = [name for name, described in FORMATS.items() if described.sized]
     quantised = [name for name, described in FORMATS.items() if described.int8]
-    parser = cli.Parser(
+    found = cli.Parser(
         "Cut plain backbones out of a universal checkpoint and write them for another program.",
         "tools/convert.py runs/demo/pretrain/universal.safetensors --width 0.5 --to detectron2 --output narrow",
     )
-    parser.add_argument(
+    found.add_argument(
         "checkpoint",
         type=Path,
         nargs="?",
         metavar="UNIVERSAL",
         help="a universal.safetensors file, or the run folder that holds one",
     )
-    cli.widths_argument(parser, None)
-    parser.add_argument(
+    cli.widths_argument(found, None)
+    found.add_argument(
         "--to",
         required=True,
         choices=(*FORMATS, "list"),
         help="the program to write for; list: all, and what each needs",
     )
-    parser.add_argument(
+    found.add_argument(
         "--output", type=Path, metavar="D",
         help="folder to write; with several widths one below it for each "
         "(default: converted/TARGET/width_W/ beside the checkpoint)",
     )  # fmt: skip
-    parser.add_argument(
+    found.add_argument(
         "--fold-bn", action="store_true",
         help=f"fold batch norms into the convolutions before them ({', '.join(folding)})",
     )  # fmt: skip
-    parser.add_argument(
+    found.add_argument(
         "--image-size",
         type=int,
         metavar="S",
         help=f"side of the images in pixels, for {', '.join(sized)} (default: that of pretraining)",
     )
-    parser.add_argument(
+    found.add_argument(
         "--int8", action="store_true",
         help=f"eight-bit integers, for {', '.join(quantised)}; the loss of accuracy is measured",
     )  # fmt: skip
-    parser.add_argument(
+    found.add_argument(
         "--data", type=Path, metavar="D",
         help="images to calibrate and judge --int8 on: folder, list, tar or parquet (default: the pretraining's)",
     )  # fmt: skip
-    parser.add_argument(
+    found.add_argument(
         "--max-loss", type=float, default=1.0, metavar="P",
         help="points of kNN accuracy that --int8 may lose (default: 1)",
     )  # fmt: skip
-    parser.add_argument("--licence", metavar="NAME", help="of the weights, in the card of --to hub (default: other)")
-    parser.add_argument(
+    found.add_argument("--licence", metavar="NAME", help="of the weights, in the card of --to hub (default: other)")
+    found.add_argument(
         "--results", type=Path, metavar="D", help="results for the card of --to hub (default: the run's)"
     )
-    arguments = parser.parse_args(argv)
-    if arguments.to == "list":
-        print(listed())
-        return
+    return found
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """UserError for options that do not go together, before torch is imported."""
+    sized = [name for name, described in FORMATS.items() if described.sized]
     if arguments.data and not arguments.int8:
         raise UserError("--data names the images of --int8; expected both")
     if arguments.image_size is not None and (arguments.to not in sized or arguments.image_size < 1):
@@ -79,6 +83,14 @@ def main(argv: list[str]) -> None:
     require(arguments.to, arguments.int8)
     if (arguments.licence or arguments.results) and arguments.to != "hub":
         raise UserError("--licence and --results are of the card that --to hub writes")
+
+
+def main(argv: list[str]) -> None:
+    arguments = parser().parse_args(argv)
+    if arguments.to == "list":
+        print(listed())
+        return
+    check(arguments)
     if FORMATS[arguments.to].whole:
         write_hub(arguments)
         return
