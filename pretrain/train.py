@@ -6,6 +6,7 @@ Left out on purpose: gradient accumulation over batches and early stopping.
 import dataclasses
 import sys
 import time
+from functools import partial
 from math import isfinite
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from pretrain.data.loader import CutViews, LoadedBatch, view_loader
 from pretrain.data.order import IterationBatches
 from pretrain.finish import write_universal
 from pretrain.monitor import CollapseWatch, NearestNeighbours
+from pretrain.run.background import BackgroundCheckpoints
 from pretrain.run.bad_images import BadImages
-from pretrain.run.checkpoint import save_checkpoint
 from pretrain.run.device import choose_kernels
 from pretrain.run.distributed import World, join_world
 from pretrain.run.metrics import MetricsLog
@@ -75,7 +76,11 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     views = CutViews(source, trainer.views, data.image_size, training.seed, data.decode, data.on_bad)
     loader = view_loader(views, batches, data.workers)
     bad = BadImages(source, data.max_bad, work_dir, world)
-    run(trainer, loader, start, epoch_iterations, work_dir, Watch(trainer, work_dir), interval, bad)
+    try:
+        run(trainer, loader, start, epoch_iterations, work_dir, Watch(trainer), interval, bad)
+    except NonFiniteLossError as error:
+        hint = f"last good checkpoint: {last_good(work_dir)}; a smaller optimizer.lr may help"
+        raise NonFiniteLossError(f"{error}; {hint}") from None
     return write_universal(trainer, source, work_dir)
 
 
@@ -92,7 +97,8 @@ def run(
     log = MetricsLog(work_dir, start) if world.is_main else None
     left, begun = TimeLeft(trainer.sampler.work, start, trainer.iterations), time.perf_counter()
     begun -= log.seconds if log else 0.0
-    with progress(world) as bar, Requests(world, training.checkpoint_minutes) as requests:
+    checkpoints = BackgroundCheckpoints(work_dir / "checkpoints", allowed=partial(check_owner, work_dir))
+    with checkpoints, progress(world) as bar, Requests(world, training.checkpoint_minutes) as requests:
         task = bar.add_task("pretrain", total=trainer.iterations, completed=start, left="")
         for iteration, (batch, waited) in enumerate(timed(loader), start):
             interval.waited += waited
@@ -104,7 +110,7 @@ def run(
             logs = planned or done % training.log_interval == 0 or watch.due(done)
             if logs:
                 bad.report()
-                means = finite_means(interval, trainer, work_dir) | watch.look(batch, done)
+                means = finite_means(interval, world) | watch.look(batch, done)
                 line = {
                     "iteration": done, "epoch": done / epoch_iterations, "lr": trainer.optimizer.param_groups[0]["lr"],
                     **means, **interval.pace(training.batch_size), "seconds": round(time.perf_counter() - begun, 3),
@@ -118,9 +124,10 @@ def run(
             bar.update(task, completed=done, **({"left": f"{left.text(done)} left"} if logs else {}))
             asked = requests.asked(met=logs)
             if planned or asked.save or asked.stop:
-                save(trainer, work_dir, done, interval)
+                save(trainer, checkpoints, done, interval)
                 requests.done_saving()
             if asked.stop and done < trainer.iterations:
+                checkpoints.wait()
                 if world.is_main:
                     print(f"stopped at iteration {done} of {trainer.iterations}, saved; --resume continues", flush=True)
                 sys.exit(128 + asked.stop)
@@ -128,20 +135,19 @@ def run(
         log.close()
 
 
-def save(trainer: Trainer, work_dir: Path, done: int, interval: Interval) -> None:
+def save(trainer: Trainer, checkpoints: BackgroundCheckpoints, done: int, interval: Interval) -> None:
     """A checkpoint after ``done`` iterations, within an ``interval``; NonFiniteLossError for weights that are none."""
     if not trainer.all_finite():
-        raise diverged(work_dir, f"weights became non-finite by iteration {done}")
+        raise NonFiniteLossError(f"weights became non-finite by iteration {done}")
     if trainer.world.is_main:
-        check_owner(work_dir)
-        save_checkpoint(work_dir / "checkpoints", done, {**trainer.state(), "interval": interval.state()})
+        checkpoints.save(done, {**trainer.state(), "interval": interval.state()})
 
 
 class Watch:
     """What a run says of its widths besides their losses: signs of collapse and, at intervals, kNN accuracy."""
 
-    def __init__(self, trainer: Trainer, work_dir: Path):
-        config, self.work_dir = trainer.config, work_dir
+    def __init__(self, trainer: Trainer):
+        config = trainer.config
         settings, fixed = config.monitor, config.sampling.widths
         low, high = (min(fixed), max(fixed)) if fixed else config.width_range
         self.trainer, self.widths = trainer, list(settings.widths or dict.fromkeys((high, low)))
@@ -158,7 +164,7 @@ class Watch:
         seen = self.collapse.look(model, self.trainer.coloured(batch)[0])
         if bad := [name for name, value in seen.items() if not isfinite(value)]:
             width = bad[0].partition("/")[0]
-            raise diverged(self.work_dir, f"the embeddings of width {width} became non-finite by iteration {done}")
+            raise NonFiniteLossError(f"the embeddings of width {width} became non-finite by iteration {done}")
         if self.due(done):
             found = self.neighbours.accuracies(model.backbone, self.widths)
             seen |= {f"{width:g}/knn": accuracy for width, accuracy in found.items()}
@@ -184,15 +190,11 @@ def nearest_neighbours(config: PretrainConfig, world: World) -> NearestNeighbour
     )
 
 
-def finite_means(interval: Interval, trainer: Trainer, work_dir: Path) -> dict[str, float]:
+def finite_means(interval: Interval, world: World) -> dict[str, float]:
     """The interval's mean losses; NonFiniteLossError in every process if a loss of any is not finite."""
-    means, bad = interval.close(trainer.world)
+    means, bad = interval.close(world)
     if bad is not None:
         iteration, term = bad
         what = f"the {term.name} loss of width {term.width:g} became non-finite at iteration {iteration}"
-        raise diverged(work_dir, what)
+        raise NonFiniteLossError(what)
     return means
-
-
-def diverged(work_dir: Path, what: str) -> NonFiniteLossError:
-    return NonFiniteLossError(f"{what}; last good checkpoint: {last_good(work_dir)}; a smaller optimizer.lr may help")

@@ -1,6 +1,8 @@
-"""Numbers on their way to a device that the host need not wait for."""
+"""Numbers on their way to a device, and back, with as little waiting as there can be."""
 
+import copy
 from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,3 +20,39 @@ def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
     """``values`` as [N] on ``device``, made once in a process: to be read only."""
     with torch.inference_mode(False):
         return sent(torch.tensor(values, dtype=dtype), device)
+
+
+def on_host(state: Any) -> Any:
+    """A copy of nested dicts, lists and tuples of plain values whose tensors lie in the host's memory, and nowhere
+    else. From a GPU all go to pinned memory, one after the other, and are waited for once.
+    """
+    copies: dict[_Place, Tensor] = {}  # a tensor that is there twice, under two names, is copied once
+    found = _copied(state, copies)
+    for device in {place.device for place in copies if place.device.type == "cuda"}:
+        torch.cuda.current_stream(device).synchronize()
+    return found
+
+
+class _Place(NamedTuple):
+    device: torch.device
+    address: int
+    dtype: torch.dtype
+    shape: torch.Size
+    strides: tuple[int, ...]
+
+
+def _copied(value: Any, copies: dict[_Place, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        value = value.detach()
+        place = _Place(value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
+        if place not in copies:
+            copied = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
+            copies[place] = copied.copy_(value, non_blocking=True)
+        return copies[place].detach()
+    if isinstance(value, dict):
+        copied = copy.copy(value)  # with the attributes that torch gives its dicts of states
+        copied.update((key, _copied(item, copies)) for key, item in value.items())
+        return copied
+    if isinstance(value, (list, tuple)):
+        return type(value)(_copied(item, copies) for item in value)
+    return value
