@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 from torchvision.utils import save_image
 
 from pretrain.data.images.digits import digits
@@ -118,6 +119,18 @@ def how(command: str, table: list[How]) -> tuple[str, How] | None:
 @pytest.fixture
 def copy(tmp_path, repository):
     return linked(repository, tmp_path)
+
+
+def test_the_lines_of_python_run(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    (code,) = re.findall(r"^```python\n(.*?)^```", README.read_text(), flags=re.DOTALL | re.MULTILINE)
+    images = torch.randn(4, 3, 32, 32)
+    names = {"images": images, "loader": [images, images]}
+    exec(code, names)
+    width = int(re.search(r"-> \[B, (\d+)\]", code)[1])
+    assert names["features"].shape == (4, width)
+    with torch.no_grad():
+        assert torch.equal(names["backbone"](images), names["net"](images, 0.6))
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,10 @@ config.json              its metadata, and the widths that can be used
 README.md                the model card: widths, costs, calibration, data, results, hashes
 """
 
-import hashlib
 import shutil
 from pathlib import Path
 
-from pretrain.common.files import replacing, write_text
+from pretrain.common.files import file_hash, replacing, write_text
 from transfer.convert.describe import as_json
 from transfer.results import survey
 from transfer.source import Source
@@ -36,27 +35,18 @@ def write(source: Source, output: Path, licence: str, results: Path | None = Non
     folder = results or source.path.parent
     found = survey(folder)[0] if folder.is_dir() else []
     records = [record for _, record in found if record["checkpoint"] == net.hash]
-    write_text(paths[2], card(source, licence, records, digest(paths[0])))
+    write_text(paths[2], card(source, licence, records, file_hash(paths[0])))
     return paths
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file."""
-    found = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            found.update(piece)
-    return found.hexdigest()
 
 
 def card(source: Source, licence: str, records: list[dict], sha256: str) -> str:
     """The text of README.md. records: results of this checkpoint."""
     net, meta = source.net, source.metadata
-    data = meta["data"]
+    data, epochs = meta["data"], meta.get("epochs")
     name = printable(str(data["name"]))
     facts = {
         "method": meta["method"], "backbone": said(meta["backbone"]), "data": f"{name}, {data.get('images', MISSING)} "
-        f"training images at {data['image_size']} px", "epochs": meta.get("epochs"), "batch": meta.get("batch_size"),
+        f"training images at {data['image_size']} px", "epochs": f"{epochs:g}" if isinstance(epochs, float) else epochs, "batch": meta.get("batch_size"),
         "seed": meta.get("seed"), "mean": meta["mean"], "std": meta["std"], "channel order": meta["channel_order"],
         "teacher": teacher(meta), "weights' sha256": net.hash, "file's sha256": sha256,
     }  # fmt: skip
