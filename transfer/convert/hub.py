@@ -43,10 +43,12 @@ def card(source: Source, licence: str, records: list[dict], sha256: str) -> str:
     """The text of README.md. records: results of this checkpoint."""
     net, meta = source.net, source.metadata
     data, epochs = meta["data"], meta.get("epochs")
+    epochs = f"{epochs:g}" if isinstance(epochs, float) else epochs
     name = printable(str(data["name"]))
     facts = {
         "method": meta["method"], "backbone": said(meta["backbone"]), "data": f"{name}, {data.get('images', MISSING)} "
-        f"training images at {data['image_size']} px", "epochs": f"{epochs:g}" if isinstance(epochs, float) else epochs, "batch": meta.get("batch_size"),
+        f"training images at {data['image_size']} px", "epochs": epochs,
+        "batch": meta.get("batch_size"),
         "seed": meta.get("seed"), "mean": meta["mean"], "std": meta["std"], "channel order": meta["channel_order"],
         "teacher": teacher(meta), "weights' sha256": net.hash, "file's sha256": sha256,
     }  # fmt: skip
