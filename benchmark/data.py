@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as V
 
-from benchmark.index import measure_index
+from benchmark.index import LAYOUTS, measure_index
 from benchmark.machine import machine, timed
 from pretrain.common.errors import UserError
 from pretrain.config import load_config
@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=int, metavar="S", help="side in px (default: the config's)")
     parser.add_argument("--data", type=Path, metavar="ROOT", help="root of the data (default: digits, up to 64 px)")
     parser.add_argument("--decode", choices=("full", "reduced"), default="full", help="of ours (default: full)")
-    parser.add_argument("--index", type=int, metavar="N", help="measure the index of N files instead")
+    parser.add_argument("--index", type=int, metavar="N", help="measure the index of N images instead")
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, help="of the index (default: all)")
     parser.add_argument("--images", type=int, default=64, metavar="N", help="images of a repeat (default: 64)")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of which medians are taken (default: 5)")
 
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(args: argparse.Namespace) -> dict:
     """Rates of both arrangements and the shares of ours; see the module. UserError for data that is not there."""
     if args.index is not None:
-        return measure_index(args.index, args.device)
+        return measure_index(args.index, args.device, args.layouts)
     torch.set_num_threads(args.threads or 1)
     data = load_config(args.config or _default_config(args.image_size), []).data
     size = args.image_size or data.image_size

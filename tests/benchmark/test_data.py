@@ -7,12 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark import data
-from benchmark.index import measure_index
+from benchmark import data, index
+from benchmark.index import LAYOUTS, measure_index
 from benchmark.show import shown
 from pretrain.common.errors import UserError
 from pretrain.config import load_config
 from pretrain.data.images.datasets import image_dataset
+from tests.requirements import demand
 
 
 @pytest.fixture(autouse=True)
@@ -85,9 +86,17 @@ def test_a_mistake_is_one_line(options, message):
     assert "\n" not in str(caught.value)
 
 
-def test_the_index_of_a_listing_is_built_and_opened_again(monkeypatch, tmp_path):
-    monkeypatch.setenv("US3L_CACHE", str(tmp_path))
-    found = measure_index(20_500, "cpu")
-    built, again = found["rows"]
+def test_an_index_is_built_and_opened_again():
+    built, again = measure_index(20_500, "cpu", ["folders"])["rows"]
     assert built["images"] == again["images"] == 20_500
-    assert again["seconds"] < built["seconds"]
+    assert again["seconds"] < built["seconds"] and built["peak_megabytes"] < 30
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_listings_are_what_they_stand_for(layout, tmp_path, monkeypatch):
+    if layout == "parquet":
+        demand("images")
+    monkeypatch.setattr(index, "FOLDERS", 4)
+    found = image_dataset("folder", LAYOUTS[layout](tmp_path, 10))
+    labels = [0] * 10 if layout == "flat" else [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]
+    assert found.labels.tolist() == labels and "00000000_0.JPEG" in found.names[0]

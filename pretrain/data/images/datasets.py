@@ -76,7 +76,7 @@ class JoinedImages(EncodedImages):
             np.array([number[name] for name in part.classes], np.int64)[part.labels] if labelled else part.labels * 0
             for part in parts
         ]
-        names = PackedNames(part.names[i] for part in parts for i in range(len(part)))
+        names = PackedNames.joined([part.names for part in parts])
         super().__init__(
             names, np.concatenate(labels), classes, " and ".join(part.found for part in parts), parts[0].channels
         )

@@ -12,7 +12,7 @@ import numpy as np
 from pretrain.common.errors import UserError
 from pretrain.data.images.decode import is_image_name, readable
 from pretrain.data.images.encoded import EncodedImages
-from pretrain.data.images.index import Index, PackedNames, counting, stamp
+from pretrain.data.images.index import Coded, Index, PackedNames, counting, stamp
 
 RUBBISH = ("__MACOSX", "Thumbs.db", "desktop.ini")
 EXPECTED = "expected images (.jpg, .png, .webp, .tif …), tar shards or parquet files"
@@ -69,12 +69,13 @@ class Walk:
     def _below(self, folder: str, relative: str, above: tuple[str, ...]) -> Iterator[str]:
         try:
             self.stamps.append(stamp(folder))
+            special: dict[str, tuple[bool, bool]] = {}  # all but plain files, of which there may be a million
             with os.scandir(folder) as entries:
-                found = sorted((e.name, _is_folder(e), e.is_symlink()) for e in entries if not self._hidden(e.name))
+                found = sorted(e.name for e in entries if not self._hidden(e.name) and _noted(e, special))
         except OSError as error:
             raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
-        for name, is_folder, is_link in found:
-            path = f"{folder}/{name}"
+        for name in found:
+            path, (is_folder, is_link) = f"{folder}/{name}", special.get(name, (False, False))
             if is_folder:
                 real = os.path.realpath(path) if is_link else f"{above[-1]}/{name}"
                 if self._is_known(path, real, is_link, above):
@@ -122,11 +123,15 @@ def kind_of(name: str) -> str:
     return " ".join(Path(name).suffix.lower().split())[:20] or "without a suffix"
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def _noted(entry: os.DirEntry, special: dict[str, tuple[bool, bool]]) -> bool:
+    """Note of a folder or link which of both it is; True."""
     try:
-        return entry.is_dir()
+        is_folder = entry.is_dir()
     except OSError:  # a link that leads to itself
-        return False
+        is_folder = False
+    if is_folder or entry.is_symlink():
+        special[entry.name] = is_folder, entry.is_symlink()
+    return True
 
 
 def index_folder(folder: Path, empty: str = "no images") -> Index:
@@ -173,32 +178,38 @@ def index_list(path: Path) -> Index:
 
     Paths count from the list's folder. Errors: UserError names the first path that is missing or leaves that folder.
     """
-    try:
+    ignored: Counter[str] = Counter()
+    missing, labels = [], Coded()
+
+    def kept() -> Iterator[str]:
         with open(path, newline="", encoding=_encoding(path), errors="surrogateescape") as file:
-            rows = list(_rows(file, path))
+            for name, label in _rows(file, path):
+                if not os.path.isabs(name) and os.path.normpath(name).split(os.sep)[0] == os.pardir:
+                    raise UserError(f"{path} names {name}, which leaves its folder; expected paths below {path.parent}")
+                if not is_image_name(name):
+                    ignored[kind_of(name)] += 1
+                elif not os.path.isfile(path.parent / name):
+                    missing.append(name)
+                else:
+                    labels.add(label)
+                    yield name
+
+    try:
+        names = PackedNames(kept())
+    except UserError:
+        raise
     except (OSError, UnicodeError, csv.Error) as error:
         raise UserError(f"cannot read the list {path}: {error}") from None
-    ignored: Counter[str] = Counter()
-    kept, missing = [], []
-    for name, label in rows:
-        if not os.path.isabs(name) and os.path.normpath(name).split(os.sep)[0] == os.pardir:
-            raise UserError(f"{path} names {name}, which leaves its folder; expected paths below {path.parent}")
-        if not is_image_name(name):
-            ignored[kind_of(name)] += 1
-        elif not os.path.isfile(path.parent / name):
-            missing.append(name)
-        else:
-            kept.append((name, label))
     if missing:
         raise UserError(
             f"{path} names {len(missing):,} {'file that does' if len(missing) == 1 else 'files that do'} not exist, "
             f"first {missing[0][:200]}; expected paths relative to {path.parent}"
         )
-    if not kept:
+    if not len(names):
         raise UserError(f"no images in the list {path}{ignored_text(ignored, ': ')}; expected a path a line")
-    labels, classes = numbered([label for _, label in kept])
-    text = f"{of_classes(len(kept), classes)} in the list {path.name}{ignored_text(ignored)}"
-    return Index(PackedNames(name for name, _ in kept), labels, classes, text, [stamp(path)])
+    numbers, classes = numbered(labels.codes, labels.values)
+    text = f"{of_classes(len(names), classes)} in the list {path.name}{ignored_text(ignored)}"
+    return Index(names, numbers, classes, text, [stamp(path)])
 
 
 def _encoding(path: Path) -> str:
@@ -225,17 +236,17 @@ def _rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, str | None]]:
         yield (row[path_column] or "").strip(), (row[label_column] or "").strip() if label_column else None
 
 
-def numbered(labels: list[str | None], names: bool = False) -> tuple[np.ndarray, list[str]]:
-    """int64 [N] and class names. Whole numbers below a million stay what they are, unless they are ``names``, as those
-    of folders are; no classes where a label is missing."""
-    if any(label is None or label == "" for label in labels):
-        return np.zeros(len(labels), np.int64), []
-    if not names and all(label.isascii() and label.isdigit() and len(label) < 7 for label in labels):
-        numbers = np.array([int(label) for label in labels], np.int64)
-        return numbers, [str(number) for number in range(int(numbers.max()) + 1)]
-    classes = sorted(set(labels))
+def numbered(codes: np.ndarray, texts: list[str | None], names: bool = False) -> tuple[np.ndarray, list[str]]:
+    """int64 [N] and class names, of labels ``texts[code]``. Whole numbers below a million stay what they are, unless
+    they are ``names``, as those of folders are; no classes where a label is missing."""
+    if any(text is None or text == "" for text in texts):
+        return np.zeros(len(codes), np.int64), []
+    if not names and all(text.isascii() and text.isdigit() and len(text) < 7 for text in texts):
+        numbers = np.array([int(text) for text in texts], np.int64)
+        return numbers[codes], [str(number) for number in range(int(numbers.max()) + 1)]
+    classes = sorted(set(texts))
     number = {name: i for i, name in enumerate(classes)}
-    return np.array([number[label] for label in labels], np.int64), classes
+    return np.array([number[text] for text in texts], np.int64)[codes], classes
 
 
 def of_classes(count: int, classes: list[str]) -> str:

@@ -14,7 +14,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from array import array
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +64,48 @@ class PackedNames:
             raise IndexError(index)
         index %= len(self)
         return self.bytes[self.ends[index] : self.ends[index + 1]].tobytes().decode("utf-8", "surrogateescape")
+
+    def reordered(self, order: Iterable[int]) -> "PackedNames":
+        return PackedNames(self[index] for index in order)
+
+    @classmethod
+    def joined(cls, parts: Sequence["PackedNames"]) -> "PackedNames":
+        """Those of one after those of the other."""
+        starts = np.cumsum([0, *(len(part.bytes) for part in parts)])
+        ends = [part.ends[1:] + start for part, start in zip(parts, starts)]
+        return cls.of(np.concatenate([part.bytes for part in parts]), np.concatenate([[0], *ends]))
+
+
+class Coded:
+    """A list of values of which many are equal, as numbers: ``values[codes[i]]`` is the i-th that was added."""
+
+    def __init__(self, values: Iterable[Hashable] = ()):
+        self.numbers: dict[Hashable, int] = {}
+        self._codes = array("q")
+        for value in values:
+            self.add(value)
+
+    def add(self, value: Hashable) -> None:
+        self._codes.append(self.numbers.setdefault(value, len(self.numbers)))
+
+    @property
+    def values(self) -> list:
+        return list(self.numbers)
+
+    @property
+    def codes(self) -> np.ndarray:
+        return np.frombuffer(self._codes, dtype=np.int64) if self._codes else np.zeros(0, np.int64)
+
+
+def sorted_by_parts(names: PackedNames, labels: np.ndarray) -> np.ndarray:
+    """int64 [N]: the order of images by (label, the parts of their names), as folders are walked; equal ones stay."""
+    order = np.argsort(labels, kind="stable")
+    ends = np.flatnonzero(np.diff(labels[order])) + 1
+    for run in np.split(order, ends):  # views; one class after the other, so that few names are objects at a time
+        keys = [names[index].replace("/", "\0") for index in run]
+        if any(before > after for before, after in zip(keys, keys[1:])):
+            run[:] = run[sorted(range(len(run)), key=keys.__getitem__)]
+    return order
 
 
 @dataclass(frozen=True)
@@ -143,21 +187,29 @@ def _load(folder: Path) -> Index | None:
 
 
 def _keep(index: Index, folder: Path) -> None:
-    """Write the index beside ``folder`` and give it its name at the end. A cache that cannot be written stays empty."""
-    newest = max((changed for _, _, changed in index.stamps), default=0)
-    if len(index) < WORTHWHILE or time.time() - newest / 1e9 < SETTLED:
+    """Write the index beside ``folder`` and give it its name at the end; a warning where it cannot be written.
+
+    What has just changed may change again without a trace; a time in the future tells of any later change.
+    """
+    now = time.time()
+    if len(index) < WORTHWHILE or any(abs(now - changed / 1e9) < SETTLED for _, _, changed in index.stamps):
         return
     header = {
         "images": len(index), "classes": index.classes, "found": index.found, "stamps": index.stamps,
         "shards": index.shards,
     }  # fmt: skip
     arrays = dict(zip(ARRAYS, (index.names.bytes, index.names.ends, index.labels, index.places)))
-    with suppress(UserError):
+    try:
         shutil.rmtree(folder, ignore_errors=True)
         with replacing_folder(folder) as partial:
-            for name, array in arrays.items():
-                np.save(partial / f"{name}.npy", array)
+            for name, values in arrays.items():
+                np.save(partial / f"{name}.npy", values)
             (partial / "header.json").write_text(json.dumps(header))
+    except UserError as error:
+        warnings.warn(
+            f"the index of {len(index):,} images is made anew by each process: {error}; US3L_CACHE names another place",
+            stacklevel=2,
+        )
 
 
 @contextmanager

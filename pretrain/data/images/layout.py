@@ -9,6 +9,9 @@ A root is a folder or a file. For a split (``train`` or ``test``) the first of t
     images, in sub-folders or not      the training images, if there is no folder of any split
 
 or the root is itself a list, a tar file or a parquet file, of training images.
+
+A folder named as a split is a class where it looks like one: it and folders of other names beside it hold images
+themselves, and there is no folder of the other split.
 """
 
 import os
@@ -17,8 +20,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pretrain.common.errors import UserError
+from pretrain.data.images.decode import is_image_name
 from pretrain.data.images.encoded import EncodedImages
-from pretrain.data.images.files import LISTS, ImageFiles, index_folder, index_list
+from pretrain.data.images.files import LISTS, ImageFiles, index_folder, index_list, is_hidden
 from pretrain.data.images.index import cached
 from pretrain.data.images.packed import PackedImages, is_packed
 from pretrain.data.images.parquet import ParquetImages, index_parquet
@@ -26,6 +30,7 @@ from pretrain.data.images.tar import TarImages, index_tar
 
 SPLITS = {"train": ("train",), "test": ("test", "val", "validation")}
 SHARDS = {".tar": (index_tar, TarImages), ".parquet": (index_parquet, ParquetImages)}
+ENDS = tuple(SHARDS)
 COMPRESSED = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst", ".zip")
 
 
@@ -48,7 +53,8 @@ def _in_folder(root: Path, split: str, channels: int) -> EncodedImages | None:
     if is_packed(root, split):
         return PackedImages(root, split, channels)
     if (folder := _split_folder(root, split)) is not None:
-        return _folder(folder, split, channels)
+        beside = _picture_folders(root, but=_named_as_splits(root))
+        return _folder(folder, shards_in(folder), split, channels, _listing("; not read, beside it: ", beside))
     if (listed := _split_list(root, split)) is not None:
         return _listed(listed, channels)
     if shards := shards_in(root):
@@ -56,7 +62,8 @@ def _in_folder(root: Path, split: str, channels: int) -> EncodedImages | None:
         return _sharded(root, chosen, split, channels) if chosen else None
     if split != "train" or any(_has(root, other) for other in SPLITS):
         return None
-    return _folder(root, split, channels, f"no '{split}' folder in {root} and no images")
+    classes = _listing("; a class as the folders beside it, no split: ", _named_as_splits(root))
+    return _folder(root, [], split, channels, classes, f"no '{split}' folder in {root} and no images")
 
 
 def has_split(root: Path, split: str) -> bool:
@@ -69,7 +76,36 @@ def _has(root: Path, split: str) -> bool:
 
 
 def _split_folder(root: Path, split: str) -> Path | None:
-    return next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
+    names = [name for name in _named_as_splits(root) if name in SPLITS[split]]
+    return root / names[0] if names and not _are_classes(root) else None
+
+
+def _named_as_splits(root: Path) -> list[str]:
+    return [name for names in SPLITS.values() for name in names if (root / name).is_dir()]
+
+
+def _are_classes(root: Path) -> bool:
+    """Whether folders that are named as a split are classes, see the module."""
+    named = _named_as_splits(root)
+    both = all(set(names) & set(named) for names in SPLITS.values())
+    return not both and all(_holds_pictures(root / name) for name in named) and bool(_picture_folders(root, but=named))
+
+
+def _picture_folders(root: Path, but: list[str]) -> list[str]:
+    """Names of the folders in ``root`` that hold images themselves, but for some."""
+    with os.scandir(root) as entries:
+        names = sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name) and e.name not in but)
+    return [name for name in names if _holds_pictures(root / name)]
+
+
+def _holds_pictures(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(is_image_name(entry.name) and entry.is_file() for entry in entries if not is_hidden(entry.name))
+
+
+def _listing(text: str, names: list[str]) -> str:
+    """``text`` and some names; nothing without any."""
+    return f"{text}{', '.join(names[:5])}{' …' if len(names) > 5 else ''}" if names else ""
 
 
 def _split_list(root: Path, split: str) -> Path | None:
@@ -87,11 +123,13 @@ def _file(path: Path, split: str, channels: int) -> EncodedImages | None:
     raise UserError(f"{path} is no data set; expected a folder, a list ({', '.join(LISTS)}), .tar or .parquet{hint}")
 
 
-def _folder(folder: Path, split: str, channels: int, empty: str = "no images") -> EncodedImages:
-    if shards := shards_in(folder):
+def _folder(
+    folder: Path, shards: list[Path], split: str, channels: int, remark: str, empty: str = "no images"
+) -> EncodedImages:
+    if shards:
         return _sharded(folder, shards, split, channels)
     index = cached("folder", folder, split, lambda: index_folder(folder, empty))
-    return ImageFiles(folder, index.names, index.labels, index.classes, index.found, channels)
+    return ImageFiles(folder, index.names, index.labels, index.classes, index.found + remark, channels)
 
 
 def _listed(path: Path, channels: int) -> EncodedImages:
@@ -110,8 +148,8 @@ def shards_in(folder: Path) -> list[Path]:
     for place in (folder, folder / "data"):
         if not place.is_dir():
             continue
-        with os.scandir(place) as entries:  # perhaps of a million images: no more than their names
-            found = sorted(Path(entry.path) for entry in entries if _is_shard(entry))
+        with os.scandir(place) as entries:  # perhaps of a million images: no more than the ends of their names
+            found = sorted(Path(e.path) for e in entries if e.name[-8:].lower().endswith(ENDS) and _is_shard(e))
         if len(kinds := sorted({path.suffix.lower() for path in found})) > 1:
             raise UserError(f"{place} holds {' and '.join(kinds)} files; expected one kind of shards in a folder")
         if found:

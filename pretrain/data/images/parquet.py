@@ -7,8 +7,9 @@ where all have paths and labels, of (label, path), as those of a folder.
 
 import json
 import os
+from array import array
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from pretrain.common.errors import UserError
 from pretrain.data.images.encoded import EncodedImages
 from pretrain.data.images.files import numbered, of_classes
-from pretrain.data.images.index import Index, PackedNames, counting, stamp
+from pretrain.data.images.index import Coded, Index, PackedNames, counting, sorted_by_parts, stamp
 
 IMAGES, LABELS = ("image", "img", "jpg", "png", "picture", "photo"), ("label", "labels", "cls", "class", "fine_label")
 KEPT = 8  # row groups
@@ -115,8 +116,31 @@ def bytes_column(file: Any) -> str:
 
 def index_parquet(shards: list[Path]) -> Index:
     """The images of parquet files. Errors: UserError names a file without a column of images, or cut short."""
-    names, labels, places, classes = [], [], [], None
+    rows = _Rows()
     with counting(f"{len(shards)} parquet files") as count:
+        names = PackedNames(rows.read(shards, count))
+    if not len(names):
+        raise UserError(f"no rows in {shards[0]}; expected a column of images")
+    places = np.frombuffer(rows.places, np.int64).reshape(-1, 3)
+    numbers, classes = _labelled(rows.labels, rows.classes)
+    if classes and rows.all_named and _differ(names):
+        order = sorted_by_parts(names, numbers)
+        names, numbers, places = names.reordered(order), numbers[order], places[order]
+    where = f"{len(shards):,} parquet {'file' if len(shards) == 1 else 'files'}"
+    return Index(
+        names, numbers, classes, f"{of_classes(len(names), classes)} in {where}", [stamp(shard) for shard in shards],
+        tuple(map(str, shards)), places,
+    )  # fmt: skip
+
+
+class _Rows:
+    """What the rows of some files hold besides images: places (three numbers a row), labels, names of classes."""
+
+    def __init__(self):
+        self.places, self.labels, self.classes, self.all_named = array("q"), Coded(), None, True
+
+    def read(self, shards: list[Path], count: Callable[[int], None]) -> Iterator[str]:
+        """The name of each row, while the rest is gathered."""
         for number, shard in enumerate(shards):
             file = open_parquet(shard)
             try:
@@ -124,38 +148,38 @@ def index_parquet(shards: list[Path]) -> Index:
             except UserError as error:
                 raise UserError(f"{shard}: {error}") from None
             label = next((name for name in LABELS if name in file.schema_arrow.names), None)
-            path = _path_column(file, images)
-            named = _class_names(file, label)
-            if classes and named and named != classes:
+            path, named = _path_column(file, images), _class_names(file, label)
+            if self.classes and named and named != self.classes:
                 raise UserError(f"{shard} has other class names than {shards[0]}; expected files of one data set")
-            classes = classes or named
+            self.classes = self.classes or named
             for group in range(file.metadata.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
-                names += (name if isinstance(name, str) else None for name in _column(file, group, path, rows, shard))
-                labels += _column(file, group, label, rows, shard)
-                places += [(number, group, row) for row in range(rows)]
+                for value in _column(file, group, label, rows, shard):
+                    self.labels.add((type(value), value if isinstance(value, (int, str)) else None))
+                for row, name in enumerate(_column(file, group, path, rows, shard)):
+                    self.places.extend((number, group, row))
+                    whole = isinstance(name, str) and name != ""
+                    self.all_named &= whole
+                    yield name if whole else f"row {row} of group {group}"
                 count(rows)
-    if not names:
-        raise UserError(f"no rows in {shards[0]}; expected a column of images")
-    numbers, classes = _labelled(labels, classes)
-    order = range(len(names))
-    if classes and all(names) and len(set(names)) == len(names):
-        order = sorted(order, key=lambda i: (numbers[i], names[i].split("/")))
-    where = f"{len(shards):,} parquet {'file' if len(shards) == 1 else 'files'}"
-    texts = (names[i] or f"row {places[i][2]} of group {places[i][1]}" for i in order)
-    return Index(
-        PackedNames(texts), numbers[list(order)], classes, f"{of_classes(len(names), classes)} in {where}",
-        [stamp(shard) for shard in shards], tuple(map(str, shards)), np.array(places, np.int64)[list(order)],
-    )  # fmt: skip
 
 
-def _labelled(labels: list, names: list[str] | None) -> tuple[np.ndarray, list[str]]:
-    whole = all(isinstance(label, int) for label in labels)
-    if names and whole and labels and 0 <= min(labels) <= max(labels) < len(names):
-        return np.array(labels, np.int64), names
-    if not all(isinstance(label, (int, str)) for label in labels) or (whole and min(labels) < 0):
-        return np.zeros(len(labels), np.int64), []
-    return numbered([str(int(label) if whole else label) for label in labels], names=not whole)
+def _differ(names: PackedNames) -> bool:
+    """Whether no two are equal. Numbers that stand for them are compared first, since they take less memory."""
+    hashes = np.fromiter((hash(names[index]) for index in range(len(names))), np.int64, len(names))
+    order = np.argsort(hashes, kind="stable")
+    again = hashes[order[1:]] == hashes[order[:-1]]
+    return not any(names[a] == names[b] for a, b in zip(order[1:][again], order[:-1][again]))
+
+
+def _labelled(labels: Coded, names: list[str] | None) -> tuple[np.ndarray, list[str]]:
+    values, codes = [value for _, value in labels.values], labels.codes
+    whole = all(isinstance(value, int) for value in values)
+    if names and whole and 0 <= min(values) <= max(values) < len(names):
+        return np.array(values, np.int64)[codes], names
+    if None in values or (whole and min(values) < 0):
+        return np.zeros(len(codes), np.int64), []
+    return numbered(codes, [str(int(value) if whole else value) for value in values], names=not whole)
 
 
 def _column(file: Any, group: int, name: str | None, rows: int, shard: Path) -> list:

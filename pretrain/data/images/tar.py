@@ -1,15 +1,18 @@
 """Tar shards, as WebDataset writes them: indexed once, then every image is read where it lies.
 
-A sample is the members whose names agree up to the first dot of the last part (its key): an image and, for its label,
-``.cls`` (a number or a name) or ``.json`` (its ``label`` or ``cls``). Without those a member's folder is its class. The
-images are in the order of (label, member's name), as those of a folder, however they were dealt out to shards.
+A sample is the members whose names agree up to the first dot of the last part (its key); what follows is the extension.
+Its image is the one whose extension is a suffix of images (``jpg``); beside such a one, ``seg.png`` is another field of
+the sample, while names with dots that have none beside them, as files of cameras, are images. Its label is in ``.cls``
+(a number or a name) or ``.json`` (its ``label`` or ``cls``). Without those a member's folder is its class. The images
+are in the order of (label, member's name), as those of a folder, however they were dealt out to shards.
 """
 
 import json
 import os
 import tarfile
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from pretrain.common.errors import UserError
 from pretrain.data.images.decode import is_image_name
 from pretrain.data.images.encoded import EncodedImages
 from pretrain.data.images.files import ignored_text, is_hidden, kind_of, numbered, of_classes
-from pretrain.data.images.index import Index, PackedNames, counting, stamp
+from pretrain.data.images.index import Coded, Index, PackedNames, counting, sorted_by_parts, stamp
 
 LABELS = ("label", "cls", "class")  # keys of a .json member
 LARGEST_LABEL = 1 << 20  # bytes of a .cls or .json member
@@ -57,37 +60,72 @@ class TarImages(EncodedImages):
 
 def index_tar(shards: list[Path]) -> Index:
     """The images of tar files. Errors: UserError names a shard that is cut short, compressed or no tar file."""
-    names, places, labels, ignored = [], [], {}, Counter()
+    found = _Members()
     with counting(f"{len(shards)} tar files") as count:
-        for number, shard in enumerate(shards):
-            before = len(names)
-            for member, file in members(shard):
-                base = member.name.rsplit("/", 1)[-1]
-                if not member.isreg():
-                    ignored["links"] += not member.isdir()
-                elif any(is_hidden(part) for part in member.name.removeprefix("./").split("/")):
-                    ignored["hidden"] += 1
-                elif is_image_name(base):
-                    names.append(member.name.removeprefix("./"))
-                    places.append((number, member.offset_data, member.size))
-                elif base.endswith((".cls", ".json")) and member.size <= LARGEST_LABEL:
-                    labels[number, key_of(member.name)] = label_in(base, file.read(member.size))
-                else:
-                    ignored[kind_of(base)] += 1
-            count(len(names) - before)
+        names = PackedNames(found.read(shards, count))
     where = f"{len(shards):,} tar {'file' if len(shards) == 1 else 'files'}"
-    if not names:
-        raise UserError(f"no images in {_first(shards)}{ignored_text(ignored, ': ')}; expected members like 0.jpg")
-    found = [labels.get((place[0], key_of(name))) for name, place in zip(names, places)]
-    if by_folder := all(label is None for label in found):
-        found = [name.rpartition("/")[0].split("/")[0] or None for name in names]
-    numbers, classes = numbered(found, names=by_folder)
-    order = sorted(range(len(names)), key=lambda i: (numbers[i], names[i].split("/"), places[i]))
-    text = f"{of_classes(len(names), classes)} in {where}{ignored_text(ignored)}"
+    if not len(names):
+        raise UserError(
+            f"no images in {_first(shards)}{ignored_text(found.ignored, ': ')}; expected members like 0.jpg"
+        )
+    labels = found.labels
+    if by_folder := labels.values == [None]:
+        labels = Coded(name.partition("/")[0] if "/" in name else None for name in names)
+    numbers, classes = numbered(labels.codes, labels.values, names=by_folder)
+    order = sorted_by_parts(names, numbers)
+    text = f"{of_classes(len(names), classes)} in {where}{ignored_text(found.ignored)}"
     return Index(
-        PackedNames(names[i] for i in order), numbers[order], classes, text, [stamp(shard) for shard in shards],
-        tuple(map(str, shards)), np.array(places, np.int64)[order],
+        names.reordered(order), numbers[order], classes, text, [stamp(shard) for shard in shards],
+        tuple(map(str, shards)), np.frombuffer(found.places, np.int64).reshape(-1, 3)[order],
     )  # fmt: skip
+
+
+class _Members:
+    """What the images of some shards come with: places (three numbers each), labels, and what is none of them."""
+
+    def __init__(self):
+        self.places, self.labels, self.ignored = array("q"), Coded(), Counter()
+
+    def read(self, shards: list[Path], count: Callable[[int], None]) -> Iterator[str]:
+        """The name of each image, while the rest is gathered, a shard at a time."""
+        for number, shard in enumerate(shards):
+            labels, places = {}, array("q")
+            images = PackedNames(self._images(shard, labels, places))
+            fields = _fields(images)
+            for index, name in enumerate(images):
+                if index in fields:
+                    self.ignored[f".{extension_of(name)} beside an image of the same sample"] += 1
+                    continue
+                self.places.extend((number, *places[2 * index : 2 * index + 2]))
+                self.labels.add(labels.get(key_of(name)))
+                yield name
+            count(len(images))
+
+    def _images(self, shard: Path, labels: dict[str, str | None], places: array) -> Iterator[str]:
+        """The name of each image of a shard. Offsets and lengths go to ``places``, labels by key to ``labels``."""
+        for member, file in members(shard):
+            name = member.name.removeprefix("./")
+            base = name.rsplit("/", 1)[-1]
+            if not member.isreg():
+                self.ignored["links"] += not member.isdir()
+            elif any(is_hidden(part) for part in name.split("/")):
+                self.ignored["hidden"] += 1
+            elif is_image_name(base):
+                places.extend((member.offset_data, member.size))
+                yield name
+            elif base.endswith((".cls", ".json")) and member.size <= LARGEST_LABEL:
+                labels[key_of(name)] = label_in(base, file.read(member.size))
+            else:
+                self.ignored[kind_of(base)] += 1
+
+
+def _fields(names: PackedNames) -> set[int]:
+    """Which of a shard's images are other fields of a sample that has an image: ``0001.seg.png`` beside
+    ``0001.jpg``."""
+    dotted = {index: key_of(name) for index, name in enumerate(names) if "." in extension_of(name)}
+    keys = set(dotted.values())
+    whole = keys and {key for name in names if "." not in extension_of(name) and (key := key_of(name)) in keys}
+    return {index for index, key in dotted.items() if key in whole}
 
 
 def members(shard: Path) -> Iterator[tuple[tarfile.TarInfo, object]]:
@@ -114,8 +152,12 @@ def members(shard: Path) -> Iterator[tuple[tarfile.TarInfo, object]]:
 
 def key_of(name: str) -> str:
     """A member's name up to the first dot of its last part."""
-    folder, slash, base = name.removeprefix("./").rpartition("/")
-    return f"{folder}{slash}{base.partition('.')[0]}"
+    return name.removesuffix(extension_of(name)).removesuffix(".")
+
+
+def extension_of(name: str) -> str:
+    """What follows that dot: ``seg.png`` of ``0001.seg.png``."""
+    return name.rpartition("/")[2].partition(".")[2]
 
 
 def label_in(name: str, content: bytes) -> str | None:

@@ -45,15 +45,15 @@ def tars(folder: Path, root: Path, shards: int = 2, label: str = "cls") -> Path:
             for path in sorted((folder / "train").rglob("*.png"))[shard::shards]:
                 key = f"{path.parent.name}_{path.stem}"
                 number = path.parent.name.removeprefix("class_")
-                _add(archive, f"{key}.png", path.read_bytes())
+                add_member(archive, f"{key}.png", path.read_bytes())
                 if label == "cls":
-                    _add(archive, f"{key}.cls", number.encode())
+                    add_member(archive, f"{key}.cls", number.encode())
                 elif label == "json":
-                    _add(archive, f"{key}.json", json.dumps({"label": path.parent.name}).encode())
+                    add_member(archive, f"{key}.json", json.dumps({"label": path.parent.name}).encode())
     return root
 
 
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+def add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))

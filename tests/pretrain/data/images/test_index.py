@@ -6,10 +6,12 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pretrain.data.images import index
 from pretrain.data.images.files import index_folder
-from pretrain.data.images.index import Index, PackedNames, cached, stamp
+from pretrain.data.images.index import Coded, Index, PackedNames, cached, sorted_by_parts, stamp
 
 
 @pytest.fixture
@@ -96,9 +98,40 @@ def test_a_damaged_cache_is_made_anew(damage, name, cache, folder):
     assert build.times == 2
 
 
-def test_a_cache_that_cannot_be_written_costs_only_time(cache, folder):
+def test_a_time_in_the_future_is_as_good_as_one_in_the_past(cache, folder):
+    """Of archives that keep it, and of servers whose clock is ahead: any later change has another."""
+    os.utime(folder / "a", (time.time() + 3600,) * 2)
+    build = Built(folder)
+    for _ in range(2):
+        cached("folder", folder, "train", build)
+    assert build.times == 1
+    add(folder), remove(folder)
+    assert len(cached("folder", folder, "train", build)) == 6 and build.times == 2
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time_and_is_said(cache, folder):
     cache.write_text("a file")
-    assert len(cached("folder", folder, "train", Built(folder))) == 6
+    with pytest.warns(UserWarning, match="of 6 images is made anew by each process: .*US3L_CACHE names another place"):
+        assert len(cached("folder", folder, "train", Built(folder))) == 6
+
+
+def test_several_lists_of_names_are_one():
+    parts = [["a", "bé"], [], ["c/d"]]
+    assert list(PackedNames.joined([PackedNames(part) for part in parts])) == ["a", "bé", "c/d"]
+
+
+def test_equal_values_are_one_number():
+    coded = Coded(["b", None, "b", "a"])
+    assert [coded.values[code] for code in coded.codes] == ["b", None, "b", "a"] and coded.codes.max() == 2
+    assert Coded().codes.tolist() == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.text("ab-/é\udc80", min_size=1, max_size=5)), max_size=12))
+def test_images_are_in_the_order_of_folders(images):
+    """By label, then by the parts of their names as a walk meets them; equal ones stay in their order."""
+    labels, names = np.array([label for label, _ in images], np.int64), [name for _, name in images]
+    expected = sorted(range(len(images)), key=lambda i: (labels[i], names[i].split("/")))
+    assert sorted_by_parts(PackedNames(names), labels).tolist() == expected
 
 
 def test_a_million_images_take_no_more_than_their_names():

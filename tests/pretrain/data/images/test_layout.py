@@ -10,7 +10,7 @@ from PIL import Image
 
 from pretrain.common.errors import UserError
 from pretrain.data.images.datasets import image_dataset
-from pretrain.data.images.layout import images_at
+from pretrain.data.images.layout import has_split, images_at
 from tests.pretrain.data.images import layouts
 from tests.requirements import requires
 
@@ -65,6 +65,39 @@ def test_json_members_hold_labels_and_folders_do_without_them(folder, tmp_path):
     shutil.make_archive(str(tmp_path / "plain"), "tar", folder / "train")
     assert same(image_dataset("folder", tmp_path / "plain.tar"), image_dataset("folder", folder))
     assert image_dataset("folder", layouts.tars(folder, tmp_path / "none", label="")).classes == []
+
+
+def test_a_sample_of_a_shard_has_one_image_and_other_fields(folder, tmp_path):
+    """WebDataset: what follows the first dot is the field's name. Names with dots that stand alone are images."""
+    content, label = (folder / "train/class_0/0.png").read_bytes(), {"0001.cls": b"3", "0002.cls": b"1", "a.cls": b"0"}
+    images = ["0001.jpg", "0001.seg.png", "0001.depth.PNG", "0002.png", "a.2021.01.png", "deep/0001.seg.png"]
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, held in {**dict.fromkeys(images, content), **label, "deep/0001.cls": b"2"}.items():
+            layouts.add_member(archive, name, held)
+    found = image_dataset("folder", tmp_path / "a.tar")
+    named = {found.names[i]: int(found.labels[i]) for i in range(len(found))}
+    assert named == {"a.2021.01.png": 0, "0002.png": 1, "deep/0001.seg.png": 2, "0001.jpg": 3}
+    assert "2 ignored: 1 .seg.png beside an image of the same sample, 1 .depth.PNG beside" in found.found
+
+
+@pytest.mark.parametrize("name", ["train", "test", "val"])
+def test_a_class_may_be_called_as_a_split(name, folder):
+    """It lies beside other classes and holds images as they do; a folder with classes in it is a split all the same."""
+    root = folder / "train"
+    (root / "class_1").rename(root / name)
+    found = image_dataset("folder", root)
+    assert found.classes == ["class_0", "class_2", name] and len(found) == 24
+    assert found.found == f"24 images in 3 folders; a class as the folders beside it, no split: {name}"
+    assert images_at(root, "test") is None and not has_split(root, "test")
+    shutil.copytree(root / "class_0", folder / "more")
+    assert image_dataset("folder", folder).found.endswith("in 3 folders; not read, beside it: more")
+
+
+def test_two_splits_are_splits_whatever_lies_beside_them(folder, tmp_path):
+    for name in ("train", "val", "more"):
+        shutil.copytree(folder / "train/class_0", tmp_path / "both" / name)
+    assert image_dataset("folder", tmp_path / "both").found == "8 images without labels; not read, beside it: more"
+    assert len(image_dataset("folder", tmp_path / "both", "test")) == 8
 
 
 def test_flat_and_nested_folders_are_images_without_labels(folder, tmp_path):
@@ -172,6 +205,26 @@ def test_lists_as_other_programs_write_them(name, begin, between, end, encoding,
 def test_labels_too_large_to_be_numbers_are_names(folder):
     (folder / "a.csv").write_text(f"path,label\n{LABELLED[0][0]},{'9' * 5000}\n{LABELLED[1][0]},1\n")
     assert images_at(folder / "a.csv", "train").classes == ["1", "9" * 5000]
+
+
+@requires("images")
+@pytest.mark.parametrize(
+    ("names", "labels", "expected"),
+    [
+        (["b", "a"], [1, 0], [("a", 0), ("b", 1)]),
+        (["b", "b"], [1, 0], [("b", 1), ("b", 0)]),  # not to be told apart: the order of the rows
+        (["b", None], [1, 0], [("b", 1), ("row 0 of group 1", 0)]),
+        (["b", "a"], [1, None], [("b", 0), ("a", 0)]),
+    ],
+)
+def test_rows_of_parquet_are_in_the_order_of_folders_where_names_and_labels_tell_it(names, labels, expected, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    images = [{"bytes": b"x", "path": name} for name in names]
+    pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "a.parquet", row_group_size=1)
+    found = image_dataset("folder", tmp_path / "a.parquet")
+    assert [(found.names[i], int(found.labels[i])) for i in range(2)] == expected
 
 
 @requires("images")
