@@ -37,7 +37,7 @@ from pretrain.slimmable.widths import TEN_WIDTHS, WIDTH_MAX, WIDTH_MIN
 
 MACHINE_KEYS = (
     "data.root", "data.workers", "data.on_bad", "data.max_bad", "training.log_interval", "training.threads",
-    "training.deterministic", "training.checkpoint_minutes", "backbone.weights",
+    "training.deterministic", "training.checkpoint_minutes", "training.track", "backbone.weights",
     "objective.teacher.cache",
 )  # fmt: skip
 SEED_KEYS = ("training.seed", "objective.teacher", "objective.teacher.weights", "calibration.seed")

@@ -10,10 +10,12 @@ from pydantic import Field
 
 from pretrain.common.settings import (
     Channels,
+    Distinct,
     PositiveFloat,
     PositiveInt,
     Processes,
     Seed,
+    Several,
     Share,
     Side,
     Threads,
@@ -23,6 +25,7 @@ from pretrain.common.settings import (
 from pretrain.data.augmentation.settings import Augmentation
 
 LINEAR_EVALUATION = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
+Tracked = Literal["wandb", "mlflow", "trackio"]
 START = ("weights", "weights_prefix", "weights_sha256", "sort")  # of a backbone, but not of its architecture
 
 
@@ -136,7 +139,8 @@ class TrainingSettings:
     transformers. keep_projector: in the universal checkpoint, which SEED's teachers need. threads: of torch, in each
     process; by default torch's own choice at the start. seed: of everything random. log_interval: iterations between
     two lines of the log. checkpoint_interval: iterations between two checkpoints. checkpoint_minutes: minutes after
-    which one is saved all the same, which does not change what is computed.
+    which one is saved all the same, which does not change what is computed. track: report the log's numbers to these
+    programs too, beside TensorBoard's events; they change nothing of what is computed, and cannot stop a run.
     """
 
     epochs: PositiveInt = 400
@@ -154,6 +158,7 @@ class TrainingSettings:
     log_interval: PositiveInt = 10
     checkpoint_interval: PositiveInt = 500
     checkpoint_minutes: PositiveFloat = 10.0
+    track: Annotated[tuple[Tracked, ...], Several, Distinct] = ()
 
 
 @settings

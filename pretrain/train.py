@@ -6,6 +6,7 @@ Left out on purpose: gradient accumulation over batches and early stopping.
 import dataclasses
 import sys
 import time
+from contextlib import nullcontext
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -29,6 +30,7 @@ from pretrain.run.ownership import check_owner, owning
 from pretrain.run.rehearsal import fits, rehearse
 from pretrain.run.reporting import Interval, TimeLeft, progress, report, timed
 from pretrain.run.requests import Requests
+from pretrain.run.tracking import check_trackers
 from pretrain.start import begin, find, last_good
 from pretrain.teachers.features import keep_features
 from pretrain.trainer import Trainer, recorded_chunks
@@ -41,6 +43,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
 
     Errors: UserError for settings or data that don't fit, NonFiniteLossError for a run that diverged.
     """
+    check_trackers(config.training.track)
     world = join_world(device)
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
@@ -94,11 +97,17 @@ def run(
     Exits with 130 or 143 where a signal asked it to stop.
     """
     training, world = trainer.config.training, trainer.world
-    log = MetricsLog(work_dir, start) if world.is_main else None
+    main = world.is_main
+    metrics = MetricsLog(work_dir, start, training.track, trainer.resolved()) if main else nullcontext()
     left, begun = TimeLeft(trainer.sampler.work, start, trainer.iterations), time.perf_counter()
-    begun -= log.seconds if log else 0.0
     checkpoints = BackgroundCheckpoints(work_dir / "checkpoints", allowed=partial(check_owner, work_dir))
-    with checkpoints, progress(world) as bar, Requests(world, training.checkpoint_minutes) as requests:
+    with (
+        metrics as log,
+        checkpoints,
+        progress(world) as bar,
+        Requests(world, training.checkpoint_minutes) as requests,
+    ):
+        begun -= log.seconds if log else 0.0
         task = bar.add_task("pretrain", total=trainer.iterations, completed=start, left="")
         for iteration, (batch, waited) in enumerate(timed(loader), start):
             interval.waited += waited
@@ -131,8 +140,6 @@ def run(
                 if world.is_main:
                     print(f"stopped at iteration {done} of {trainer.iterations}, saved; --resume continues", flush=True)
                 sys.exit(128 + asked.stop)
-    if log:
-        log.close()
 
 
 def save(trainer: Trainer, checkpoints: BackgroundCheckpoints, done: int, interval: Interval) -> None:

@@ -93,6 +93,8 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "mmdet": lacks_modules("mmdet", "mmcv"),
     "nullcuda": nullcuda_lacking,
     "timm": lacks_modules("timm"),
+    "trackers": lacks_modules("wandb", "mlflow", "sqlalchemy", "alembic"),
+    "trackio": lacks_modules("trackio"),
     "slurm": lacks_slurm,
     "submitit": lacks_modules("submitit"),
     "root": lacks_root,

@@ -12,7 +12,7 @@ import transfer
 OPTIONAL = (
     "detectron2", "fvcore", "pycocotools", "mmdet", "mmcv", "cv2", "submitit", "onnx", "timm", "tensorrt", "pyarrow",
     "tifffile", "onnxscript", "onnxruntime", "openvino", "nncf", "executorch", "torchao", "ncnn", "pnnx",
-    "transformers", "huggingface_hub",
+    "transformers", "huggingface_hub", "wandb", "mlflow", "trackio",
 )  # fmt: skip
 MODULES = [
     module.name

@@ -46,8 +46,10 @@ def _distinct(values: tuple) -> tuple:
 
 
 Ordered = AfterValidator(_ordered)
-Widths = Annotated[tuple[PositiveFloat, ...], AfterValidator(_distinct), Field(min_length=1)]
-Numbers = Annotated[tuple[NotNegative, ...], BeforeValidator(_several), Field(min_length=1)]  # or one alone
+Distinct = AfterValidator(_distinct)
+Several = BeforeValidator(_several)  # or one alone
+Widths = Annotated[tuple[PositiveFloat, ...], Distinct, Field(min_length=1)]
+Numbers = Annotated[tuple[NotNegative, ...], Several, Field(min_length=1)]
 
 
 @dataclass_transform(frozen_default=True)

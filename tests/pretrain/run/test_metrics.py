@@ -19,10 +19,9 @@ def write(folder, numbers, end="\n") -> None:
 
 def test_lines_beyond_the_checkpoint_are_cut_off(tmp_path):
     write(tmp_path, [2, 4, 6, 8], end='\n{"iteration": 1')
-    log = MetricsLog(tmp_path, 6)
-    assert lines(tmp_path) == [2, 4, 6] and log.seconds == 3.0
-    log.write({"iteration": 8, "seconds": 4.0})
-    log.close()
+    with MetricsLog(tmp_path, 6) as log:
+        assert lines(tmp_path) == [2, 4, 6] and log.seconds == 3.0
+        log.write({"iteration": 8, "seconds": 4.0})
     assert lines(tmp_path) == [2, 4, 6, 8]
 
 
