@@ -12,15 +12,16 @@ def shown(found: dict, as_json: bool) -> str:
         return json.dumps(found, indent=2)
     facts = {name: value for name, value in found.items() if name not in ("title", "rows")}
     lines = [f"{name.replace('_', ' ')}: {_text(value)}" for name, value in facts.items()]
-    return "\n".join([_table(found["title"], found["rows"]), *lines])
+    return "\n".join([table(found["title"], found["rows"]), *lines])
 
 
-def _table(title: str, rows: list[dict]) -> str:
+def table(title: str, rows: list[dict], form: str = "markdown") -> str:
+    """Rows as above, in a format of ``transfer.tables.render``."""
     first, *others = rows[0]
-    table = Table("benchmark", title, [first.replace("_", " ")], [name.replace("_", " ") for name in others])
+    found = Table("benchmark", title, [first.replace("_", " ")], [name.replace("_", " ") for name in others])
     for row in rows:
-        table.rows.append(([_text(row[first])], [Cell(_text(row[name])) for name in others]))
-    return render(table, "markdown")
+        found.rows.append(([_text(row[first])], [Cell(_text(row[name])) for name in others]))
+    return render(found, form)
 
 
 def _text(value: object) -> str:

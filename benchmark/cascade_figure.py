@@ -1,0 +1,51 @@
+"""Accuracy of cascades against their mean latency, beside the widths alone; to be read on a phone too."""
+
+from pathlib import Path
+
+from pretrain.common.files import replacing
+from transfer.plots import COLOURS, new_figure, styled
+
+NAMED = (0.5, 0.7, 0.9)  # confidences that the picture names
+
+
+def draw(found: dict):
+    """A matplotlib Figure of what ``benchmark.cascade.measure`` found. Within ``plots.styled``."""
+    figure = new_figure(5.2, 4.8)
+    axis = figure.subplots()
+    names = list(dict.fromkeys(row["network"] for row in found["rows"] if row["confidence"] is not None))
+    uniform = sorted((row for row in found["rows"] if row["confidence"] is None), key=lambda row: row["milliseconds"])
+    x, y = ([row[key] for row in uniform] for key in ("milliseconds", "top1"))
+    axis.plot(x, y, color=COLOURS[0], marker="o", markersize=7, linewidth=2, label="one width for all images")
+    for row in uniform:
+        axis.annotate(
+            row["network"].removeprefix("width "), (row["milliseconds"], row["top1"]), (7, -13),
+            textcoords="offset points", color=COLOURS[0],
+        )  # fmt: skip
+    for colour, name in zip(COLOURS[1:], names):
+        rows = [row for row in found["rows"] if row["network"] == name]
+        x, y = ([row[key] for row in rows] for key in ("milliseconds", "top1"))
+        axis.plot(x, y, color=colour, marker=".", markersize=7, linewidth=2, label=f"{name} where unsure")
+        for row in rows:
+            if row["confidence"] in NAMED:
+                axis.annotate(
+                    f"{row['confidence']:g}", (row["milliseconds"], row["top1"]), (-6, 7), textcoords="offset points",
+                    color=colour, ha="right",
+                )  # fmt: skip
+    axis.set_xlabel(f"ms an image of {found['image_size']} px, mean ({found['runtime']}, {found['threads']} thread)")
+    axis.set_ylabel("top-1 of a linear head, percent")
+    axis.grid(color="#808080", alpha=0.25, linewidth=0.8)
+    axis.margins(0.12)
+    figure.legend(frameon=False, loc="outside lower center", ncols=1)
+    return figure
+
+
+def save(found: dict, folder: Path) -> None:
+    """folder/cascade.png and .svg."""
+    with (
+        styled("cascade", **{"font.size": 12}),
+        replacing(folder / "cascade.png") as png,
+        replacing(folder / "cascade.svg") as svg,
+    ):
+        figure = draw(found)
+        figure.savefig(png, dpi=160, metadata={"Software": None})
+        figure.savefig(svg, metadata={"Date": None})
