@@ -1,11 +1,11 @@
 """Statistics of further widths, estimated exactly as the end of their pretraining would have estimated them."""
 
-import json
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from pretrain.common.errors import UserError
+from pretrain.common.files import read_object
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.calibration import CalibrationBatches
 from pretrain.data.images.datasets import image_dataset
@@ -46,10 +46,7 @@ def pretraining_batches(net: UniversalNetwork, run: Path, root: Path | None = No
 
 def recorded_data(run: Path) -> dict:
     """The section ``data`` of a run's config; empty where a checkpoint came without its run."""
-    try:
-        data = json.loads((run / "config.json").read_bytes())["data"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}
+    data = read_object(run / "config.json").get("data")
     return data if isinstance(data, dict) else {}
 
 

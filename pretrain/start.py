@@ -8,10 +8,16 @@ import torch
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import remove_abandoned, write_json
-from pretrain.run.checkpoint import KEEP, load_checkpoint, newest_checkpoint, resumable_checkpoint
+from pretrain.run.checkpoint import KEEP, load_checkpoint, newest_checkpoint, resumable_checkpoint, understood
 from pretrain.run.distributed import World, same_in_all
+from pretrain.run.reporting import Interval
 from pretrain.trainer import Trainer
 from pretrain.universal import FILE_NAME
+
+FIELDS = {
+    "model": dict, "optimizer": dict, "scaler": dict, "config.backbone": dict, "config.training": dict,
+    "iterations": int, "threads": int, "world_size": int,
+}  # fmt: skip
 
 
 class Found(NamedTuple):
@@ -39,15 +45,14 @@ def find(work_dir: Path, resume: bool, world: World) -> Found | None:
             f"{work_dir} holds a {FILE_NAME} without the checkpoints of its run, which a new run would replace; "
             "expected another --work-dir"
         )
-    return None if newest is None else Found(newest, load_checkpoint(newest, world.device))
+    return None if newest is None else Found(newest, load_checkpoint(newest, world.device, FIELDS))
 
 
-def begin(trainer: Trainer, work_dir: Path, found: Found | None) -> int:
-    """Load what was found, say how the run goes on, and return the number of iterations that are done."""
-    world, start = trainer.world, 0
-    if found is not None:
-        trainer.load(found.state)
-        start = found.state["iteration"]
+def begin(trainer: Trainer, work_dir: Path, found: Found | None) -> tuple[int, Interval]:
+    """Load what was found, say how the run goes on, and return the number of iterations that are done and what was
+    seen since the last line of the log."""
+    world = trainer.world
+    start, interval = (0, Interval()) if found is None else take_up(trainer, found)
     if not same_in_all(start, world):
         raise UserError(f"processes found different checkpoints in {work_dir}; expected a folder that all of them see")
     if world.is_main:
@@ -67,7 +72,14 @@ def begin(trainer: Trainer, work_dir: Path, found: Found | None) -> int:
             print(f"teacher: {trainer.model.teacher}", flush=True)
         if trainer.continued and start == trainer.continued[-1]:
             print(longer(trainer, start), flush=True)
-    return start
+    return start, interval
+
+
+def take_up(trainer: Trainer, found: Found) -> tuple[int, Interval]:
+    """Load what was found. UserError, with the file's name, for what is not of such a run."""
+    with understood(found.path):
+        trainer.load(found.state)
+        return found.state["iteration"], Interval(found.state.get("interval"))
 
 
 def longer(trainer: Trainer, start: int) -> str:

@@ -66,7 +66,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     if warm:
         weights = warm.prepared(source, data.image_size, data.mean, data.std, training.seed, data.on_bad).state_dict()
     trainer = Trainer(config, world, iterations, epoch_iterations, len(source.classes), chunks, weights)
-    start, interval = begin(trainer, work_dir, found), Interval(found.state.get("interval") if found else None)
+    start, interval = begin(trainer, work_dir, found)
     del found  # the state has been copied
     teacher = trainer.model.teacher
     fixed = teacher.settings.views if teacher else None

@@ -201,6 +201,8 @@ class Trainer:
         if other or (state["iterations"] != self.iterations and not longer):
             what = other[0] if other else "the number of iterations"
             raise UserError(f"the checkpoint belongs to another run: {what} differs; use another --work-dir")
+        if state["iteration"] > state["iterations"]:
+            raise UserError(f"the checkpoint is of iteration {state['iteration']} of {state['iterations']}")
         if self.model.teacher is not None:
             self.model.teacher.check_same(state["teacher"])
         if longer and state["iteration"] < state["iterations"]:
@@ -218,6 +220,10 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        for parameter, found in self.optimizer.state.items():
+            shapes = {tuple(value.shape) for value in found.values() if isinstance(value, Tensor)} - {()}
+            if shapes - {tuple(parameter.shape)}:
+                raise UserError(f"the checkpoint's optimizer has values of the shapes {shapes} for {parameter.shape}")
 
     def all_finite(self) -> bool:
         return bool(torch.stack([p.detach().float().sum() for p in self.model.parameters()]).isfinite().all())

@@ -47,7 +47,10 @@ def cancelled(folder: Path) -> bool:
 
 def events(folder: Path) -> list[dict]:
     """Whole lines of the folder's log."""
-    return read_lines(folder / LOG)
+    return [
+        line for line in read_lines(folder / LOG)
+        if isinstance(line.get("event"), str) and isinstance(line.get("time"), (int, float))
+    ]  # fmt: skip
 
 
 def fail(folder: Path, message: str, **details) -> None:

@@ -4,22 +4,23 @@ Results lie in folders of their own, which grids share; each holds ``job.json`` 
 ``failed.json``, and ``attempts.jsonl``.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pretrain.common.errors import UserError
-from pretrain.common.files import write_json
+from pretrain.common.files import read_object, write_json
 from pretrain.common.settings import read
 from pretrain.run.ownership import owner_lives
 from slurm.attempts import cancelled, events
 from slurm.cluster import State, states
 from slurm.graph import OWN, Graph, Node
 from slurm.jobs import DONE, FAILED
+from slurm.presets import Preset
 
 FILE_NAME = "grid.json"
 JOB = "job.json"
+KEYS = {"hash": str, "job": str, "title": str, "executor": str, "submission": str, "time": float | int}  # of it
 WAITING = ("pending", "configuring", "requeued")
 
 
@@ -52,6 +53,14 @@ class Standing:
     active: bool = False
 
 
+@dataclass(frozen=True)
+class Launched:
+    """How a grid was launched, for ``retry``. relaunch: the command."""
+
+    preset: Preset
+    relaunch: str
+
+
 def place(graph: Graph, store: Path, folders: dict[str, Path] | None = None) -> list[Entry]:
     """The graph's nodes as entries, their results below ``store``, or where ``folders`` says."""
     folders = {name: (folders or {}).get(name, graph.folder(name, store)).absolute() for name in graph.hashes}
@@ -63,38 +72,32 @@ def place(graph: Graph, store: Path, folders: dict[str, Path] | None = None) -> 
     return entries
 
 
-def write_grid(folder: Path, entries: list[Entry], options: dict) -> None:
-    """Write ``grid.json``. options: how it was launched, for ``retry``."""
+def write_grid(folder: Path, entries: list[Entry], launched: Launched) -> None:
+    """Write ``grid.json``."""
     values = [{**asdict(entry), "path": str(entry.path)} for entry in entries]
-    write_json(folder / FILE_NAME, {"options": options, "entries": values})
+    write_json(folder / FILE_NAME, {"options": asdict(launched), "entries": values})
 
 
-def read_grid(folder: Path) -> tuple[list[Entry], dict]:
-    """Entries and options of a grid's folder.
+def read_grid(folder: Path) -> tuple[list[Entry], Launched]:
+    """The entries of a grid's folder, and how it was launched.
 
     Errors: UserError if it is none, or its jobs are none that this project makes.
     """
     path = Path(folder) / FILE_NAME if Path(folder).is_dir() else Path(folder)
     try:
-        values = json.loads(path.read_text())
+        values = read_object(path)
         entries, options = list(values["entries"]), dict(values["options"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         raise UserError(f"{folder} is no folder that tools/launch.py made: it holds no {FILE_NAME}") from None
-    return [read(Entry, entry, f"{path}: job {number}") for number, entry in enumerate(entries)], options
-
-
-def read_json(path: Path) -> dict:
-    """The file's values; none if it is not there or damaged."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
+    entries = [read(Entry, entry, f"{path}: job {number}") for number, entry in enumerate(entries)]
+    return entries, read(Launched, options, str(path))
 
 
 def job_of(entry: Entry) -> dict:
     """Who computes the entry: ``job``, ``title`` (SLURM's name of it), ``executor``, …; empty if nobody."""
-    record = read_json(entry.path / JOB)
-    return record if record.get("hash") == entry.hash else {}
+    record = read_object(entry.path / JOB)
+    whole = all(isinstance(record.get(key), kind) for key, kind in KEYS.items())
+    return record if whole and record["hash"] == entry.hash else {}
 
 
 def standings(entries: Iterable[Entry]) -> dict[str, Standing]:
@@ -111,11 +114,11 @@ def standing(entry: Entry, job: dict, state: State | None) -> Standing:
     number = job.get("job", "")
     if state is not None and state.is_active:
         return Standing(state.name.lower(), number, state.nodes, state.reason, active=True)
-    if read_json(entry.path / DONE).get("hash") == entry.hash:
+    if read_object(entry.path / DONE).get("hash") == entry.hash:
         return Standing("done", number, state.nodes if state else "")
     if not job:
         return Standing("missing")
-    failed = read_json(entry.path / FAILED)
+    failed = read_object(entry.path / FAILED)
     if failed:
         return Standing("failed", number, state.nodes if state else "", failed.get("message", ""))
     if state is not None:

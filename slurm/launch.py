@@ -1,15 +1,16 @@
 """One launch: place a graph, say what it costs, check the cluster, submit what is missing."""
 
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from pretrain.common.errors import UserError
+from pretrain.common.files import read_object
 from slurm.cluster import check_cluster
 from slurm.data import check_data
-from slurm.folder import FILE_NAME, JOB, Entry, Standing, place, read_grid, read_json, standings, write_grid
+from slurm.folder import FILE_NAME, JOB, Entry, Launched, Standing, place, read_grid, standings, write_grid
 from slurm.graph import ROOT, Graph
 from slurm.local import run_here
 from slurm.plan import changed, show_plan
@@ -57,7 +58,7 @@ def carry_out(entries: list[Entry], chosen: list[Entry], preset: Preset, folder:
         check_cluster(preset.partition, folder, most, preset.shared)
     found = standings(entries)  # under the lock: another launch may have submitted some meanwhile
     chosen = to_submit(entries, found, {entry.name for entry in chosen})
-    write_grid(folder, entries, {"preset": asdict(preset), "relaunch": relaunch})
+    write_grid(folder, entries, Launched(preset, relaunch))
     if not chosen:
         print("nothing to submit")
     elif preset.executor == "local":
@@ -75,7 +76,7 @@ def carry_out(entries: list[Entry], chosen: list[Entry], preset: Preset, folder:
 def report(chosen: list[Entry], jobs: dict[str, str]) -> None:
     """Print the number and the logs of each job."""
     for entry in chosen[:40]:
-        print(f"{entry.name}: job {jobs[entry.name]}, log: {read_json(entry.path / JOB)['stdout']}")
+        print(f"{entry.name}: job {jobs[entry.name]}, log: {read_object(entry.path / JOB)['stdout']}")
     if len(chosen) > 40:
         print(f"… and {len(chosen) - 40} more")
 
@@ -98,6 +99,6 @@ def check_folders(entries: list[Entry]) -> None:
     """UserError for a folder that holds the result or the job of something else."""
     for entry in entries:
         for name in (JOB, "done.json"):
-            other = read_json(entry.path / name).get("hash", entry.hash)
+            other = read_object(entry.path / name).get("hash", entry.hash)
             if other != entry.hash:
                 raise UserError(f"{entry.path} holds another run (its settings differ); use another --work-dir")

@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pretrain.common.files import read_object
 from pretrain.run.liveness import process_start
 from slurm.attempts import FAILED, cancelled, crashes, fail, note
 from slurm.environment import job_environment
-from slurm.folder import Entry, Standing, read_json
+from slurm.folder import Entry, Standing
 from slurm.jobs import DONE
 from slurm.presets import Preset
 from slurm.submit import job_for, new_submission, prepare, record
@@ -46,7 +47,7 @@ def run_here(
                 if not job.done(force_check=True):
                     continue
                 del running[name]
-                if read_json(entry.path / DONE).get("hash") == entry.hash:
+                if read_object(entry.path / DONE).get("hash") == entry.hash:
                     say(f"{name}: done")
                     open_names.discard(name)
                 elif cancelled(entry.path):
@@ -57,7 +58,7 @@ def run_here(
                     running[name] = (entry, start(entry, preset, folder, relaunch))
                 else:
                     fail(entry.path, "a process was killed or crashed", job=job.job_id)
-                    say(f"{name}: failed: {read_json(entry.path / FAILED)['message']}")
+                    say(f"{name}: failed: {read_object(entry.path / FAILED)['message']}")
                     failed.append(name)
             time.sleep(0.2)
     finally:

@@ -12,7 +12,6 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from pretrain.common.errors import UserError
-from pretrain.common.settings import read
 from slurm.attempts import note
 from slurm.folder import Entry, job_of, local_lives, read_grid, standings
 from slurm.graph import ROOT, expand
@@ -80,13 +79,13 @@ def follow(path: Path, entry: Entry) -> None:
 
 def cancel(arguments: argparse.Namespace) -> None:
     """End the active jobs."""
-    entries, options = read_grid(arguments.folder)
+    entries, launched = read_grid(arguments.folder)
     entries = chosen_entries(entries, arguments.names)
     found = standings(entries)
     active = [entry for entry in entries if found[entry.name].active]
     for entry in active:
         print(f"{'would cancel' if arguments.dry_run else 'cancelling'} {entry.name}: job {found[entry.name].job}")
-    if not arguments.dry_run and options["preset"]["executor"] == "local":
+    if not arguments.dry_run and launched.preset.executor == "local":
         for entry in entries:  # what waits for its turn here, too
             if found[entry.name].name != "done":
                 note(entry.path, "cancelled")
@@ -106,8 +105,8 @@ def cancel(arguments: argparse.Namespace) -> None:
 
 def retry(arguments: argparse.Namespace) -> None:
     """Submit what failed, died or was cancelled once more, with everything that needs it."""
-    entries, options = read_grid(arguments.folder)
-    preset, found = read(Preset, options["preset"], str(arguments.folder)), standings(entries)
+    entries, launched = read_grid(arguments.folder)
+    preset, found = launched.preset, standings(entries)
     if not arguments.trust:
         check_own(entries, preset, arguments.folder)
     chosen = to_submit(entries, found)
@@ -127,7 +126,7 @@ def retry(arguments: argparse.Namespace) -> None:
         return
     folder = Path(arguments.folder).absolute()
     with only_one(folder):
-        carry_out(entries, chosen, preset, folder, options["relaunch"])
+        carry_out(entries, chosen, preset, folder, launched.relaunch)
 
 
 def check_own(entries: list[Entry], preset: Preset, folder: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from pretrain.common.files import read_lines
+from pretrain.common.files import read_lines, read_object
 from slurm.attempts import FAILED
-from slurm.folder import Entry, Standing, job_of, read_json, standings
+from slurm.folder import Entry, Standing, job_of, standings
 
 STYLES = {"done": "green", "running": "cyan", "failed": "red", "dead": "red", "missing": "dim", "pending": "yellow"}
 METRICS = ("loss", "top1", "box/AP")
@@ -40,14 +40,15 @@ def progress(entry: Entry, found: Standing) -> tuple[str, str, str]:
     else:
         logs = sorted(entry.path.rglob("metrics.jsonl"), key=lambda path: path.stat().st_mtime)
         lines = read_lines(logs[-1], TAIL) if logs else []
-        total = lines[-1].get("iterations") if lines else None
-        results = [read_json(path) for path in sorted(entry.path.rglob("result.json")) if "results" not in path.parts]
+        total = whole(lines[-1].get("iterations")) if lines else None
+        results = [read_object(path) for path in sorted(entry.path.rglob("result.json")) if "results" not in path.parts]
         if results:
-            return "", "", metric_text([results[-1].get("metrics", {})])
-    lines = [line for line in lines if "iteration" in line]
+            metrics = results[-1].get("metrics")
+            return "", "", metric_text([metrics] if isinstance(metrics, dict) else [])
+    lines = [line for line in lines if whole(line.get("iteration")) is not None]
     if not lines:
         return "", "", ""
-    here = int(lines[-1]["iteration"])
+    here = lines[-1]["iteration"]
     text = f"{here}/{total}" if total else str(here)
     left = time_left(lines, total) if total and found.name == "running" else None
     return text, "" if left is None else clock(left), metric_text(lines)
@@ -56,7 +57,7 @@ def progress(entry: Entry, found: Standing) -> tuple[str, str, str]:
 def time_left(lines: list[dict], total: int) -> float | None:
     """Seconds to the end at the rate of the last lines."""
     steps = lines[-1]["iteration"] - lines[0]["iteration"]
-    if steps <= 0 or "seconds" not in lines[0] or "seconds" not in lines[-1]:
+    if steps <= 0 or not all(isinstance(line.get("seconds"), (int, float)) for line in (lines[0], lines[-1])):
         return None
     return (total - lines[-1]["iteration"]) * (lines[-1]["seconds"] - lines[0]["seconds"]) / steps
 
@@ -70,14 +71,20 @@ def metric_text(lines: list[dict]) -> str:
 
 
 def total_iterations(folder: Path) -> int | None:
-    return read_json(folder / "config.json").get("training", {}).get("iterations")
+    training = read_object(folder / "config.json").get("training")
+    return whole(training.get("iterations")) if isinstance(training, dict) else None
+
+
+def whole(value: object) -> int | None:
+    """``value`` if it is a whole number."""
+    return value if isinstance(value, int) else None
 
 
 def why_failed(entry: Entry, found: Standing) -> str:
     """Why an entry failed or waits: what it said itself, or the last lines of its stderr, and SLURM's reason."""
     if found.active or found.name in ("missing", "lost"):
         return found.reason
-    message = read_json(entry.path / FAILED).get("message")
+    message = read_object(entry.path / FAILED).get("message")
     if message and "killed" not in message and "crashed" not in message:
         return message
     lines = stderr_lines(entry)

@@ -1,14 +1,20 @@
 """What every test can use; the plugins explain themselves."""
 
+import os
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
+from hypothesis import HealthCheck
 from PIL import Image
 
-# The same examples in every run, and no deadline: how long one takes depends on what else the machine does.
-hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
+# The same examples in every run, and no deadline: how long one takes depends on what else the machine does. Fixtures
+# that an example changes are put back by its test.
+hypothesis.settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, max_examples=int(os.environ.get("US3L_EXAMPLES", 100)),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
 hypothesis.settings.load_profile("repeatable")
 
 pytest_plugins = ["pytester", "tests.requirements", "tests.alone"]

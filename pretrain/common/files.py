@@ -139,6 +139,15 @@ def read_lines(path: str | Path, last: int | None = None) -> list[dict]:
     return [record for record in map(_parsed, whole.split(b"\n")) if isinstance(record, dict)]
 
 
+def read_object(path: str | Path) -> dict:
+    """The JSON object that a file holds; empty where there is no such file, or it holds anything else."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def cut_lines(path: str | Path, keep: Callable[[dict], bool]) -> list[dict]:
     """Leave those lines of ``read_lines`` that ``keep``, in one step, and return them."""
     kept = [record for record in read_lines(path) if keep(record)]

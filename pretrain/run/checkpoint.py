@@ -7,6 +7,8 @@ Written by ``torch.save``, loaded with ``weights_only=True``: tensors and plain 
 
 import re
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -76,9 +78,10 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def load_checkpoint(path: Path, device: torch.device) -> dict:
+def load_checkpoint(path: Path, device: torch.device, fields: Mapping[str, type] = {}) -> dict:
     """The state that ``save_checkpoint`` wrote, tensors on ``device``; nothing in the file is run.
 
+    fields: what it must hold besides its iteration, by name, dotted where one is within another.
     Errors: UserError for a file that holds anything else, whatever its checksum says.
     """
     try:
@@ -88,7 +91,32 @@ def load_checkpoint(path: Path, device: torch.device) -> dict:
         raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from None
     if not isinstance(state, dict):
         raise UserError(f"{path} holds no state of a training; expected what a run of this program saved")
+    check_fields(state, path, {"iteration": int, **fields})
     return state
+
+
+def check_fields(state: dict, path: Path, fields: Mapping[str, type]) -> None:
+    """UserError that names ``path`` unless its ``state`` has all ``fields``, see ``load_checkpoint``."""
+    for name, kind in fields.items():
+        found = state
+        for part in name.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        if not isinstance(found, kind) or (kind is int and (isinstance(found, bool) or found < 0)):
+            raise UserError(
+                f"{path} holds no whole state of such a training: it has no '{name}', or one of another kind"
+            )
+
+
+@contextmanager
+def understood(what: str | Path) -> Iterator[None]:
+    """UserError that names ``what``, a file or a part of one, where the block trips over what it holds."""
+    try:
+        yield
+    except (UserError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{what} does not hold what it should: {type(error).__name__}: {reason}") from None
 
 
 def _checkpoints(folder: Path) -> list[Path]:

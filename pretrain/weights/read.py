@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pretrain.common.errors import UserError
+from pretrain.common.files import read_object
 from pretrain.universal.file import KEY
 
 HARMLESS = [Namespace]  # the arguments of a run, which many programs keep beside its weights
@@ -32,7 +33,8 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict]:
         if file.suffix == ".safetensors":
             with safetensors.safe_open(file, "pt") as opened:
                 said = opened.metadata() or {}
-            return load_file(file), json.loads(said.get("pretraining") or said.get(KEY) or "{}")
+            record = json.loads(said.get("pretraining") or said.get(KEY) or "{}")
+            return load_file(file), record if isinstance(record, dict) else {}
         with torch.serialization.safe_globals(HARMLESS):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead an unpickler anywhere: IndexError, KeyError, AttributeError ...
@@ -65,9 +67,5 @@ def _flat(content: object, prefix: str, levels: int) -> Iterator[tuple[str, Tens
 
 def _described(file: Path) -> dict:
     """What the JSON file beside a .pth that tools/convert.py wrote says of it; nothing for other files."""
-    beside = file.with_suffix(".json")
-    try:
-        record = json.loads(beside.read_text()) if beside.is_file() else {}
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) and {"mean", "std"} <= record.keys() else {}
+    record = read_object(file.with_suffix(".json"))
+    return record if {"mean", "std"} <= record.keys() else {}

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pretrain.common.files import read_object
 from slurm import command
-from slurm.folder import read_grid, read_json, standings
+from slurm.folder import read_grid, standings
 from tests.requirements import demand
 
 SCRIPT = Path(__file__).parent / "cluster.sh"
@@ -126,7 +127,7 @@ def events(folder: Path) -> list[str]:
 
 
 def job_number(folder: Path) -> str:
-    return read_json(folder / "job.json")["job"]
+    return read_object(folder / "job.json")["job"]
 
 
 def digest(path: Path) -> str:

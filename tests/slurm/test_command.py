@@ -1,6 +1,5 @@
 """``tools/launch.py`` without a cluster: dry runs, this machine, and mistakes that are answered by one line."""
 
-import dataclasses
 import json
 import os
 import shlex
@@ -11,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from pretrain.common.errors import UserError
+from pretrain.common.files import read_object
 from slurm import command
 from slurm.command import SUBCOMMANDS
-from slurm.folder import place, read_grid, read_json, write_grid
+from slurm.folder import Launched, place, read_grid, write_grid
 from slurm.graph import ROOT, Command, Graph, Node
 from slurm.manage import names_foreign
 from slurm.presets import load_preset
@@ -146,7 +146,7 @@ class TestThisMachine:
         order = ("pretrain", "--cluster", "local", "--nodes", 2, "--work-dir", tmp_path / "run", *TINY)
         printed = launch(*order)
         assert "us3l_resnet18_digits: done" in printed and (tmp_path / "run/universal.safetensors").is_file()
-        assert read_json(tmp_path / "run/config.json")["training"]["chunks"] == 2, "two processes"
+        assert read_object(tmp_path / "run/config.json")["training"]["chunks"] == 2, "two processes"
         assert "nothing to submit" in launch(*order)
         table = launch("status", tmp_path / "run")
         assert "done" in table and "4/4" in table
@@ -201,8 +201,8 @@ class TestAStrangersGrid:
     @pytest.fixture
     def folder(self, tmp_path, repository) -> Path:
         nodes = [Node("x", "pretrain", {}, Command("tools/pretrain.py", str(repository / command.PRETRAIN)))]
-        values = {"preset": dataclasses.asdict(load_preset("local")), "relaunch": "again"}
-        write_grid(tmp_path / "x", place(Graph(nodes), tmp_path / "nodes"), values)
+        launched = Launched(load_preset("local"), "again")
+        write_grid(tmp_path / "x", place(Graph(nodes), tmp_path / "nodes"), launched)
         return tmp_path / "x"
 
     @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pretrain.common.files import read_object
 from pretrain.config import load_config
 from pretrain.train import pretrain
-from slurm.folder import read_grid, read_json
+from slurm.folder import read_grid
 from tests.pretrain.processes import run_processes
 from tests.requirements import requires
 from tests.slurm.conftest import (
@@ -38,7 +39,7 @@ def test_four_nodes_compute_what_four_processes_compute(cluster, launch, tmp_pat
     printed = launch("pretrain", CONFIG, "--nodes", 4, *ON_MAIN, "--work-dir", folder, *TINY)
     job = job_number(folder)
     assert f"job {job}, log: {folder}/jobs/" in printed and "again: " in printed and "1 job: 0 done" in printed
-    assert "tools/launch.py" in read_json(folder / "job.json")["relaunch"]
+    assert "tools/launch.py" in read_object(folder / "job.json")["relaunch"]
     run_processes(pretrain_in_process, 4, str(local))
     assert wait_until_over(folder) == {"us3l_resnet18_digits": "done"}
     assert shell("sacct", "-n", "-X", "-P", "-j", job, "-o", "NNodes,State").split() == ["4|COMPLETED"]

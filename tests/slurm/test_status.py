@@ -11,6 +11,8 @@ from tests.slurm.helpers import entry
 
 RUNNING = Standing("running", "7", "node1", active=True)
 
+JOB = {"job": "1", "title": "us3l", "executor": "local", "submission": "", "time": 0.0}
+
 
 @pytest.fixture
 def one(tmp_path):
@@ -55,7 +57,7 @@ def test_without_two_lines_there_is_no_time_left():
 def test_a_failure_is_told_by_itself_or_by_the_last_lines_of_stderr(one, tmp_path):
     stderr = tmp_path / "7_0_log.err"
     stderr.write_text("submitit INFO: starting\nTraceback\nMemoryError: 4 GB\n\n")
-    job = {"job": "7", "hash": one.hash, "submission": str(tmp_path), "stderr": str(stderr), "executor": "slurm"}
+    job = {**JOB, "job": "7", "hash": one.hash, "submission": str(tmp_path), "stderr": str(stderr)}
     (tmp_path / "job.json").write_text(json.dumps(job))
     assert stderr_lines(one) == ["Traceback", "MemoryError: 4 GB"] and log_files(one) == [stderr]
     assert (
@@ -74,7 +76,7 @@ def test_a_wait_says_for_what(one):
 
 def test_the_table_has_a_line_for_each_job_and_prints_brackets_as_they_are(one, tmp_path):
     (tmp_path / "failed.json").write_text('{"message": "widths [0.5] are not calibrated"}')
-    (tmp_path / "job.json").write_text(json.dumps({"hash": one.hash, "executor": "local", "job": "1", "time": 0}))
+    (tmp_path / "job.json").write_text(json.dumps({**JOB, "hash": one.hash}))
     console = Console(width=200)
     with console.capture() as captured:
         console.print(status_table([one, entry("b", path=tmp_path / "b")]))

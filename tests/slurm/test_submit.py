@@ -14,7 +14,7 @@ from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.run.allocator import FOR_CPU
 from pretrain.run.ownership import owned
 from slurm.cluster import State
-from slurm.folder import Entry, Standing, place, standing, write_grid
+from slurm.folder import Entry, Launched, Standing, place, standing, write_grid
 from slurm.folder import read_grid as read_folder
 from slurm.graph import Command, Graph, Node
 from slurm.jobs import NodeJob, collect, final
@@ -183,8 +183,9 @@ def test_a_grid_folder_is_read_as_it_was_written(tmp_path):
         [Node("a", "pretrain", {"x": 1}, Command("tools/pretrain.py", "c.py", options={"--work-dir": ("{output}",)}))]
     )
     entries = place(graph, tmp_path / "nodes")
-    write_grid(tmp_path / "grid", entries, {"relaunch": "again"})
-    assert read_folder(tmp_path / "grid") == (entries, {"relaunch": "again"})
+    launched = Launched(load_preset("local"), "again")
+    write_grid(tmp_path / "grid", entries, launched)
+    assert read_folder(tmp_path / "grid") == (entries, launched)
     with pytest.raises(UserError, match=r"holds no grid\.json"):
         read_folder(tmp_path)
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pretrain.common.errors import UserError
@@ -69,10 +69,6 @@ def read_or_refused(path) -> dict | None:
         return None
 
 
-CASES = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
-
-
-@settings(max_examples=300, **CASES)
 @given(st.sampled_from(PLACES), VALUE)
 @example(("seconds",), float("nan"))
 @example(("details", "pretraining", "epochs"), "many")
@@ -91,7 +87,6 @@ def test_a_record_with_any_value_at_any_place_is_shown_or_refused(valid, tmp_pat
         assert any("another" in labels for labels, _ in tables[0].rows), "the others are still there"
 
 
-@settings(max_examples=300, **CASES)
 @given(st.one_of(st.binary(max_size=60), VALUE.map(lambda value: json.dumps(value).encode()), st.integers(1, 10**5)
                  .map(lambda depth: b"[" * depth)))  # fmt: skip
 def test_any_bytes_are_refused_by_name(tmp_path, content):
@@ -100,7 +95,6 @@ def test_any_bytes_are_refused_by_name(tmp_path, content):
     assert read_or_refused(path) is None
 
 
-@settings(max_examples=300, **CASES)
 @given(st.integers(0, 10**6), st.integers(0, 255))
 def test_a_flipped_byte_is_refused_or_still_a_result(valid, tmp_path, place, byte):
     content = bytearray(json.dumps(valid).encode())

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
+from pretrain.run.checkpoint import understood
 from transfer.convert.fold import conv_norm_pairs, replace
 from transfer.convert.safetensors import KEY
 
@@ -23,15 +24,16 @@ def load_plain(path: str | Path) -> nn.Module:
         backbone = load_plain("converted/safetensors/width_0.5/resnet18.safetensors")
     """
     path = Path(path)
-    record, state = read(path)
-    if record.get("width") is None:
-        raise UserError(f"{path} does not say its width; expected a file that tools/convert.py wrote")
-    backbone = create_backbone(**record["backbone"])
-    plain = backbone.plain(backbone.channels(record["width"])).eval()
-    if record["folded_bn"]:
-        fold_empty(plain)
-    plain.load_state_dict(state)
-    return plain
+    with understood(path):
+        record, state = read(path)
+        if record.get("width") is None:
+            raise UserError(f"{path} does not say its width; expected a file that tools/convert.py wrote")
+        backbone = create_backbone(**record["backbone"])
+        plain = backbone.plain(backbone.channels(record["width"])).eval()
+        if record["folded_bn"]:
+            fold_empty(plain)
+        plain.load_state_dict(state)
+        return plain
 
 
 def read(path: Path) -> tuple[dict, dict[str, Tensor]]:

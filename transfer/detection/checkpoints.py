@@ -8,9 +8,15 @@ from pathlib import Path
 
 import torch
 
-from pretrain.common.errors import NonFiniteLossError, UserError
+from pretrain.common.errors import NonFiniteLossError
 from pretrain.common.files import replacing, save_tensors
-from pretrain.run.checkpoint import load_checkpoint, newest_checkpoint, resumable_checkpoint, save_checkpoint
+from pretrain.run.checkpoint import (
+    load_checkpoint,
+    newest_checkpoint,
+    resumable_checkpoint,
+    save_checkpoint,
+    understood,
+)  # fmt: skip
 
 FOLDER = "checkpoints"
 FINAL = "model_final.pth"
@@ -48,16 +54,10 @@ def named(folder: Path) -> str:
 
 def load(path: Path) -> dict:
     """``model`` and whatever was saved with it; nothing in the file is run. UserError for what is no checkpoint."""
-    state = load_checkpoint(path, torch.device("cpu"))
-    if not isinstance(state.get("model"), dict):
-        raise UserError(f"{path} holds no detector's weights; expected a checkpoint of a detection training")
-    return state
+    return load_checkpoint(path, torch.device("cpu"), {"model": dict})
 
 
 def load_weights(model: torch.nn.Module, state: dict) -> None:
     """Load every weight of a detector. UserError, with the first difference, where they are another detector's."""
-    try:
+    with understood("the checkpoint's detector"):
         model.load_state_dict(state["model"], strict=True)
-    except (RuntimeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"the checkpoint is of another detector: {reason}") from None

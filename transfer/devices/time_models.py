@@ -52,6 +52,11 @@ def load_ncnn(path, threads):
 LOADERS = {"onnxruntime": load_onnxruntime, "openvino": load_openvino, "ncnn": load_ncnn}
 
 
+def harmless(text):
+    """Of a table's cell: behind an apostrophe where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
@@ -73,7 +78,7 @@ def main():
         writer.writerow(["width", "median", "p10", "p90", "runtime", "image_size"])
         for width, found in seconds.items():
             row = [f"{1e3 * np.percentile(found, percent):.4f}" for percent in (50, 10, 90)]
-            writer.writerow([width, *row, plan["variant"], plan["image_size"]])
+            writer.writerow([harmless(str(cell)) for cell in (width, *row, plan["variant"], plan["image_size"])])
             print(f"width {width}: {row[0]} ms ({row[1]} to {row[2]})", flush=True)
     print(HERE / "times.csv")
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from pretrain.common.errors import BadImageError, UserError
-from pretrain.common.files import replacing, write_json, write_text
+from pretrain.common.files import read_object, replacing, write_json, write_text
 from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.images.encoded import EncodedImages
 from transfer.recognition.images import evaluation_view, usual_interpolation
@@ -73,11 +73,7 @@ class Embedder:
     def claim(self, record: Path) -> None:
         """Note what a folder's features are of. UserError where ``record`` says that it is something else."""
         mine = {"features": self.folder.name, "widths": self.widths, "images": len(self.images)}
-        try:
-            other = json.loads(record.read_text())
-        except (OSError, ValueError):
-            other = None
-        if other is not None and other != mine:
+        if read_object(record) not in ({}, mine):
             raise UserError(
                 f"{record.parent} holds features of other images, widths or another checkpoint; "
                 "expected another --output"
@@ -98,10 +94,13 @@ class Embedder:
         path = self.folder / f"{start:012}.npz"
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
+                part = dict(arrays)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # not there, or damaged
-            pass
-        part = self._compute(range(start, min(start + PART, len(self.images))))
+            part = {}
+        indices, names = range(start, min(start + PART, len(self.images))), {f"{width:g}" for width in self.widths}
+        if part.keys() == {"reasons", *names} and all(len(array) == len(indices) for array in part.values()):
+            return part
+        part = self._compute(indices)
         with replacing(path) as partial:
             np.savez(partial, **part)
         return part

@@ -1,10 +1,9 @@
 """Pretraining runs: what ``metrics.jsonl`` recorded, as curves."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pretrain.common.files import read_lines
+from pretrain.common.files import read_lines, read_object
 from transfer.plots import COLOURS, new_figure
 from transfer.results import FILE_NAME
 from transfer.tables.facts import at
@@ -59,11 +58,7 @@ class Run:
     @property
     def config(self) -> dict:
         """What ``config.json`` beside it says; nothing where there is none, or one that cannot be read."""
-        try:
-            found = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return read_object(self.folder / "config.json")
 
 
 def number(value: object) -> bool:

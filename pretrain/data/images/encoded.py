@@ -90,10 +90,6 @@ class EncodedImages(Dataset, ABC):
     def name(self, index: int) -> str:
         """What messages call an image."""
 
-    def length(self, index: int) -> int:
-        """Bytes of its file."""
-        return len(self.encoded(index))
-
     @abstractmethod
     def encoded(self, index: int) -> bytes:
         """Its file's bytes."""

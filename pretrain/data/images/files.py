@@ -37,9 +37,6 @@ class ImageFiles(EncodedImages):
     def encoded(self, index: int) -> bytes:
         return (self.root / self.names[index]).read_bytes()
 
-    def length(self, index: int) -> int:
-        return (self.root / self.names[index]).stat().st_size
-
     def identity(self) -> Iterator[bytes]:
         yield self.names.bytes.tobytes()
         yield self.names.ends.tobytes()

@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from pretrain.common.errors import UserError
-from pretrain.common.files import replacing_folder
+from pretrain.common.files import read_object, replacing_folder
+from pretrain.common.settings import read
 
 VERSION = 1
 WORTHWHILE = 20_000  # images; smaller indices are made as fast as they are found again
@@ -127,6 +128,31 @@ class Index:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def holds(self) -> bool:
+        """Whether the arrays fit each other: every name, label and place is there."""
+        encoded, ends, labels, places = self.names.bytes, self.names.ends, self.labels, self.places
+        kinds = [(array.dtype, array.ndim) for array in (encoded, ends, labels, places)]
+        if kinds != [(np.uint8, 1), (np.int64, 1), (np.int64, 1), (np.int64, 2)]:
+            return False
+        count = len(labels)
+        return (
+            len(ends) == count + 1 and ends[0] == 0 and ends[-1] == len(encoded) and not (np.diff(ends) < 0).any()
+            and places.shape == (count if self.shards else 0, 3)
+            and not (labels < 0).any() and not (labels >= max(1, len(self.classes))).any()
+            and not (places < 0).any() and not (places[:, 0] >= len(self.shards)).any()
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is kept of an index besides its arrays."""
+
+    images: int
+    classes: list[str]
+    found: str
+    stamps: list[tuple[str, int, int]]
+    shards: list[str]
+
 
 def stamp(path: str | Path) -> tuple[str, int, int]:
     """(path, size, time of change in ns) of a file or folder."""
@@ -170,20 +196,19 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _load(folder: Path) -> Index | None:
+    header = read_object(folder / "header.json")
     try:
-        header = json.loads((folder / "header.json").read_text())
-        stamps = [tuple(entry) for entry in header["stamps"]]
-        if any(stamp(entry[0]) != entry for entry in stamps):
+        found = read(Header, header, str(folder))
+        if any(stamp(entry[0]) != entry for entry in found.stamps):
             return None
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, EOFError):
         return None
     names = PackedNames.of(arrays["bytes"], arrays["ends"])
-    if not len(names) == len(arrays["labels"]) == header["images"]:
-        return None
-    return Index(
-        names, arrays["labels"], header["classes"], header["found"], stamps, tuple(header["shards"]), arrays["places"]
+    index = Index(
+        names, arrays["labels"], found.classes, found.found, found.stamps, tuple(found.shards), arrays["places"]
     )
+    return index if len(index) == found.images and index.holds() else None
 
 
 def _keep(index: Index, folder: Path) -> None:

@@ -1,8 +1,9 @@
 """A split of an image folder as two files: the bytes of all images one after another, and where each begins.
 
 ``<split>.pack`` is MAGIC and the encoded files as they were; ``<split>.index.npz`` holds numpy arrays (ends, labels,
-names) and a JSON header (format version, class names), no pickle. A file system serves one large file that is mapped
-into memory better than a million small ones. The index is written last: a split that has one is complete.
+names) and a JSON header (format version, class names, fingerprint of what was packed), no pickle. A file system serves
+one large file that is mapped into memory better than a million small ones. The index is written last: a split that has
+one is complete.
 """
 
 import json
@@ -17,6 +18,7 @@ from pretrain.common.files import replacing
 from pretrain.data.images.decode import readable
 from pretrain.data.images.encoded import EncodedImages
 from pretrain.data.images.files import of_classes
+from pretrain.data.images.identity import fingerprint
 from pretrain.data.images.index import PackedNames
 
 MAGIC = b"US3L images\n"
@@ -46,6 +48,7 @@ class PackedImages(EncodedImages):
         if not isinstance(classes, list) or not len(labels) == len(names) == len(self.ends) - 1:
             raise UserError(f"{index} is damaged: it has {len(labels)} labels of {len(names)} images; {WRITER}")
         super().__init__(names, labels, classes, f"{of_classes(len(labels), classes)}, packed", channels)
+        self.source = header.get("source")
         self._check_bytes()
         self._bytes: np.memmap | None = None
 
@@ -69,9 +72,6 @@ class PackedImages(EncodedImages):
             self._bytes = np.memmap(self.path, dtype=np.uint8, mode="r")
         index = range(len(self))[index]
         return self._bytes[self.ends[index] : self.ends[index + 1]].tobytes()
-
-    def length(self, index: int) -> int:
-        return int(self.ends[index + 1] - self.ends[index])
 
     def identity(self) -> Iterable[bytes]:
         found = self.path.stat()
@@ -102,14 +102,14 @@ def write_pack(source: EncodedImages, root: Path, split: str, watch: Callable[[r
 
     UserError names a file that cannot be read.
     """
-    ends = [len(MAGIC)]
+    ends, packed = [len(MAGIC)], fingerprint(source)  # before anything is read: what changes meanwhile is noticed
     with replacing(pack_path(root, split)) as partial, open(partial, "wb") as file:
         file.write(MAGIC)
         for index in watch(range(len(source))):
             with readable(source.name(index)):
                 encoded = source.encoded(index)
             ends.append(ends[-1] + file.write(encoded))
-    header = json.dumps({"version": VERSION, "classes": source.classes}).encode()
+    header = json.dumps({"version": VERSION, "classes": source.classes, "source": packed}).encode()
     with replacing(index_path(root, split)) as partial, open(partial, "wb") as file:
         np.savez(
             file, header=np.frombuffer(header, np.uint8), ends=np.array(ends, np.int64), labels=source.labels.numpy(),
@@ -118,13 +118,16 @@ def write_pack(source: EncodedImages, root: Path, split: str, watch: Callable[[r
 
 
 def holds(root: Path, split: str, source: EncodedImages) -> bool:
-    """Whether the split is packed completely, from files of these names, labels and sizes."""
+    """Whether the split is packed completely, from these images: known by names, sizes and times of change, else by
+    their bytes, since files may have been copied."""
     if not index_path(root, split).exists():
         return False
     packed = PackedImages(root, split)
+    if packed.source == fingerprint(source):
+        return True
     return (
         packed.classes == source.classes
         and np.array_equal(packed.labels, source.labels)
         and np.array_equal(packed.names.bytes, source.names.bytes)
-        and np.array_equal(np.diff(packed.ends), [source.length(index) for index in range(len(source))])
+        and all(packed.encoded(index) == source.encoded(index) for index in range(len(source)))
     )

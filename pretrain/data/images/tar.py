@@ -48,9 +48,6 @@ class TarImages(EncodedImages):
             raise OSError("the shard was cut short")
         return found
 
-    def length(self, index: int) -> int:
-        return int(self.places[index, 2])
-
     def identity(self) -> Iterable[bytes]:
         yield self.names.bytes.tobytes()
         yield self.places.tobytes()

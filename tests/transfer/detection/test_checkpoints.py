@@ -68,7 +68,7 @@ def test_a_strangers_checkpoint_runs_nothing(tmp_path, protocol):
 @pytest.mark.parametrize("content", [[1, 2], {"weights": {}}, {"model": 3}])
 def test_another_file_is_no_checkpoint(tmp_path, content):
     torch.save(content, tmp_path / "a.pt")
-    with pytest.raises(UserError, match="holds no (detector's weights|state of a training)"):
+    with pytest.raises(UserError, match="holds no (whole )?state of (such )?"):
         checkpoints.load(tmp_path / "a.pt")
 
 
@@ -76,6 +76,8 @@ def test_another_file_is_no_checkpoint(tmp_path, content):
     "state", [{"weight": torch.zeros(3, 2)}, {"weight": torch.zeros(9, 2), "bias": torch.zeros(3)}]
 )
 def test_another_detectors_weights_are_refused(model, state):
-    with pytest.raises(UserError, match="the checkpoint is of another detector: ") as error:
+    with pytest.raises(
+        UserError, match="the checkpoint's detector does not hold what it should: RuntimeError: "
+    ) as error:
         checkpoints.load_weights(model, {"model": state})
     assert "\n" not in str(error.value)

@@ -15,7 +15,7 @@ from PIL import Image
 from rich.progress import track
 
 from pretrain.common.errors import UserError
-from pretrain.common.files import replacing_folder
+from pretrain.common.files import read_object, replacing_folder
 from pretrain.common.settings import Ordered, PositiveInt, PositiveShare, Seed, settings
 from pretrain.data.images.digits import digits
 from transfer.detection.data.coco import TRAIN, VAL
@@ -50,7 +50,7 @@ def make_scenes(folder: Path, settings: SceneSettings = DEFAULTS) -> Path:
     The folder appears in one step, when it is complete. Errors: UserError if ``folder`` holds something else.
     """
     folder, record = Path(folder), json.loads(json.dumps(asdict(settings)))
-    if (folder / "scenes.json").is_file() and json.loads((folder / "scenes.json").read_text()) == record:
+    if read_object(folder / "scenes.json") == record:
         return folder
     if folder.exists():
         raise UserError(f"{folder} exists, but holds other data than these digit scenes; expected a new folder")

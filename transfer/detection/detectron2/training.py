@@ -17,6 +17,7 @@ from detectron2.utils.events import CommonMetricPrinter, EventWriter, Tensorboar
 from torch import nn
 
 from pretrain.common.errors import NonFiniteLossError
+from pretrain.run.checkpoint import understood
 from transfer.detection import checkpoints
 from transfer.detection.detectron2.cost import detector_cost
 from transfer.detection.detectron2.loaders import evaluation_loader, training_loader
@@ -70,7 +71,8 @@ def train(config, model: nn.Module, job: Job, state: dict | None) -> None:
     trainer.register_hooks(training_hooks(config, model, job, start))
     if state:
         checkpoints.load_weights(model, state)
-        trainer.load_state_dict(state["trainer"])
+        with understood("the checkpoint's trainer"):
+            trainer.load_state_dict(state["trainer"])
     else:
         load_start(model, config.train.init_checkpoint, job.settings.trust)
     trainer.reset_data_loader(lambda: training_loader(config, start))

@@ -14,6 +14,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 
 from pretrain.common.errors import UserError
+from pretrain.run.checkpoint import understood
 from transfer.detection import checkpoints
 
 
@@ -72,12 +73,8 @@ class DetectionRunner(Runner):
             return
         checkpoints.load_weights(self.detector, self.state)
         rates = [group["initial_lr"] for group in self.optim_wrapper.param_groups]
-        try:
+        with understood("the checkpoint's optimizer"):
             self.optim_wrapper.load_state_dict(self.state["optimizer"])
-        except (KeyError, ValueError, TypeError) as error:
-            raise UserError(
-                f"the checkpoint's optimizer is another one: {' '.join(str(error).split())[:160]}"
-            ) from None
         for group, rate in zip(self.optim_wrapper.param_groups, rates, strict=True):
             group["lr"] = group["initial_lr"] = rate
         self.train_loop._iter = self.state["iteration"]

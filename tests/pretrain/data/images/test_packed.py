@@ -13,6 +13,7 @@ from pretrain.common.errors import UserError
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.images import packed
 from pretrain.data.images.datasets import Subset, image_dataset
+from pretrain.data.images.files import ImageFiles
 from pretrain.data.images.identity import fingerprint
 from pretrain.data.images.packed import PackedImages, index_path, pack_path, write_pack
 from pretrain.data.loader import CutViews, view_loader
@@ -128,21 +129,30 @@ def test_spoilt_files_are_refused_by_one_line(pack, which, spoil, message):
 
 def test_nothing_appears_before_it_is_whole(folder, tmp_path, monkeypatch):
     """An error on the way leaves no file of that name behind, and a new start succeeds."""
-    source, root = image_dataset("folder", folder), tmp_path / "pack"
-    (folder / "train" / "cat" / "c.jpg").rename(folder / "moved")
-    with pytest.raises(UserError, match=r"cannot read the image .*cat/c.jpg"):
+    source, root, whole = image_dataset("folder", folder), tmp_path / "pack", ImageFiles.encoded
+
+    def encoded(self, index):
+        if index == len(self) - 1:
+            raise OSError("gone")
+        return whole(self, index)
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"cannot read the image .*: gone"):
+        patch.setattr(ImageFiles, "encoded", encoded)
         write_pack(source, root, "train")
     assert not list(root.iterdir())
-    (folder / "moved").rename(folder / "train" / "cat" / "c.jpg")
     write_pack(source, root, "train")
     assert_equal_items(image_dataset("folder", root), source)
 
 
-def test_what_is_packed_already_is_known_by_names_labels_and_sizes(folder, pack):
-    source = image_dataset("folder", folder)
+def test_what_is_packed_already_is_known_by_its_facts_or_else_by_its_bytes(folder, pack):
+    source, path = image_dataset("folder", folder), folder / "train" / "ant" / "a.jpg"
     assert packed.holds(pack, "train", source) and not packed.holds(pack, "test", source)
-    (folder / "train" / "ant" / "a.jpg").write_bytes(b"other")
-    assert not packed.holds(pack, "train", source)
+    os.utime(path, (1, 1))
+    assert packed.holds(pack, "train", source), "copied, perhaps"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    assert not packed.holds(pack, "train", source), "of the same name, label and size"
 
 
 def test_features_that_were_cached_for_it_are_known_again(folder, pack):

@@ -5,7 +5,7 @@ import json
 import logging
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -17,7 +17,6 @@ from transfer.detection.data.coco import read as read_coco
 from transfer.detection.data.voc import read as read_voc
 
 SIDE = 32
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CONTENT = {
     "images": [{"id": i, "file_name": f"{i}.png", "width": SIDE, "height": SIDE} for i in (1, 2)],
     "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
@@ -95,7 +94,6 @@ def one_line(error, folder):
 
 
 @requires("detection")
-@MANY
 @given(content=contents())
 def test_a_coco_file_is_refused_by_name_or_can_be_evaluated_and_trained_on(content, coco, tmp_path_factory):
     from detectron2.data.datasets.coco import load_coco_json
@@ -125,7 +123,6 @@ def test_a_coco_file_is_refused_by_name_or_can_be_evaluated_and_trained_on(conte
             assert annotation["bbox"][2] > 0 and annotation["bbox"][3] > 0
 
 
-@MANY
 @given(text=st.one_of(st.binary(max_size=40), VALUES.map(json.dumps), st.just("[" * 100_000), st.just("")))
 def test_a_file_of_anything_is_no_coco_file(text, coco):
     write(coco, VAL, text)
@@ -162,7 +159,6 @@ def voc(tmp_path_factory):
     return write_voc(tmp_path_factory.mktemp("properties") / "voc", TWO_YEARS, WHOLE)
 
 
-@MANY
 @given(data=st.data())
 def test_a_voc_file_is_refused_by_name_or_can_be_used(data, voc):
     path = voc / "VOC2007/Annotations/000003.xml"
@@ -182,7 +178,6 @@ def test_a_voc_file_is_refused_by_name_or_can_be_used(data, voc):
             assert xmin >= 0 and ymin >= 0 and xmax <= image.width + 1 and ymax <= image.height + 1
 
 
-@MANY
 @given(text=st.one_of(st.binary(max_size=60), st.text(max_size=60).map(lambda s: s.encode(errors="replace"))))
 def test_a_list_or_an_annotation_of_anything_is_no_voc_file(text, voc):
     for path in (voc / "VOC2007/ImageSets/Main/test.txt", voc / "VOC2007/Annotations/000003.xml"):
