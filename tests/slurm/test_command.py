@@ -18,6 +18,7 @@ from slurm.graph import ROOT, Command, Graph, Node
 from slurm.manage import names_foreign
 from slurm.presets import load_preset
 from tests.pretrain.helpers import universal
+from tests.programs import tool
 from tests.requirements import requires
 
 pytestmark = requires("submitit")
@@ -30,7 +31,7 @@ TINY = [
 
 
 @pytest.fixture
-def launch(capsys, repository, tmp_path, monkeypatch):
+def launch(capsys, tmp_path, monkeypatch):
     """The tool in this process, on a machine without SLURM: what it printed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{os.path.dirname(sys.executable)}:/nowhere")
@@ -249,9 +250,8 @@ def test_words_that_run_nothing_of_others_need_no_trust(word):
     assert not names_foreign(word)
 
 
-def test_the_tool_itself_exits_with_2_and_one_line(repository, tmp_path):
-    tool = [sys.executable, str(repository / "tools/launch.py"), "status", str(tmp_path)]
-    done = subprocess.run(tool, cwd=tmp_path, capture_output=True, text=True)
+def test_the_tool_itself_exits_with_2_and_one_line(tmp_path):
+    done = tool("launch", "status", tmp_path, cwd=tmp_path)
     assert (
         done.returncode == 2
         and done.stderr == f"error: {tmp_path} is no folder that tools/launch.py made: it holds no grid.json\n"

@@ -1,14 +1,13 @@
 """Any width has a command: into the checkpoint, into a copy, or by the way where it is used."""
 
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from pretrain import load_universal
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config
+from tests.programs import tool
 
 
 @pytest.fixture(scope="module")
@@ -23,35 +22,30 @@ def run(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
 
 
-def tool(repository, name, *args) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(repository / "tools" / name), *map(str, args)]
-    return subprocess.run(command, cwd=repository, capture_output=True, text=True)
-
-
-def test_widths_are_written_into_the_checkpoint_or_a_copy(repository, run, tmp_path):
+def test_widths_are_written_into_the_checkpoint_or_a_copy(run, tmp_path):
     before = (run / "universal.safetensors").read_bytes()
     copy = tmp_path / "copies" / "more.safetensors"
-    done = tool(repository, "calibrate.py", run, "--widths", 0.33, 0.75, "--output", copy)
+    done = tool("calibrate", run, "--widths", 0.33, 0.75, "--output", copy)
     assert done.returncode == 0, done.stderr
     assert "calibrated widths: 1, 0.75, 0.5, 0.33" in done.stdout and done.stdout.splitlines()[-1] == str(copy)
     assert (run / "universal.safetensors").read_bytes() == before
-    done = tool(repository, "calibrate.py", run / "universal.safetensors", "--widths", 0.75, 0.33)
+    done = tool("calibrate", run / "universal.safetensors", "--widths", 0.75, 0.33)
     assert done.returncode == 0, done.stderr
     assert (run / "universal.safetensors").read_bytes() == copy.read_bytes(), "the order of widths changes nothing"
     assert load_universal(copy).calibration_of(0.33)["on"] == "pretraining"
     assert not [path for path in run.iterdir() if path.name.startswith(".")]
 
 
-def test_a_width_that_is_missing_is_calibrated_where_it_is_used(repository, run, tmp_path):
-    done = tool(repository, "convert.py", run, "--width", 0.33, "--to", "safetensors", "--output", tmp_path / "out")
+def test_a_width_that_is_missing_is_calibrated_where_it_is_used(run, tmp_path):
+    done = tool("convert", run, "--width", 0.33, "--to", "safetensors", "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "width 0.33 is not in the checkpoint: calibrating it on pretraining's 2 batches of 8 images" in done.stdout
     assert load_universal(run).calibrated_widths == [1.0, 0.5], "in memory, not in the file"
 
 
-def test_where_the_data_are_gone_the_command_is_named(repository, run, tmp_path):
+def test_where_the_data_are_gone_the_command_is_named(run, tmp_path):
     (run / "config.json").unlink()
-    done = tool(repository, "convert.py", run, "--width", 0.33, "--to", "safetensors", "--output", tmp_path / "out")
+    done = tool("convert", run, "--width", 0.33, "--to", "safetensors", "--output", tmp_path / "out")
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
     assert "width 0.33 is not calibrated; calibrated widths: 1, 0.5" in done.stderr
     assert f"tools/calibrate.py {run}/universal.safetensors --widths 0.33 --data FOLDER" in done.stderr
@@ -64,8 +58,8 @@ def test_where_the_data_are_gone_the_command_is_named(repository, run, tmp_path)
         ([], "no width given; expected --widths"),
     ],
 )
-def test_a_mistake_is_one_line_and_the_file_stays(repository, run, args, message):
+def test_a_mistake_is_one_line_and_the_file_stays(run, args, message):
     before = (run / "universal.safetensors").read_bytes()
-    done = tool(repository, "calibrate.py", run, *args)
+    done = tool("calibrate", run, *args)
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and message in done.stderr
     assert (run / "universal.safetensors").read_bytes() == before

@@ -2,11 +2,12 @@
 
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.programs import tool
 
 TINY = [
     "backbone.base_channels=8", "objective.hidden=16", "objective.outputs=8", "training.iterations=2",
@@ -28,13 +29,12 @@ def photos(tmp_path_factory):
     return root
 
 
-def claims(repository, photos, output, *arguments) -> subprocess.CompletedProcess:
-    tool = [sys.executable, repository / "tools/claims.py", "--data", photos, "--output", output]
-    return subprocess.run([*tool, *arguments, *TINY], capture_output=True, text=True)
+def claims(photos, output, *arguments) -> subprocess.CompletedProcess:
+    return tool("claims", "--data", photos, "--output", output, *arguments, *TINY)
 
 
-def test_a_part_is_run_its_table_written_and_nothing_run_twice(repository, photos, tmp_path):
-    done = claims(repository, photos, tmp_path, "--only", "c", "--seeds", "1")
+def test_a_part_is_run_its_table_written_and_nothing_run_twice(photos, tmp_path):
+    done = claims(photos, tmp_path, "--only", "c", "--seeds", "1")
     assert done.returncode == 0, done.stderr
     assert {p.parent.name for p in tmp_path.glob("*/record.json")} == {"us3l_seed0", "simclr_025_seed0"}
     widths = {p.parents[1].name for p in tmp_path.glob("us3l_seed0/transfer/cifar10/linear*/**/result.json")}
@@ -50,30 +50,22 @@ def test_a_part_is_run_its_table_written_and_nothing_run_twice(repository, photo
     ]  # fmt: skip
     assert "US3L" in (tmp_path / "claims.svg").read_text()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
-    assert claims(repository, photos, tmp_path, "--only", "c", "--seeds", "1").returncode == 0
+    assert claims(photos, tmp_path, "--only", "c", "--seeds", "1").returncode == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == before
-    tool = [
-        sys.executable,
-        repository / "tools/claims.py",
-        "--show",
-        tmp_path / "claims.jsonl",
-        "--output",
-        tmp_path / "x",
-    ]
-    again = subprocess.run(tool, capture_output=True, text=True)
+    again = tool("claims", "--show", tmp_path / "claims.jsonl", "--output", tmp_path / "x")
     assert again.returncode == 0 and (tmp_path / "x/claims.md").read_text() == page, again.stderr
 
 
-def test_a_run_that_collapses_is_told_to_stop_and_recorded(repository, photos, tmp_path):
+def test_a_run_that_collapses_is_told_to_stop_and_recorded(photos, tmp_path):
     stop = ["monitor.on_collapse=stop", "monitor.min_rank=1000", "monitor.patience=1"]
-    done = claims(repository, photos, tmp_path, "--only", "c", "--seeds", "1", *stop)
+    done = claims(photos, tmp_path, "--only", "c", "--seeds", "1", *stop)
     assert done.returncode == 0, done.stderr
     for outcome in tmp_path.glob("*/record.json"):
         assert "has collapsed at iteration 2" in json.loads(outcome.read_text())["ended"]
 
 
-def test_mistakes_are_one_line(repository, photos, tmp_path):
-    unknown = claims(repository, photos, tmp_path, "--only", "z")
+def test_mistakes_are_one_line(photos, tmp_path):
+    unknown = claims(photos, tmp_path, "--only", "z")
     assert (unknown.returncode, unknown.stderr) == (2, "error: unknown claim 'z'; valid: a, b, c, d, e, f, g\n")
-    missing = claims(repository, tmp_path, tmp_path, "--only", "c")
+    missing = claims(tmp_path, tmp_path, "--only", "c")
     assert missing.returncode == 2 and "expected" in missing.stderr and missing.stderr.count("\n") == 1

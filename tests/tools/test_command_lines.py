@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from slurm.command import SUBCOMMANDS
+from tests import programs
 from transfer.command import parse
 from transfer.targets import TARGETS
 
@@ -16,9 +17,7 @@ TOOLS = sorted((Path(__file__).resolve().parents[2] / "tools").glob("*.py"))
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
 def test_help_has_an_example_wherever_it_is_called(tool, tmp_path):
-    done = subprocess.run(
-        [sys.executable, tool, "--help"], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
+    done = programs.tool(tool.stem, "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "example" in done.stdout and f"tools/{tool.name}" in done.stdout
 
@@ -55,13 +54,7 @@ def test_the_example_of_a_target_is_read_as_it_stands(target):
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
 def test_an_unknown_option_is_one_line_and_code_2(tool, tmp_path):
-    done = subprocess.run(
-        [sys.executable, tool, "--no-such-option"],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    done = programs.tool(tool.stem, "--no-such-option", cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")

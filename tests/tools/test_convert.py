@@ -1,11 +1,9 @@
 """tools/convert.py as a user meets it."""
 
-import subprocess
-import sys
-
 import pytest
 
 from tests.pretrain.helpers import universal
+from tests.programs import tool
 
 
 @pytest.fixture(scope="module")
@@ -13,13 +11,8 @@ def checkpoint(tmp_path_factory):
     return universal(base_channels=8).save(tmp_path_factory.mktemp("run") / "universal.safetensors")
 
 
-def convert(repository, *arguments):
-    command = [sys.executable, str(repository / "tools/convert.py"), *map(str, arguments)]
-    return subprocess.run(command, cwd="/", capture_output=True, text=True)
-
-
-def test_each_width_gets_a_folder_and_the_paths_are_printed(repository, checkpoint, tmp_path):
-    done = convert(repository, checkpoint, "--widths", 1.0, 0.5, "--to", "safetensors", "--output", tmp_path)
+def test_each_width_gets_a_folder_and_the_paths_are_printed(checkpoint, tmp_path):
+    done = tool("convert", checkpoint, "--widths", 1.0, 0.5, "--to", "safetensors", "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     expected = [tmp_path / "width_1/resnet18.safetensors", tmp_path / "width_0.5/resnet18.safetensors"]
     assert all(path.is_file() and str(path) in done.stdout.splitlines() for path in expected)
@@ -37,7 +30,7 @@ def test_each_width_gets_a_folder_and_the_paths_are_printed(repository, checkpoi
         (("--width", 0.5, "--to", "safetensors", "--data", "images"), "--data names the images of --int8"),
     ],
 )
-def test_a_mistake_gets_one_line_and_exit_code_2(repository, checkpoint, arguments, message, tmp_path):
-    done = convert(repository, checkpoint, *arguments, "--output", tmp_path)
+def test_a_mistake_gets_one_line_and_exit_code_2(checkpoint, arguments, message, tmp_path):
+    done = tool("convert", checkpoint, *arguments, "--output", tmp_path)
     assert done.returncode == 2 and message in done.stderr
     assert len(done.stderr.splitlines()) == 1 and list(tmp_path.iterdir()) == []

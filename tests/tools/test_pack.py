@@ -1,8 +1,5 @@
 """tools/pack.py: every split, its own work recognised, mistakes in one line."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +8,7 @@ from PIL import Image
 from pretrain.common.errors import UserError
 from pretrain.data.images.datasets import image_dataset
 from tests.pretrain.data.images import layouts
+from tests.programs import tool
 
 
 @pytest.fixture
@@ -22,13 +20,8 @@ def folder(tmp_path):
     return tmp_path / "images"
 
 
-def run(repository, *args) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(repository / "tools/pack.py"), *map(str, args)]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-
-
-def test_both_splits_are_packed_once_and_found_again(repository, folder, tmp_path):
-    done = run(repository, folder, tmp_path / "pack")
+def test_both_splits_are_packed_once_and_found_again(folder, tmp_path):
+    done = tool("pack", folder, tmp_path / "pack")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(tmp_path / "pack")
     for split in ("train", "test"):
@@ -37,7 +30,7 @@ def test_both_splits_are_packed_once_and_found_again(repository, folder, tmp_pat
     written = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "pack").iterdir()}
     assert len(written) == 4
     (tmp_path / "pack" / "test.index.npz").unlink()  # as if the first run had been killed before its end
-    again = run(repository, folder, tmp_path / "pack")
+    again = tool("pack", folder, tmp_path / "pack")
     assert again.returncode == 0 and "train: " in again.stdout and "is there already" in again.stdout
     now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "pack").iterdir()}
     assert now.keys() == written.keys()
@@ -52,34 +45,34 @@ def test_both_splits_are_packed_once_and_found_again(repository, folder, tmp_pat
         (lambda root: [path.unlink() for path in root.rglob("train/*/*.png")], "no images below"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(repository, folder, tmp_path, prepare, message):
+def test_a_mistake_is_one_line_and_exit_code_2(folder, tmp_path, prepare, message):
     prepare(folder)
-    done = run(repository, folder, tmp_path / "pack")
+    done = tool("pack", folder, tmp_path / "pack")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1 and message in done.stderr
 
 
-def test_other_images_are_not_overwritten(repository, folder, tmp_path):
-    assert run(repository, folder, tmp_path / "pack").returncode == 0
+def test_other_images_are_not_overwritten(folder, tmp_path):
+    assert tool("pack", folder, tmp_path / "pack").returncode == 0
     Image.new("RGB", (8, 9)).save(folder / "train" / "ant" / "y.png")
-    done = run(repository, folder, tmp_path / "pack")
+    done = tool("pack", folder, tmp_path / "pack")
     assert done.returncode == 2 and "holds other images than" in done.stderr
 
 
-def test_an_output_that_cannot_be_a_folder_is_one_line(repository, folder, tmp_path):
+def test_an_output_that_cannot_be_a_folder_is_one_line(folder, tmp_path):
     (tmp_path / "file").write_text("")
-    done = run(repository, folder, tmp_path / "file")
+    done = tool("pack", folder, tmp_path / "file")
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
     assert f"cannot make the folder {tmp_path / 'file'}: File exists" in done.stderr
 
 
-def test_a_check_names_what_is_unreadable_small_another_mode_or_there_twice(repository, folder, tmp_path):
+def test_a_check_names_what_is_unreadable_small_another_mode_or_there_twice(folder, tmp_path):
     train = folder / "train" / "ant"
     (train / "broken.jpg").write_bytes(b"x")
     Image.new("CMYK", (40, 40)).save(train / "print.jpg")
     Image.new("RGB", (40, 50), (9, 9, 9)).save(train / "fine.png")
     (train / "twice.png").write_bytes((train / "fine.png").read_bytes())
-    done = run(repository, folder, tmp_path / "faults.txt", "--check", "--image-size", 32, "--workers", 2)
+    done = tool("pack", folder, tmp_path / "faults.txt", "--check", "--image-size", 32, "--workers", 2)
     assert done.returncode == 0, done.stderr
     faults = [line.split("\t") for line in (tmp_path / "faults.txt").read_text().splitlines()]
     found = {(kind, name.removeprefix(f"{folder}/")) for kind, name, _ in faults}
@@ -91,17 +84,17 @@ def test_a_check_names_what_is_unreadable_small_another_mode_or_there_twice(repo
     assert not list(tmp_path.glob("*.pack")) and "4 small" in done.stdout
 
 
-def test_every_layout_is_packed(repository, tmp_path):
+def test_every_layout_is_packed(tmp_path):
     folder = layouts.photographs(tmp_path / "folder")
     layouts.tars(folder, tmp_path / "tars")
-    done = run(repository, tmp_path / "tars", tmp_path / "pack")
+    done = tool("pack", tmp_path / "tars", tmp_path / "pack")
     assert done.returncode == 0, done.stderr
     ours, plain = (image_dataset("folder", root) for root in (tmp_path / "pack", folder))
     assert len(ours) == 24 and all(torch.equal(ours[i][0], plain[i][0]) for i in range(24))
 
 
-def test_short_labels_are_refused(repository, folder, tmp_path):
-    assert run(repository, folder, tmp_path / "pack").returncode == 0
+def test_short_labels_are_refused(folder, tmp_path):
+    assert tool("pack", folder, tmp_path / "pack").returncode == 0
     path = tmp_path / "pack" / "train.index.npz"
     with np.load(path) as arrays:
         arrays = dict(arrays)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.programs import tool
+
 CONFIG = "configs/pretrain/us3l_resnet18_digits.py"
 TINY = [
     "training.iterations=2",
@@ -17,9 +19,8 @@ TINY = [
 ]
 
 
-def run(repository, *args) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(repository / "tools/pretrain.py"), *map(str, args)]
-    return subprocess.run(command, cwd=repository, capture_output=True, text=True)
+def run(repository, *arguments) -> subprocess.CompletedProcess:
+    return tool("pretrain", *arguments, cwd=repository)
 
 
 def test_a_run_ends_with_the_path_of_its_checkpoint(repository, tmp_path):

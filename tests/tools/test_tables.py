@@ -1,13 +1,13 @@
 """``tools/tables.py`` as a reader calls it."""
 
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from pretrain.common.errors import UserError
+from tests.programs import tool
 from transfer.results import Result
 
 
@@ -28,9 +28,8 @@ def main(repository, runs, monkeypatch):
     return runpy.run_path(str(repository / "tools" / "tables.py"))["main"]
 
 
-def test_a_table_is_printed_and_a_plot_drawn(repository, runs):
-    command = [sys.executable, repository / "tools" / "tables.py", "runs", "--plot"]
-    done = subprocess.run(command, cwd=runs.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+def test_a_table_is_printed_and_a_plot_drawn(runs):
+    done = tool("tables", "runs", "--plot", cwd=runs.parent)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "| linear | digits | top-1      | resnet18 | us3l   |  91.2 |" in lines

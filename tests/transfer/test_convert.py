@@ -1,9 +1,6 @@
 """A converted backbone computes what the universal network computes, in programs that know nothing of this project."""
 
 import json
-import os
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.plain.resnet import BLOCKS
 from tests.pretrain.helpers import MEAN, STD, universal
+from tests.programs import python
 from tests.requirements import requires
 from transfer.convert import FORMATS, convert, of_width
 from transfer.convert import detectron2 as to_detectron2
@@ -183,10 +181,7 @@ print("bn", model.backbone.bottom_up.res5[0].conv1.norm.num_batches_tracked.item
 def test_a_stock_detectron2_trains_it_without_this_project(name, width, file, networks, tmp_path):
     net = networks[name]
     convert(net.extract(width), "detectron2", tmp_path, net.metadata)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-c", STOCK, file], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
+    done = python(STOCK, file, cwd=tmp_path, alone=True)
     assert done.returncode == 0, done.stderr
     assert "detections" in done.stdout and "bn 3" in done.stdout
 

@@ -1,9 +1,6 @@
 """torchvision, timm, safetensors and ONNX: each file computes the plain backbone's features."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,6 +8,7 @@ from safetensors import safe_open
 
 from pretrain.common.errors import UserError
 from tests.pretrain.helpers import MEAN, STD, universal
+from tests.programs import python
 from tests.requirements import demand, requires
 from transfer.convert import convert, of_width
 from transfer.convert import onnx as to_onnx
@@ -48,11 +46,8 @@ def assert_same(found, expected, tolerance=1e-5):
 
 def run(code: str, folder) -> str:
     """What Python prints in ``folder`` where this project cannot be imported."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    code = f"import sys; sys.modules.update(pretrain=None, transfer=None)\n{code}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
+    hidden = "import sys; sys.modules.update(pretrain=None, transfer=None)"
+    done = python(f"{hidden}\n{code}", cwd=folder, alone=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

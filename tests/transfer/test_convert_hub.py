@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,6 +9,7 @@ import torch
 from pretrain import from_pretrained, load_universal
 from pretrain.common.errors import UserError
 from tests.pretrain.helpers import universal
+from tests.programs import tool
 from tests.requirements import requires
 from transfer.convert import convert, of_width
 from transfer.convert.hub import write
@@ -139,10 +138,9 @@ class TestDetectors:
             convert(net.extract(0.5), "torchvision-detection", tmp_path, of_width(net, 0.5))
 
 
-def test_the_tool_writes_the_folder_and_takes_no_width(repository, checkpoint, tmp_path):
-    command = [sys.executable, str(repository / "tools/convert.py"), str(checkpoint), "--to", "hub"]
-    done = subprocess.run([*command, "--output", str(tmp_path / "hub")], capture_output=True, text=True, cwd="/")
+def test_the_tool_writes_the_folder_and_takes_no_width(checkpoint, tmp_path):
+    done = tool("convert", checkpoint, "--to", "hub", "--output", tmp_path / "hub")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "hub/README.md").read_text().startswith("---\nlicense: other")
-    done = subprocess.run([*command, "--width", "0.5"], capture_output=True, text=True, cwd="/")
+    done = tool("convert", checkpoint, "--to", "hub", "--width", 0.5)
     assert done.returncode == 2 and "--to hub writes all widths" in done.stderr

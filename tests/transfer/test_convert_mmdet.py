@@ -1,8 +1,5 @@
 """A backbone that was converted to mmdet computes what the universal network computes, without this project."""
 
-import os
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -13,6 +10,7 @@ from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.plain.resnet import BLOCKS
 from tests.pretrain.helpers import MEAN, STD, universal
+from tests.programs import python
 from tests.requirements import requires
 from transfer.convert import convert
 from transfer.convert import mmdet as to_mmdet
@@ -185,11 +183,8 @@ def test_a_stock_mmdet_trains_it_without_this_project(width, kind, networks, tmp
     net = networks["resnet18"]
     convert(net.extract(width), "mmdet", tmp_path / "narrow", net.metadata)
     scenes = make_scenes(tmp_path / "scenes", SceneSettings(train=4, val=2, size=64, seed=1))
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    files = ["narrow/mask_rcnn_fpn.py", str(scenes), "work", "narrow/resnet18.pth"]
-    done = subprocess.run(
-        [sys.executable, "-c", STOCK, *files], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    files = ["narrow/mask_rcnn_fpn.py", scenes, "work", "narrow/resnet18.pth"]
+    done = python(STOCK, *files, cwd=tmp_path, alone=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"{kind} 2" and "bbox_mAP: " in done.stdout
 

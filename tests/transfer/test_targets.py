@@ -1,19 +1,18 @@
 """The table of targets: what every part of the project knows of what can be evaluated."""
 
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
 
 from pretrain.common.errors import UserError
+from tests.programs import python
 from transfer.convert import FORMATS
 from transfer.targets import FRAMEWORKS, METRICS, TARGETS, TASKS, headline, target_named, targets_of
 
 
 def test_the_table_is_read_without_torch():
     code = "import sys, transfer.targets, transfer.convert; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert python(code).returncode == 0
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -17,6 +15,7 @@ from pretrain.trainer import Trainer
 from tests.pretrain.helpers import tiny_config
 from tests.pretrain.processes import run_processes
 from tests.pretrain.test_train import assert_same_bytes
+from tests.programs import python
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -91,7 +90,7 @@ def test_all_processes_hear_what_one_was_asked_where_they_meet():
     assert [found.tolist() for found in run_processes(of_two, 2)] == [[0, 0, 0, signal.SIGTERM]] * 2
 
 
-def test_ctrl_c_of_a_tool_is_one_word_and_code_130(repository):
+def test_ctrl_c_of_a_tool_is_one_word_and_code_130():
     code = "from pretrain.common import cli\ndef main(argv): raise KeyboardInterrupt\ncli.run(main)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True)
+    done = python(code)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")

@@ -1,11 +1,10 @@
 """tools/transfer.py coco as a user meets it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tests.programs import tool
 from tests.requirements import requires
 from tests.transfer.detection.conftest import run_of
 from transfer.convert import convert
@@ -20,12 +19,11 @@ RECORD = {
 
 
 @pytest.fixture
-def transfer(repository, source, tmp_path):
+def transfer(source, tmp_path):
     checkpoint = source.net.save(tmp_path / "run/universal.safetensors")
 
     def run(*arguments):
-        command = [sys.executable, str(repository / "tools/transfer.py"), "coco", "--checkpoint", str(checkpoint)]
-        return subprocess.run([*command, *map(str, arguments)], cwd="/", capture_output=True, text=True)
+        return tool("transfer", "coco", "--checkpoint", checkpoint, *arguments)
 
     return run
 
@@ -42,11 +40,9 @@ def test_voc_from_weights_of_any_origin(repository, real_data, source, tmp_path)
     """Without a universal checkpoint: the label comes from the file, the width from its channels."""
     weights, _ = convert(source.net.extract(0.5), "torchvision", tmp_path, source.net.metadata)
     weights = weights.rename(tmp_path / "moco.pth")
-    command = [
-        sys.executable, repository / "tools/transfer.py", "voc", "--weights", weights, "--data", real_data / "voc_mini",
-        "--config", repository / "configs/transfer/faster_rcnn_fpn_small.py", "--image-size", 64, "--iterations", 2,
-    ]  # fmt: skip
-    done = subprocess.run(list(map(str, command)), cwd="/", capture_output=True, text=True)
+    recipe = repository / "configs/transfer/faster_rcnn_fpn_small.py"
+    options = ["--config", recipe, "--image-size", 64, "--iterations", 2]
+    done = tool("transfer", "voc", "--weights", weights, "--data", real_data / "voc_mini", *options)
     assert done.returncode == 0, done.stderr
     path = run_of(tmp_path / "transfer/voc_mini/detection/width_0.25_moco") / "result.json"
     assert done.stdout.splitlines()[-1] == str(path)

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 
 from pretrain.common.errors import UserError
 from tests.pretrain.helpers import universal
+from tests.programs import python, tool
 from tests.requirements import requires
 from transfer.devices.budget import Budget, within
 from transfer.devices.choose import candidates, choose, probes
@@ -120,9 +119,7 @@ def test_a_device_elsewhere_times_the_models_with_numpy_and_its_runtime_alone(so
         "import sys, runpy; sys.modules['torch'] = None; sys.argv = sys.argv[1:]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(script), "--repeats", "2"], cwd="/", capture_output=True, text=True
-    )
+    done = python(code, script, "--repeats", 2, cwd="/")
     assert done.returncode == 0, done.stderr
     told = read_times(tmp_path / "device/times.csv", [0.25, 0.5, 1.0], "onnxruntime", 16)
     assert set(told) == {0.25, 0.5, 1.0} and json.loads(plan.read_text())["runtime"] == "onnxruntime"
@@ -149,13 +146,12 @@ def test_times_that_are_none_or_of_something_else_are_one_line(source, tmp_path)
         write_models(source, "executorch", 16, tmp_path)
 
 
-def test_the_tool_answers_as_json_and_a_mistake_is_one_line(source, repository, tmp_path):
+def test_the_tool_answers_as_json_and_a_mistake_is_one_line(source, tmp_path):
     checkpoint = source.net.save(tmp_path / "universal.safetensors")
-    command = [sys.executable, str(repository / "tools/choose.py"), str(checkpoint), "--image-size", "16"]
-    done = subprocess.run([*command, "--macs", "1", "--json"], cwd="/", capture_output=True, text=True)
+    done = tool("choose", checkpoint, "--image-size", 16, "--macs", 1, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["cost"]["macs"] <= 1 and found["top1"][f"{found['width']:g}"] > 0
-    done = subprocess.run([*command, "--macs", "0.0001"], cwd="/", capture_output=True, text=True)
+    done = tool("choose", checkpoint, "--image-size", 16, "--macs", 0.0001)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert "no width keeps within the budget; the nearest is 0.25" in done.stderr

@@ -2,14 +2,13 @@
 
 import json
 import statistics
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from pretrain.common.errors import UserError
 from tests.pretrain.helpers import universal
+from tests.programs import tool
 from tests.requirements import requires
 from transfer.devices.latency import conditions, interleaved, measure, processor, timing
 from transfer.devices.table import latency_table
@@ -77,13 +76,10 @@ def test_the_table_states_the_conditions(net):
 
 
 @requires("formats")
-def test_the_tool_times_both_runtimes_and_writes_json(net, repository, tmp_path):
+def test_the_tool_times_both_runtimes_and_writes_json(net, tmp_path):
     checkpoint = net.save(tmp_path / "universal.safetensors")
-    command = [
-        sys.executable, repository / "tools/latency.py", checkpoint, "--width", "0.33", "--image-size", "16",
-        "--repeats", "2", "--warm-up", "1", "--json", tmp_path / "latency.json",
-    ]  # fmt: skip
-    done = subprocess.run(list(map(str, command)), cwd="/", capture_output=True, text=True)
+    options = ["--width", 0.33, "--image-size", 16, "--repeats", 2, "--warm-up", 1]
+    done = tool("latency", checkpoint, *options, "--json", tmp_path / "latency.json")
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "latency.json").read_text())
     assert record["checkpoint"] == net.hash and record["conditions"]["threads"] == 1
@@ -93,23 +89,21 @@ def test_the_tool_times_both_runtimes_and_writes_json(net, repository, tmp_path)
 
 
 @pytest.mark.parametrize(("form", "first"), [("latex", "%"), ("csv", "width,runtime,params (M)")])
-def test_a_table_in_latex_or_csv_is_all_that_is_printed(form, first, net, repository, tmp_path):
+def test_a_table_in_latex_or_csv_is_all_that_is_printed(form, first, net, tmp_path):
     checkpoint = net.save(tmp_path / "universal.safetensors")
     options = ["--width", "0.5", "--image-size", "16", "--repeats", "1", "--warm-up", "0", "--format", form]
-    command = [sys.executable, str(repository / "tools/latency.py"), str(checkpoint), *options]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = tool("latency", checkpoint, *options, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.startswith(first) and "resnet18 of" in done.stderr
 
 
-def test_a_mistake_is_one_line(net, repository, tmp_path):
+def test_a_mistake_is_one_line(net, tmp_path):
     checkpoint = net.save(tmp_path / "universal.safetensors")
     for options, message in (
         (["--width", "3"], "width 3 is outside"),
         (["--batch", "0"], "--batch 0 is too small"),
         (["--runtimes", "openvina"], "did you mean 'openvino'"),
     ):
-        command = [sys.executable, str(repository / "tools/latency.py"), str(checkpoint), *options]
-        done = subprocess.run(command, cwd="/", capture_output=True, text=True)
+        done = tool("latency", checkpoint, *options)
         assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
 
 

@@ -1,8 +1,6 @@
 """Features of photographs: those of the network, whole after a kill, and a page of neighbours that a browser shows."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.images.layout import images_at
 from tests.pretrain.data.images import layouts
 from tests.pretrain.helpers import MEAN, STD, universal
+from tests.programs import tool
 from tests.requirements import requires
 from transfer.embedding import features
 from transfer.embedding.features import Embedder, write_npz, write_parquet, write_unreadable
@@ -142,13 +141,12 @@ def test_the_page_shows_its_photographs_in_a_browser(source, images, tmp_path):
     assert len(np.unique(shot, axis=0)) > 500, "photographs have many colours, a page without them has few"
 
 
-def test_the_command_line(repository, source, tmp_path):
+def test_the_command_line(source, tmp_path):
     root = layouts.photographs(tmp_path / "photographs")
     source.net.save(tmp_path / "universal.safetensors")
 
     def run(*options):
-        command = [sys.executable, "tools/embed.py", *map(str, options), "--checkpoint", tmp_path]
-        return subprocess.run(command, cwd=repository, capture_output=True, text=True)
+        return tool("embed", *options, "--checkpoint", tmp_path)
 
     done = run(root, "--width", "0.5", "1", "--output", tmp_path / "out", "--neighbours", "2", "--device", "cpu")
     assert done.returncode == 0, done.stderr

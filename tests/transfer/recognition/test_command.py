@@ -1,12 +1,11 @@
 """``tools/transfer.py digits`` and ``folder``."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pretrain.common.errors import UncalibratedWidthError, UserError
+from tests.programs import tool
 from transfer import command
 from transfer.results import read_results
 
@@ -103,10 +102,9 @@ def test_cifar_as_folders_is_named_after_the_target(checkpoint, image_folder, tm
     assert len(list((tmp_path / "out" / "cifar10" / "knn" / "width_0.5").glob("seed_0-*/result.json"))) == 1
 
 
-def test_digits_by_the_tool_itself(checkpoint, repository, tmp_path):
-    tool = [sys.executable, repository / "tools" / "transfer.py", "digits", "--checkpoint", checkpoint]
-    options = ["--width", "0.5", "--batch", "512", "epochs=1", "views=1", "--output", "out"]
-    done = subprocess.run([*tool, *options], cwd=tmp_path, capture_output=True, text=True)
+def test_digits_by_the_tool_itself(checkpoint, tmp_path):
+    options = ["--width", 0.5, "--batch", 512, "epochs=1", "views=1", "--output", "out"]
+    done = tool("transfer", "digits", "--checkpoint", checkpoint, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     accuracies = {record["task"]: record["metrics"]["top1"] for record in read_results(tmp_path / "out" / "digits")}
     assert set(accuracies) == {"linear", "knn"} and min(accuracies.values()) > 30, "chance is 10 %"
