@@ -1,9 +1,9 @@
-"""The claims as a picture: accuracy against multiply-accumulates, a line for each system, readable on a phone."""
+"""The claims as pictures that a phone shows: accuracy against a network's cost, and against that of its training."""
 
 import statistics
 from pathlib import Path
 
-from benchmark.claims import accuracy
+from benchmark.claims import accuracy, cost
 from pretrain.backbones import create_backbone
 from pretrain.slimmable.widths import FOUR_WIDTHS
 from pretrain.universal import backbone_cost
@@ -12,6 +12,12 @@ from transfer.plots import COLOURS, styled
 PICTURED = {  # system -> how the picture names it
     "us3l": "US3L", "us_simclr": "US+SimCLR", "us_simsiam": "US+SimSiam", "case01": "SimSiam at each width (case 1)",
     "simclr_025": "SimCLR at 0.25 alone",
+}  # fmt: skip
+
+
+TRAINED = PICTURED | {
+    "us3l_dynamic_only": "US3L, no group regularisation", "us3l_group_only": "US3L, no dynamic sampling",
+    "us3l_per_width": "US3L, a step after each width", "case10": "case 10", "case12": "case 12", "case13": "case 13",
 }  # fmt: skip
 
 
@@ -51,6 +57,35 @@ def draw(records: list[dict], path: Path) -> None:
             f"{iterations:,} iterations of {batch} images, {least if least == most else f'{least} to {most}'} seed(s)",
             fontsize=12,
         )
+        figure.legend(loc="outside lower center", ncols=1, frameon=False)
+        figure.savefig(path, metadata={"Date": None})
+
+
+def draw_costs(records: list[dict], path: Path) -> None:
+    """Write an SVG of all systems: accuracy at the smallest width and at the largest against the training's cost.
+
+    Nothing is written where no record says a cost.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    costs = {name: cost([r for r in records if r["system"] == name and r.get("linear")]) for name in TRAINED}
+    shown = {name: spent for name, spent in costs.items() if spent}
+    if not shown:
+        return
+    with styled("claims_cost", **{"font.size": 13}):
+        figure = Figure(figsize=(5.2, 6.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        axis = figure.subplots()
+        for i, (system, spent) in enumerate(shown.items()):
+            means = [statistics.fmean(v) for w in (0.25, 1.0) if (v := accuracy(records, system, w).values())]
+            style = {"color": COLOURS[i % len(COLOURS)], "marker": "osD^"[i // len(COLOURS)]}
+            axis.plot([spent] * len(means), means, markersize=7, label=TRAINED[system], **style)
+        axis.set_xlim(left=0)
+        axis.set_xlabel("cost of the training, PFLOPs")
+        axis.set_ylabel("linear top-1 on CIFAR-10, percent")
+        axis.set_title("each line: from width 0.25 to width 1", fontsize=12)
+        axis.grid(alpha=0.3)
         figure.legend(loc="outside lower center", ncols=1, frameon=False)
         figure.savefig(path, metadata={"Date": None})
 

@@ -3,7 +3,7 @@
 
 Each row of configs/pretrain/claims.py is pretrained on 1,000 CIFAR-10 images a class and evaluated by the fast linear
 protocol on the full test set. A run that was killed continues. Every run adds a line to OUTPUT/claims.jsonl, from which
-claims.md and claims.svg are made; what has a line there, perhaps copied from docs/claims.jsonl, is not run again.
+claims.md and its pictures are made; what has a line there, perhaps copied from docs/claims.jsonl, is not run again.
 """
 
 import argparse
@@ -83,6 +83,7 @@ def linked_images(data: Path, folder: Path) -> Path:
 def run(system: str, config, folder: Path, images: Path, overrides: list[str]) -> None:
     """Pretrain and evaluate, or as much of it as is missing. ``record.json`` says what came out."""
     from benchmark.claims import record
+    from benchmark.training_cost import training_flops
     from pretrain.slimmable.widths import FOUR_WIDTHS
     from pretrain.train import pretrain
     from transfer.recognition.evaluate import evaluate
@@ -104,6 +105,7 @@ def run(system: str, config, folder: Path, images: Path, overrides: list[str]) -
         ended = str(error)
     resolved = json.loads((folder / "config.json").read_text())["training"]
     facts = {name: resolved[name] for name in ("iterations", "batch_size", "precision")}
+    facts["training_flops"] = training_flops(config, facts["iterations"])
     found = record(system, seed, folder, ended, {**facts, "config": config.hash, "overrides": overrides})
     found["evaluation_seconds"] = round(time.time() - started - found["pretraining_seconds"], 1)
     write_json(folder / "record.json", found)
@@ -120,13 +122,14 @@ def collect(record: Path, records: Path) -> None:
 def write_page(records: Path, output: Path) -> Path:
     """``claims.md`` and ``claims.svg`` in ``output``, of the records in a file."""
     from benchmark.claims import claim_table, read_records, system_table
-    from benchmark.claims_figure import draw
+    from benchmark.claims_figure import draw, draw_costs
     from transfer.tables import render
 
     found = read_records(records)
     tables = [system_table(found), system_table(found, "knn"), claim_table(found)]
     output.mkdir(parents=True, exist_ok=True)
     draw(found, output / "claims.svg")
+    draw_costs(found, output / "claims_cost.svg")
     page = output / "claims.md"
     write_text(page, "\n".join(render(table, "markdown") for table in tables))
     return page

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from benchmark.claims import CLAIMS, accuracy, claim_table, read_records, system_table
-from benchmark.claims_figure import draw
+from benchmark.claims_figure import TRAINED, draw, draw_costs
 from pretrain.common.errors import UserError
 from pretrain.configfile import read_python
 
@@ -15,6 +15,7 @@ def run(system: str, seed: int, *linear: float, widths: tuple[str, ...] = ("1", 
     return {
         "system": system, "seed": seed, "linear": dict(zip(widths, linear, strict=True)), "knn": {},
         "rank": {"1": 20.0}, "pretraining_seconds": 90.0, "iterations": 100, "batch_size": 8,
+        "training_flops": 2e15,
     }  # fmt: skip
 
 
@@ -46,7 +47,7 @@ def test_a_claims_row_holds_paired_differences_with_their_verdicts():
 
 def test_a_systems_row_is_mean_and_deviation_over_its_seeds():
     assert cells(system_table(RECORDS), "us3l", "2") == [
-        "41.0 ± 1.4", "40.0 ± 1.4", "39.0 ± 1.4", "38.0 ± 1.4", "20.0", "–", "1.5",
+        "41.0 ± 1.4", "40.0 ± 1.4", "39.0 ± 1.4", "38.0 ± 1.4", "20.0", "–", "2.00", "1.5",
     ]  # fmt: skip
     assert cells(system_table(RECORDS), "simclr_025", "1")[:4] == ["–", "–", "–", "30.0"]
     assert accuracy(RECORDS, "us3l", 0.5) == {0: 38, 1: 40}
@@ -59,10 +60,15 @@ def test_trainings_of_different_lengths_are_never_compared(tmp_path):
         read_records(path)
 
 
-def test_the_picture_names_each_system_that_was_run_and_repeats_its_bytes(tmp_path):
+@pytest.mark.parametrize("draw", [draw, draw_costs])
+def test_a_picture_names_each_system_that_was_run_and_repeats_its_bytes(draw, tmp_path):
     for name in ("a.svg", "b.svg"):
         draw(RECORDS, tmp_path / name)
     picture = (tmp_path / "a.svg").read_text()
     assert picture == (tmp_path / "b.svg").read_text() and len(re.findall('<g id="legend_1"', picture)) == 1
     draw([], tmp_path / "none.svg")
     assert not (tmp_path / "none.svg").exists()
+
+
+def test_every_system_has_a_place_in_the_picture_of_costs():
+    assert {name for claim in CLAIMS.values() for name in claim.systems} <= TRAINED.keys()

@@ -1,8 +1,6 @@
 """tools/benchmark.py step: the plain arrangement computes the same, and operations are counted as costs say."""
 
 import json
-import subprocess
-import sys
 from contextlib import contextmanager, nullcontext
 
 import pytest
@@ -16,6 +14,7 @@ from pretrain.common.errors import UserError
 from pretrain.plain.cost import cost
 from pretrain.run.allocator import FOR_CPU
 from tests.benchmark.arguments import step_arguments
+from tests.programs import tool
 
 
 @pytest.fixture
@@ -91,20 +90,15 @@ def test_bad_steps_are_refused():
         step.measure(step_arguments(repeats=0))
 
 
-def run(repository, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, repository / "tools" / "benchmark.py", *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 SMALL = ["--base-channels", "8", "--batch", "4", "--image-size", "16", "--repeats", "1", "--threads", "1"]
 
 
-def test_json_has_the_seconds_of_a_step(repository):
-    done = run(repository, "step", *SMALL, "--widths", "1", "0.5", "--without-plain", "--json")
+def test_json_has_the_seconds_of_a_step():
+    done = tool("benchmark", "step", *SMALL, "--widths", "1", "0.5", "--without-plain", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["seconds_per_step"] > 0
 
 
-def test_a_mistake_is_one_line_and_code_2(repository):
-    done = run(repository, "stap")
+def test_a_mistake_is_one_line_and_code_2():
+    done = tool("benchmark", "stap")
     assert (done.returncode, done.stderr) == (2, "error: unknown benchmark 'stap'; did you mean 'step'?\n")
