@@ -16,7 +16,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "checkpoint", type=Path, metavar="RUN", help="a run folder, or the universal.safetensors file in one"
     )
-    cli.widths_argument(parser, None)
+    cli.widths_argument(parser, None, plans=True)
     parser.add_argument("--data", type=Path, metavar="D", help="folder of the pretraining's images (default: as then)")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write a copy (default: into the checkpoint itself)"
@@ -40,12 +40,13 @@ def main(argv: list[str]) -> None:
             print(f"{net.metadata['backbone']['name']} has no batch norms: every width of its range can be used")
             print(net.save(target) if target != path else path)
             return
+        widths = list(map(net.width, arguments.widths))
         batches = pretraining_batches(net, path.parent, arguments.data)
-        named = ", ".join(f"{width:g}" for width in arguments.widths)
+        named = ", ".join(f"{width:g}" for width in widths)
         print(f"calibrating {named} on {batches.count} batches of {batches.batch_size} images", flush=True)
-        recalibrate(net, arguments.widths, batches)
+        recalibrate(net, widths, batches)
         net.save(target)
-    print(f"calibrated widths: {', '.join(f'{width:g}' for width in net.calibrated_widths)}")
+    print(f"calibrated widths: {', '.join(f'{width:g}' for width in [*net.calibrated_widths, *net.calibrated_plans])}")
     print(target)
 
 

@@ -28,7 +28,7 @@ def parser() -> cli.Parser:
         metavar="UNIVERSAL",
         help="a universal.safetensors file, or the run folder that holds one",
     )
-    cli.widths_argument(found, None)
+    cli.widths_argument(found, None, plans=True)
     found.add_argument(
         "--to",
         required=True,
@@ -101,8 +101,9 @@ def main(argv: list[str]) -> None:
 
     checkpoint = find_checkpoint(arguments.checkpoint)
     source = load_source(checkpoint)
-    source.check_widths(arguments.widths)
     net = source.net
+    arguments.widths = list(map(net.width, arguments.widths))
+    source.check_widths(arguments.widths)
     int8 = int8_images(source, arguments) if arguments.int8 else None
     backbone, output = net.metadata["backbone"]["name"], arguments.output
     for width in arguments.widths:

@@ -52,13 +52,25 @@ def _message(error: UserError) -> str:
     return " ".join(text.splitlines())
 
 
-def widths_argument(parser: argparse.ArgumentParser, default: list[float] | None) -> None:
-    """Add ``--width``/``--widths``, the same option: one or more numbers."""
+def widths_argument(parser: argparse.ArgumentParser, default: list[float] | None, plans: bool = False) -> None:
+    """Add ``--width``/``--widths``, the same option: one or more numbers.
+
+    plans: or texts, which may name plans of channels by stage; ``UniversalNetwork.width`` tells.
+    """
     parser.add_argument(
-        "--width", "--widths", dest="widths", type=float, nargs="+", default=default, metavar="W",
+        "--width", "--widths", dest="widths", type=_number_or_text if plans else float, nargs="+", default=default,
+        metavar="W",
         help="one or more widths in the checkpoint's range"
+        + (", or plans such as r18-24.40.64.160 or files of them" if plans else "")
         + ("" if default is None else f" (default: {' '.join(map(str, default))})"),
     )  # fmt: skip
+
+
+def _number_or_text(word: str) -> float | str:
+    try:
+        return float(word)
+    except ValueError:
+        return word
 
 
 def default_device() -> str:

@@ -14,7 +14,7 @@ from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.groups import ChannelGroup, Slot, module_slots
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, Statistics
 from pretrain.slimmable.statistics import batch_statistics
-from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_channels
+from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, Plan, WidthSpace, round_channels
 
 Norm = Callable[[int], SlimBatchNorm]
 INITS = ("kaiming", "torch")
@@ -113,8 +113,17 @@ class SlimResNet(SlimBackbone):
         options = {"private_norms": self.private_norms or None, "init": self.init if self.init != INITS[0] else None}
         return arguments | {key: value for key, value in options.items() if value is not None} | self.input_arguments
 
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Of basic blocks, whose stages each have one number of channels; private norms belong to widths."""
+        free = self.blocks.basic and not self.private_norms
+        return tuple(self.base_channels * 2**i for i in range(4)) if free else ()
+
     def channels(self, width: float) -> ResNetChannels:
-        """The channels of every layer at ``width``; each layer rounds by itself."""
+        """The channels of every layer at ``width``; each layer rounds by itself. A plan's stem is as wide as its first
+        stage, which nothing projects."""
+        if isinstance(width, Plan):
+            return ResNetChannels(stem=width.stages[0], inner=width.stages, outer=width.stages)
         inner = [self.base_channels * 2**i for i in range(4)]
         outer = [self.blocks.expansion * c for c in inner]
         return ResNetChannels(

@@ -38,6 +38,37 @@ def check_width(width: float, low: float = WIDTH_MIN, high: float = WIDTH_MAX) -
     return width
 
 
+class Plan(float):
+    """Channels of each stage, taken wherever a width is (``pretrain.slimmable.plans`` makes and checks them).
+
+    As a number it is the mean share of the stages' channels: for the order of widths and for fits, never for channels.
+    It equals no width, and formats as its name. name: e.g. ``r18-24.40.64.160``. stages: the channels.
+    """
+
+    def __new__(cls, name: str, stages: tuple[int, ...], share: float) -> "Plan":
+        made = super().__new__(cls, share)
+        made.name, made.stages = name, stages
+        return made
+
+    def __reduce__(self) -> tuple:
+        return Plan, (self.name, self.stages, float(self))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plan) and self.name == other.name
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __format__(self, spec: str) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
 @dataclass(frozen=True)
 class WidthSpace:
     """The distinct sub-networks of a backbone: intervals of widths that share one channel tuple.

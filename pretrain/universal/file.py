@@ -30,6 +30,7 @@ from pretrain.common.files import write_bytes
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.calibrate import LayerMoments
 from pretrain.slimmable.heads import Head
+from pretrain.slimmable.plans import calibrated
 from pretrain.slimmable.statistics import batch_norms
 from pretrain.universal import metadata as facts
 
@@ -146,7 +147,7 @@ def _checked(values: dict, text: str, tensors: dict[str, Tensor], version: int) 
     backbone, projector = _skeleton(values)
     shapes = {name: t.shape for name, t in network_state(backbone, projector).items()}
     _check_tensors(state, shapes, DTYPES)
-    wanted = _statistics_shapes(backbone, projector, values["calibration"]["widths"])
+    wanted = _statistics_shapes(backbone, projector, calibrated(backbone, values))
     _check_tensors({n: t for n, t in tensors.items() if n not in state}, wanted, (torch.float32,))
     if weights_hash(state) != weights:
         raise UserError("the weights are not those that the statistics were calibrated for; calibrate anew")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pretrain.common.errors import UserError
 from pretrain.slimmable.calibrate import LayerMoments
-from pretrain.slimmable.widths import check_width
+from pretrain.slimmable.widths import Plan, check_width
 
 
 def check_images(images: Tensor, like: Tensor, channels: int = 3) -> None:
@@ -38,7 +38,7 @@ def width_list(widths: float | Iterable[float], low: float, high: float) -> list
     found = [check_width(width, low, high) for width in given]
     if not found:
         raise UserError("expected one width or several, got none")
-    return [float(width) for width in found]
+    return [width if isinstance(width, Plan) else float(width) for width in found]
 
 
 def check_range(moments: LayerMoments) -> None:

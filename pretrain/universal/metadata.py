@@ -36,9 +36,10 @@ class DataFacts(_Facts):
 
 
 class CalibrationFacts(_Facts):
-    """widths: those with statistics. by_width: for each, by ``f"{width:g}"``, what they were estimated on."""
+    """widths, plans: those with statistics. by_width: for each, by ``f"{width:g}"``, what they were estimated on."""
 
     widths: Annotated[list[Width], Field(max_length=10_000)]
+    plans: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=10_000)] = []
     by_width: dict[str, dict[str, Any]] = {}
     batch_size: Annotated[int, Field(ge=1)] | None = None
     batches: Annotated[int, Field(ge=1)] | None = None

@@ -14,8 +14,9 @@ from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.calibrate import LayerMoments, all_norms, calibrate
 from pretrain.slimmable.extract import extract
 from pretrain.slimmable.heads import Head
+from pretrain.slimmable.plans import calibrated, read_plan
 from pretrain.slimmable.statistics import FixedStatistics
-from pretrain.slimmable.widths import check_width
+from pretrain.slimmable.widths import Plan, check_width
 from pretrain.universal.file import Contents, network_state, read_universal_file, weights_hash, write_universal_file
 from pretrain.universal.fingerprint import fingerprint
 from pretrain.universal.hub import fetched, is_hub
@@ -76,6 +77,19 @@ class UniversalNetwork(nn.Module):
         return sorted(self.metadata["calibration"]["widths"], reverse=True)
 
     @property
+    def calibrated_plans(self) -> list[Plan]:
+        """Plans by stage with statistics, in the order of their calibration."""
+        return [width for width in calibrated(self.backbone, self.metadata) if isinstance(width, Plan)]
+
+    def width(self, given: float | str) -> float:
+        """``given``, or the plan by stage that it names, by itself or as a file's content; either stands for a width.
+
+        Errors: UserError for a width outside the range, and for what is no plan of this backbone.
+        """
+        low, high = self.width_range
+        return read_plan(self.backbone, given, low, high) if isinstance(given, str) else check_width(given, low, high)
+
+    @property
     def hash(self) -> str:
         """SHA-256 of the weights."""
         return weights_hash(network_state(self.backbone, self.projector))
@@ -91,7 +105,7 @@ class UniversalNetwork(nn.Module):
         Errors: UncalibratedWidthError that names the widths that have some, or if the weights have changed since.
         """
         if not self.is_calibrated(width):
-            known = ", ".join(f"{w:g}" for w in self.calibrated_widths) or "none"
+            known = ", ".join(f"{w:g}" for w in [*self.calibrated_widths, *self.calibrated_plans]) or "none"
             raise UncalibratedWidthError(f"width {width:g} is not calibrated; calibrated widths: {known}")
         self._check_fresh()
         return self.statistics[self.backbone.channels(width).key] if self.needs_calibration else {}
@@ -157,13 +171,16 @@ class UniversalNetwork(nn.Module):
     def _record_calibration(self, widths: list[float], settings: dict) -> None:
         """Note ``settings`` for ``widths``, keep those of others; the first calibration's stand at the top as well."""
         record = self.metadata["calibration"]
-        keys = {w: self.backbone.channels(w).key for w in {*record["widths"], *widths}}
-        known = [w for w in record["widths"] if keys[w] in self.statistics]
+        before = calibrated(self.backbone, self.metadata)
+        keys = {w: self.backbone.channels(w).key for w in {*before, *widths}}
+        known = [w for w in before if keys[w] in self.statistics]
         replaced = {keys[w] for w in widths}
         by_width = {f"{w:g}": settings if keys[w] in replaced else self.calibration_of(w) for w in {*known, *widths}}
+        every = dict.fromkeys([*known, *widths])
+        plans = [w.name for w in every if isinstance(w, Plan)]
         self.metadata["calibration"] = {
-            **record, **({} if known else settings), "widths": sorted({*known, *widths}, reverse=True),
-            "by_width": by_width,
+            **record, **({} if known else settings), **({"plans": plans} if plans else {}), "by_width": by_width,
+            "widths": sorted((w for w in every if not isinstance(w, Plan)), reverse=True),
         }  # fmt: skip
 
     def calibration_of(self, width: float) -> dict:
@@ -176,7 +193,7 @@ class UniversalNetwork(nn.Module):
         if not self.needs_calibration:
             return {}
         record, key = self.metadata["calibration"], self.backbone.channels(width).key
-        same = next(w for w in record["widths"] if self.backbone.channels(w).key == key)
+        same = next(w for w in calibrated(self.backbone, self.metadata) if self.backbone.channels(w).key == key)
         common = {name: record[name] for name in ("batch_size", "batches") if name in record}
         pretraining = self.metadata["data"]["name"]
         found = record.get("by_width", {}).get(f"{same:g}", {"data": pretraining, **common})
@@ -219,7 +236,8 @@ class UniversalNetwork(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             backbone = create_backbone(**self.metadata["backbone"])
-        record = {key: value for key, value in self.metadata["calibration"].items() if key != "by_width"}
+        left = ("by_width", "plans")
+        record = {key: value for key, value in self.metadata["calibration"].items() if key not in left}
         calibration = {**record, "widths": []}
         return UniversalNetwork(backbone, {**self.metadata, "method": "random", "calibration": calibration})
 

@@ -22,7 +22,7 @@ SHOWN = ("top1", "class_mean")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Everything but the target itself."""
-    widths_argument(parser, list(FOUR_WIDTHS))
+    widths_argument(parser, list(FOUR_WIDTHS), plans=True)
     protocols = "; ".join(f"{name}: {text}" for name, text in PROTOCOLS.items()) + " (default: fast)"
     parser.add_argument("--checkpoint", type=Path, help="universal checkpoint (default: the newest below runs/)")
     parser.add_argument("--init", choices=INITS, default="pretrained", help="random: the same network, not pretrained")
@@ -88,16 +88,17 @@ def main(args: argparse.Namespace) -> None:
     source, root = load_source(checkpoint, args.init, settings.seed), find_root(args.target, args.data)
     if args.download:
         download(args.target, root)
+    widths = list(map(source.net.width, args.widths))
     output = args.output or checkpoint.parent / "transfer"
     cache = None if args.no_cache else args.cache or output / "features"
     print(
         f"{settings.protocol} evaluation of {source.backbone} ({source.method}, {checkpoint}) at widths "
-        f"{' '.join(f'{w:g}' for w in args.widths)} on {args.target}{f' in {root}' if root else ''}, {device}"
+        f"{' '.join(f'{w:g}' for w in widths)} on {args.target}{f' in {root}' if root else ''}, {device}"
     )
     results = []
     for share in shares(args.labels, settings):
         results += evaluate(
-            source, args.target, root, args.widths, output, dataclasses.replace(settings, labels=share),
+            source, args.target, root, widths, output, dataclasses.replace(settings, labels=share),
             name=args.name, calibrate=args.calibrate, cache=cache, device=device,
         )  # fmt: skip
     show(results)

@@ -9,6 +9,7 @@ from pretrain.common.cli import checked_device
 from pretrain.common.feature_cache import FeatureCache
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.calibration import CalibrationBatches
+from pretrain.slimmable.widths import Plan
 from transfer.recognition.features import FORWARD_BATCH, Extractor, extract_widths
 from transfer.recognition.finetune import check_layer_decay
 from transfer.recognition.images import Images, train_augmentation, usual_interpolation
@@ -143,24 +144,27 @@ def make_result(
 ) -> Result:
     """The record of one outcome. details: what decided the figures. images: see ``described``."""
     task, width, metrics, seconds, details = outcome
+    plan = {"plan": width.name} if isinstance(width, Plan) else {}
     cost = source.net.cost(width, image_size=settings.image_size)
     recorded = settings.recorded() | {"calibrate": calibrate}
     decisive = {
         "dataset": name,
         "task": task,
         "images": images["digest"],
+        **plan,
         **recorded,
         **{k: details[k] for k in ("recipe", "views") if k in details},
     }
     calibration = source.net.calibration_of(width) or None
     return Result(
-        task=task, dataset=name, method=source.method, backbone=source.backbone, width=width, seed=settings.seed,
+        task=task, dataset=name, method=f"{source.method}{' by stage' * len(plan)}", backbone=source.backbone,
+        width=width, seed=settings.seed,
         metrics=metrics, params=cost.params, macs=cost.macs, checkpoint=source.checkpoint_hash,
         config=settings_hash(decisive), seconds=seconds,
         details={
             "protocol": settings.protocol, "target": target, "settings": recorded, "images": images,
             "calibration": calibration, "architecture": source.architecture, "pretraining": source.pretraining,
-            **details,
+            **plan, **details,
         },
     )  # fmt: skip
 

@@ -1,0 +1,135 @@
+"""Plans by stage stand for a width wherever one is taken, are never one, and compute what their plain networks do."""
+
+import copy
+import json
+import pickle
+
+import pytest
+import torch
+
+from pretrain import UncalibratedWidthError, load_universal
+from pretrain.common.errors import UserError
+from pretrain.slimmable.plans import bounds, named_plan, plan, read_plan
+from pretrain.slimmable.resnet import SlimResNet
+from pretrain.slimmable.widths import TEN_WIDTHS, Plan
+from tests.pretrain.helpers import universal
+
+RANGE = (0.25, 1.0)
+NAME = "r18-8.24.64.80"  # of a quarter of the channels
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return universal(base_channels=16, widths=(1.0, 0.5))
+
+
+def batches(count: int = 3):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(6, 3, 32, 32, generator=generator) for _ in range(count)]
+
+
+@pytest.mark.parametrize("width", TEN_WIDTHS)
+def test_a_uniform_plan_is_the_network_of_its_width_to_the_byte(width):
+    torch.manual_seed(0)
+    net = universal(base_channels=32, widths=())
+    other = copy.deepcopy(net)
+    stages = net.backbone.channels(width).outer
+    same = plan(net.backbone, stages, *RANGE)
+    assert net.backbone.channels(same) == net.backbone.channels(width)
+    net.calibrate(batches(1), same)
+    other.calibrate(batches(1), width)
+    a, b = net.extract(same).state_dict(), other.extract(width).state_dict()
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    assert net.is_calibrated(width) and net.cost(same) == other.cost(width)
+
+
+def test_the_plain_network_of_any_plan_computes_what_the_slimmable_one_does_in_float64(net):
+    net = net.double()
+    net.statistics.clear()
+    chosen = named_plan(net.backbone, NAME, *RANGE)
+    net.calibrate([batch.double() for batch in batches()], chosen)
+    plain, images = net.extract(chosen), batches(1)[0].double()
+    with torch.no_grad():
+        torch.testing.assert_close(plain(images), net(images, chosen), rtol=1e-6, atol=1e-9)
+    assert [plain.conv1.out_channels, plain.layer4[1].bn2.num_features] == [8, 80]
+    # independent: the slices written out, and batch norm by its formula from float64 statistics of the same batches
+    weight = dict(net.backbone.named_parameters())["layer3.0.conv1.weight"]
+    assert torch.equal(plain.layer3[0].conv1.weight, weight[:64, :24])
+    stem = torch.cat(
+        [torch.nn.functional.conv2d(b.double(), plain.conv1.weight, stride=2, padding=3) for b in batches()]
+    )
+    torch.testing.assert_close(plain.bn1.running_mean, stem.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(plain.bn1.running_var, stem.var((0, 2, 3), unbiased=False), rtol=1e-5, atol=1e-6)
+
+
+def test_a_checkpoint_keeps_plans_beside_widths_and_says_what_they_were_calibrated_on(net, tmp_path):
+    before = net.save(tmp_path / "before.safetensors").read_bytes()
+    assert load_universal(tmp_path / "before.safetensors").calibrated_plans == []
+    chosen = net.width(NAME)
+    with pytest.raises(UncalibratedWidthError, match=f"width {NAME} is not calibrated; calibrated widths: 1, 0.5"):
+        net(batches(1)[0], chosen)
+    net.calibrate(batches(), chosen, data="flowers", on="target")
+    path = net.save(tmp_path / "universal.safetensors")
+    again = load_universal(path)
+    assert again.calibrated_plans == [chosen] and again.calibrated_widths == [1.0, 0.5]
+    assert again.calibration_of(chosen)["data"] == "flowers" and again.calibration_of(0.5)["data"] is None
+    assert again.calibration_of(chosen)["batches"] == 3
+    images = batches(1)[0]
+    assert torch.equal(again(images, chosen), net(images, chosen))
+    assert again.save(tmp_path / "again.safetensors").read_bytes() == path.read_bytes() != before
+    again.calibrate(batches(2), 0.75)
+    assert again.calibrated_plans == [chosen] and again.calibrated_widths == [1.0, 0.75, 0.5]
+
+
+def test_a_plan_is_no_width(net):
+    chosen = net.width(NAME)
+    share = float(chosen)
+    assert share == pytest.approx((8 / 16 + 24 / 32 + 64 / 64 + 80 / 128) / 4)
+    assert chosen != share and share != chosen and len({chosen, share}) == 2
+    assert f"{chosen:g}" == str(chosen) == NAME and sorted([1.0, chosen, 0.25]) == [0.25, chosen, 1.0]
+    for twin in (copy.deepcopy(chosen), pickle.loads(pickle.dumps(chosen))):
+        assert twin == chosen and twin.stages == chosen.stages and hash(twin) == hash(chosen)
+    assert net.backbone.channels(chosen) != net.backbone.channels(share)
+
+
+def test_a_file_holds_a_plan(net, tmp_path):
+    for text in (NAME + "\n", json.dumps({"plan": NAME, "macs": 1})):
+        (tmp_path / "plan").write_text(text)
+        assert read_plan(net.backbone, str(tmp_path / "plan"), *RANGE) == net.width(NAME)
+    (tmp_path / "plan").write_text('{"macs": 1}')
+    with pytest.raises(UserError, match="plan holds no plan"):
+        net.width(str(tmp_path / "plan"))
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("r18-8.24.64", "has 3 stages; expected 4"),
+        ("r18-8.24.64.136", "stage 4 has 136 channels; expected 32 to 128"),
+        ("r34-8.24.64.80", "is no width and no plan of resnet18; expected e.g. r18-16.32.64.128"),
+        ("half", "'half' is no width and no plan of resnet18"),
+        (0.1, "outside the range 0.25 to 1"),
+    ],
+)
+def test_a_mistake_is_one_line(given, line, net):
+    with pytest.raises(UserError, match=line):
+        net.width(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("resnet50", {}), ("mobilenetv2", {}), ("resnet18", {"private_norms": [1.0, 0.5]})]
+)
+def test_backbones_whose_stages_cannot_differ_say_so(name, options):
+    net = universal(name, widths=(), **options)
+    with pytest.raises(UserError, match=f"{name} has no plans by stage|is no width and no plan of {name}"):
+        net.width("r18-8.24.64.80" if name == "resnet18" else f"{name.replace('resnet', 'r')}-8.16")
+    with pytest.raises(UserError, match="has no plans by stage"):
+        bounds(net.backbone, *RANGE)
+
+
+def test_other_networks_of_basic_blocks_have_plans():
+    backbone = SlimResNet(34, "cifar", base_channels=16)
+    chosen = named_plan(backbone, "r34-8.16.40.48", *RANGE)
+    assert isinstance(chosen, Plan) and backbone.num_features(chosen) == 48
+    assert backbone(batches(1)[0], chosen).shape == (6, 48) if backbone.train() else False
