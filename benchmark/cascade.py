@@ -2,14 +2,14 @@
 
 A linear head is trained for every width on frozen features of training images, as by the fast protocol. Then the
 test images come one by one, and every width takes its turn at each. The narrow network's answer stands where its
-largest probability reaches the confidence, else the wide one is asked as well: a cascade's mean latency is the median
-of the narrow width plus the share of images that were asked twice times the median of the wide one. Some confidences
+largest probability reaches the confidence, else the wide one is asked as well: a cascade's mean latency is that
+of the narrow width plus the share of images that were asked twice times that of the wide one. A width's latency is the
+10th percentile over the images, which other work on the machine hardly moves. Some confidences
 are also run as a device runs them (``UniversalRuntime.cascade``), in turn with the widths: ``of_expected`` is the
 median of what an image took over what its networks took alone.
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +41,7 @@ EXAMPLE = "--checkpoint runs/us3l_resnet18_cifar10 --data datasets/cifar10 --thr
 CONFIDENCES = (0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0)
 TIMED = (0.5, 0.8)  # confidences that are run as a device runs them
 WARM_UP = 20
+CASCADE = ("confidence", "asked_twice", "above_uniform", "above_at_macs", "of_expected")  # columns of cascades alone
 Head = Callable[[np.ndarray], np.ndarray]  # features [B, D] -> logits [B, classes]
 
 
@@ -76,9 +77,10 @@ def measure(args: argparse.Namespace) -> dict:
     heads = linear_heads(runtime, args.dataset, widths, splits, settings)
     images, labels = images_of(runtime, splits[1], args.images, settings.seed)
     scores, seconds = asked(runtime, heads, images, [(n, wide) for n in narrow])
-    rows = alone(scores, seconds, labels)
+    macs = {width: runtime.source.net.cost(width, runtime.image_size).macs / 1e6 for width in widths}
+    rows = alone(scores, seconds, labels, macs)
     for first in narrow:
-        rows += cascaded(scores, seconds, labels, first, wide)
+        rows += cascaded(scores, seconds, labels, macs, first, wide)
     found = {
         "title": f"Cascades of {runtime.source.backbone} on {args.dataset}: top-1 (%) and mean latency (ms), one image",
         "rows": rows, "test_images": len(images), "image_size": runtime.image_size, "runtime": args.runtime,
@@ -146,43 +148,52 @@ def asked(
     return scores, {key: np.array(found) for key, found in seconds.items()}
 
 
-def row(network: str, right: np.ndarray, milliseconds: float, **more) -> dict:
+def row(network: str, right: np.ndarray, milliseconds: float, macs: float, **more) -> dict:
     """One line of the table. right: bool [N]."""
-    rest = {"confidence": None, "asked_twice": None, "above_uniform": None, "of_expected": None}
-    return {"network": network, "top1": 100 * float(right.mean()), "milliseconds": milliseconds, **rest, **more}
+    cost = {"top1": 100 * float(right.mean()), "milliseconds": milliseconds, "million_macs": macs}
+    return {"network": network, **cost, **dict.fromkeys(CASCADE), **more}
 
 
-def alone(scores: dict, seconds: dict, labels: np.ndarray) -> list[dict]:
-    """A row for each width."""
-    widths = [key for key in scores if isinstance(key, float)]
-    return [
-        row(f"width {w:g}", scores[w].argmax(1) == labels, 1e3 * statistics.median(seconds[w].tolist())) for w in widths
-    ]
+def undisturbed(seconds: np.ndarray) -> float:
+    """Milliseconds of one image where nothing else slowed it."""
+    return 1e3 * float(np.percentile(seconds, 10))
 
 
-def cascaded(scores: dict, seconds: dict, labels: np.ndarray, narrow: float, wide: float) -> list[dict]:
-    """A row for each confidence. asked_twice: percent of the images. above_uniform: points above the line through the
-    widths alone, at the same latency; None beyond its ends."""
-    uniform = alone(scores, seconds, labels)
-    line = sorted((r["milliseconds"], r["top1"]) for r in uniform)
-    cost = {w: 1e3 * statistics.median(seconds[w].tolist()) for w in (narrow, wide)}
+def alone(scores: dict, seconds: dict, labels: np.ndarray, macs: dict[float, float]) -> list[dict]:
+    """A row for each width. macs: millions by width."""
+    return [row(f"width {w:g}", scores[w].argmax(1) == labels, undisturbed(seconds[w]), macs[w]) for w in macs]
+
+
+def above(uniform: list[dict], cost: str, found: dict) -> float | None:
+    """Points of top-1 above the line through the widths alone at the same ``cost``; None beyond its ends."""
+    line = sorted((row[cost], row["top1"]) for row in uniform)
+    if not line[0][0] <= found[cost] <= line[-1][0]:
+        return None
+    return found["top1"] - float(np.interp(found[cost], *zip(*line)))
+
+
+def cascaded(
+    scores: dict, seconds: dict, labels: np.ndarray, macs: dict[float, float], narrow: float, wide: float
+) -> list[dict]:
+    """A row for each confidence. asked_twice: percent of the images. above_uniform: ``above`` at the same latency and
+    at the same mean operations."""
+    uniform = alone(scores, seconds, labels, macs)
+    cost = {w: undisturbed(seconds[w]) for w in (narrow, wide)}
     sure = probabilities(scores[narrow]).max(axis=1)
     rows = []
     for confidence in CONFIDENCES:
         unsure = sure < confidence
+        twice = float(unsure.mean())
         right = np.where(unsure[:, None], scores[wide], scores[narrow]).argmax(1) == labels
-        milliseconds = cost[narrow] + float(unsure.mean()) * cost[wide]
-        expected, key = seconds[narrow] + unsure * seconds[wide], (narrow, wide, confidence)
-        within = line[0][0] <= milliseconds <= line[-1][0]
-        rows.append(
-            row(
-                f"{narrow:g}, then {wide:g}", right, milliseconds, confidence=confidence,
-                asked_twice=100 * float(unsure.mean()),
-                above_uniform=100 * float(right.mean()) - float(np.interp(milliseconds, *zip(*line)))
-                if within else None,
-                of_expected=float(np.median(seconds[key] / expected)) if key in seconds else None,
-            )
+        found = row(
+            f"{narrow:g}, then {wide:g}", right, cost[narrow] + twice * cost[wide], macs[narrow] + twice * macs[wide],
+            confidence=confidence, asked_twice=100 * twice,
         )  # fmt: skip
+        expected, key = seconds[narrow] + unsure * seconds[wide], (narrow, wide, confidence)
+        found["above_uniform"] = above(uniform, "milliseconds", found)
+        found["above_at_macs"] = above(uniform, "million_macs", found)
+        found["of_expected"] = float(np.median(seconds[key] / expected)) if key in seconds else None
+        rows.append(found)
     return rows
 
 

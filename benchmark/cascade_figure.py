@@ -5,7 +5,7 @@ from pathlib import Path
 from pretrain.common.files import replacing
 from transfer.plots import COLOURS, new_figure, styled
 
-NAMED = (0.5, 0.7, 0.9)  # confidences that the picture names
+NAMED = (25, 50, 75)  # percent of images asked twice, near which the picture names the confidence
 
 
 def draw(found: dict):
@@ -18,19 +18,19 @@ def draw(found: dict):
     axis.plot(x, y, color=COLOURS[0], marker="o", markersize=7, linewidth=2, label="one width for all images")
     for row in uniform:
         axis.annotate(
-            row["network"].removeprefix("width "), (row["milliseconds"], row["top1"]), (7, -13),
-            textcoords="offset points", color=COLOURS[0],
+            row["network"].removeprefix("width "), (row["milliseconds"], row["top1"]), (-6, 6),
+            textcoords="offset points", color=COLOURS[0], ha="right",
         )  # fmt: skip
     for colour, name in zip(COLOURS[1:], names):
         rows = [row for row in found["rows"] if row["network"] == name]
         x, y = ([row[key] for row in rows] for key in ("milliseconds", "top1"))
-        axis.plot(x, y, color=colour, marker=".", markersize=7, linewidth=2, label=f"{name} where unsure")
-        for row in rows:
-            if row["confidence"] in NAMED:
-                axis.annotate(
-                    f"{row['confidence']:g}", (row["milliseconds"], row["top1"]), (-6, 7), textcoords="offset points",
-                    color=colour, ha="right",
-                )  # fmt: skip
+        axis.plot(x, y, color=colour, marker=".", markersize=7, linewidth=2, label=f"{name} where less sure than…")
+        for share in NAMED:
+            row = min(rows, key=lambda row: abs(row["asked_twice"] - share))
+            axis.annotate(
+                f"{row['confidence']:g}", (row["milliseconds"], row["top1"]), (3, -14), textcoords="offset points",
+                color=colour,
+            )  # fmt: skip
     axis.set_xlabel(f"ms an image of {found['image_size']} px, mean ({found['runtime']}, {found['threads']} thread)")
     axis.set_ylabel("top-1 of a linear head, percent")
     axis.grid(color="#808080", alpha=0.25, linewidth=0.8)

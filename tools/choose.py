@@ -35,8 +35,18 @@ def main(argv: list[str]) -> None:
         "--models", type=Path, metavar="D", help="for a device elsewhere: write what is to be timed there, and stop"
     )
     parser.add_argument("--times", type=Path, metavar="CSV", help="what the script of --models found there")
+    parser.add_argument(
+        "--per-stage", action="store_true", help="search plans of channels by stage too, beside the widths"
+    )
+    parser.add_argument("--evaluations", type=int, default=60, metavar="N", help="plans to judge (default: 60)")
+    parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
+    parser.add_argument(
+        "--output", type=Path, metavar="D", help="of the search, which goes on there (default: per_stage/ in the run)"
+    )
     args = parser.parse_args(argv)
-    for name, least in {"image_size": 8, "threads": 1, "repeats": 1}.items():
+    if args.per_stage and (args.models or args.times):
+        raise UserError("--per-stage times its plans here; expected it without --models and --times")
+    for name, least in {"image_size": 8, "threads": 1, "repeats": 1, "evaluations": 1, "seed": 0}.items():
         if getattr(args, name) < least:
             raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is too small; expected {least} or more")
     answer(args)
@@ -82,6 +92,9 @@ def answer(args) -> None:
         fitted, held = probes(candidates(source))
         told = read_times(args.times, [*fitted, *held], variant, args.image_size)
         times = lambda widths: {width: told[width] for width in widths}  # noqa: E731
+    if args.per_stage:
+        search_plans(args, source, budget, variant, here, say)
+        return
     seen = validation_images(source, args.image_size, args.data)
     found = choose(source, budget, seen, args.image_size, times, args.int8, again=not args.times, say=say)
     if args.json:
@@ -92,6 +105,36 @@ def answer(args) -> None:
     print(f"width {found.width:g} ({variant}, {args.image_size} px): {said}{accuracy}")
     eight = " --int8" if args.int8 else ""
     print(f"tools/convert.py {args.checkpoint} --width {found.width:g} --to {RUNTIMES[runtime]}{eight}")
+
+
+def search_plans(args, source, budget, variant: str, times, say) -> None:
+    import json
+
+    from pretrain.slimmable.plans import bounds
+    from transfer.devices import per_stage
+    from transfer.devices.budget import UNITS
+    from transfer.validation import validation_images
+
+    bounds(source.net.backbone, *source.net.width_range)
+    folder = args.output or source.path.parent / "per_stage"
+    seen = validation_images(source, args.image_size, args.data, per_stage.BANK, per_stage.QUERIES)
+    found = per_stage.search(
+        source, budget, seen, args.image_size, folder, args.evaluations, args.seed, times, args.int8, say
+    )
+    path = per_stage.write(found, folder)
+    if args.json:
+        print(json.dumps({**per_stage.record(found), "runtime": variant, "image_size": args.image_size}))
+        return
+    print(per_stage.table(found))
+    if found.gain:
+        more, error = found.gain
+        pair = f"plan {found.plan.found} less width {found.uniform.found:g}"
+        print(f"{pair}: {more:+.2f} ± {error:.2f} points on test images")
+    said = ", ".join(f"{value:.4g} {UNITS[name]}" for name, value in found.answer.cost.items())
+    print(f"{found.answer.found:g} ({variant}, {args.image_size} px): {said}, kNN {found.answer.validation:.2f} %")
+    eight = " --int8" if args.int8 else ""
+    print(f"tools/convert.py {args.checkpoint} --width {found.answer.found:g} --to {RUNTIMES[args.runtime]}{eight}")
+    print(path)
 
 
 if __name__ == "__main__":

@@ -76,8 +76,10 @@ def torch_run(plain: nn.Module) -> Run:
     return run
 
 
-def validation_images(source: Source, image_size: int, root: Path | None = None) -> Validation:
-    """Up to ``BANK`` and ``QUERIES`` training images of ``image_size`` pixels, drawn by a fixed seed.
+def validation_images(
+    source: Source, image_size: int, root: Path | None = None, most_bank: int = BANK, most_queries: int = QUERIES
+) -> Validation:
+    """Up to ``most_bank`` and ``most_queries`` training images of ``image_size`` pixels, drawn by a fixed seed.
 
     root: a folder, list, tar or parquet file of images; None for the pretraining's, where they are found.
     Errors: UserError where there are no images, or fewer than ``FEWEST``.
@@ -86,16 +88,17 @@ def validation_images(source: Source, image_size: int, root: Path | None = None)
     if len(dataset) < FEWEST:
         raise UserError(f"{name} has {len(dataset)} images; expected {FEWEST} or more to judge a network on")
     order = generator("validation", 0).permutation(len(dataset)).tolist()
-    split = min(QUERIES, len(order) // 3)
-    view = evaluation_view(image_size, usual_interpolation(image_size))
+    split = min(most_queries, len(order) // 3)
     (queries, labels), (bank, bank_labels) = (
-        _drawn(dataset, part, view) for part in (order[:split], order[split : split + BANK])
+        drawn(dataset, part, image_size) for part in (order[:split], order[split : split + most_bank])
     )
     mean, std = tuple(source.metadata["mean"]), tuple(source.metadata["std"])
     return Validation(name, bank, bank_labels, queries, labels, len(dataset.classes), mean, std)
 
 
-def _drawn(dataset: Dataset, indices: list[int], view: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+def drawn(dataset: Dataset, indices: list[int], image_size: int) -> tuple[Tensor, Tensor]:
+    """Those of ``indices`` as recognition tests on them, uint8 [N, C, S, S], and their labels."""
+    view = evaluation_view(image_size, usual_interpolation(image_size))
     images, labels = [], []
     for start in range(0, len(indices), DECODED):
         some, found = zip(*(dataset[index] for index in indices[start : start + DECODED]))

@@ -2,7 +2,19 @@
 
 import numpy as np
 
-PURPOSES = ("widths", "order", "views", "calibration", "weights", "knn", "labels", "mixup", "validation")
+PURPOSES = (
+    "widths",
+    "order",
+    "views",
+    "calibration",
+    "weights",
+    "knn",
+    "labels",
+    "mixup",
+    "validation",
+    "plans",
+    "test",
+)
 
 
 def generator(purpose: str, *numbers: int) -> np.random.Generator:

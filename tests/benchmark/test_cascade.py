@@ -13,6 +13,8 @@ from pretrain.common.errors import UserError
 from tests.pretrain.helpers import universal
 from transfer.devices.universal_runtime import UniversalRuntime
 
+MACS = {1.0: 8.0, 0.5: 3.0}  # millions
+
 
 @pytest.fixture
 def options(tmp_path):
@@ -76,7 +78,7 @@ def test_the_curve_says_what_the_runtime_answers(options, tmp_path):
     heads = {w: lambda features, m=matrix: features @ m for w, matrix in matrices.items()}
     scores, seconds = cascade.asked(runtime, heads, images, [(0.5, 1.0)])
     labels = rng.integers(0, 3, 30)
-    for row in cascade.cascaded(scores, seconds, labels, 0.5, 1.0):
+    for row in cascade.cascaded(scores, seconds, labels, MACS, 0.5, 1.0):
         answer = runtime.cascade(np.concatenate(images), heads, 0.5, 1.0, row["confidence"])
         assert row["top1"] == pytest.approx(100 * np.mean(answer.scores.argmax(1) == labels))
         assert row["asked_twice"] == pytest.approx(100 * answer.wide.mean())
@@ -87,10 +89,12 @@ def test_latency_and_height_above_the_line_of_widths():
     scores = {1.0: np.array([[9.0, 0.0]] * 4), 0.5: np.array([[9.0, 0.0], [0.0, 0.1], [0.0, 0.1], [0.0, 0.1]])}
     seconds = {1.0: np.full(4, 4e-3), 0.5: np.full(4, 1e-3), (0.5, 1.0, 0.8): np.array([1.1e-3, 6e-3, 6e-3, 6e-3])}
     labels = np.zeros(4, dtype=int)
-    rows = {row["confidence"]: row for row in cascade.cascaded(scores, seconds, labels, 0.5, 1.0)}
+    rows = {row["confidence"]: row for row in cascade.cascaded(scores, seconds, labels, MACS, 0.5, 1.0)}
     assert rows[0.3]["top1"] == 25 and rows[0.3]["milliseconds"] == 1 and rows[0.3]["above_uniform"] == 0
     assert rows[0.8]["top1"] == 100 and rows[0.8]["milliseconds"] == pytest.approx(1 + 0.75 * 4)
     assert rows[0.8]["above_uniform"] == pytest.approx(0) and rows[0.8]["of_expected"] == pytest.approx(1.2)
+    assert rows[0.8]["million_macs"] == pytest.approx(3 + 0.75 * 8) and rows[0.8]["above_at_macs"] is None
+    assert rows[0.3]["above_at_macs"] == 0 and rows[0.3]["million_macs"] == 3
     assert rows[1.0]["asked_twice"] == 100 and rows[1.0]["above_uniform"] is None
 
 

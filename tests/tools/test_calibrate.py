@@ -3,11 +3,13 @@
 import shutil
 
 import pytest
+from safetensors.torch import load_file
 
 from pretrain import load_universal
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config
 from tests.programs import tool
+from transfer.results import read_results
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +65,35 @@ def test_a_mistake_is_one_line_and_the_file_stays(run, args, message):
     done = tool("calibrate", run, *args)
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and message in done.stderr
     assert (run / "universal.safetensors").read_bytes() == before
+
+
+def test_a_plan_by_stage_is_calibrated_converted_and_evaluated_like_a_width(run, tmp_path):
+    """base_channels 8: only the widest stages have a choice."""
+    plan = "r18-8.8.16.40"
+    done = tool("calibrate", run, "--width", plan)
+    assert done.returncode == 0, done.stderr
+    assert f"calibrated widths: 1, 0.5, {plan}" in done.stdout
+    assert load_universal(run).calibration_of(load_universal(run).width(plan))["on"] == "pretraining"
+    (tmp_path / "plan.json").write_text(f'{{"plan": "{plan}"}}')
+    out = tmp_path / "out"
+    done = tool("convert", run, "--width", tmp_path / "plan.json", "--to", "safetensors", "--output", out)
+    assert done.returncode == 0, done.stderr
+    net = load_universal(run)
+    expected = net.extract(net.width(plan)).state_dict()
+    [file] = out.glob("*.safetensors")
+    assert all((tensor == expected[name]).all() for name, tensor in load_file(file).items())
+    done = tool(
+        "transfer", "digits", "--checkpoint", run, "--width", plan, 1.0, "--protocol", "knn",
+        "--output", tmp_path / "results",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = {record["method"]: record for record in read_results(tmp_path / "results")}
+    assert found["us3l by stage"]["details"]["plan"] == plan and "plan" not in found["us3l"]["details"]
+    assert found["us3l by stage"]["params"] == net.cost(net.width(plan)).params != found["us3l"]["params"]
+
+
+@pytest.mark.parametrize("name", ["latency", "embed"])
+def test_a_tool_that_takes_no_plans_says_so_in_a_line(run, name):
+    done = tool(name, run, "--width", "r18-8.8.16.40")
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    assert "invalid float value: 'r18-8.8.16.40'" in done.stderr
