@@ -19,12 +19,14 @@ from pretrain.data.images.datasets import image_dataset
 from pretrain.data.images.memory import in_memory
 from pretrain.data.loader import CutViews, LoadedBatch, view_loader
 from pretrain.data.order import IterationBatches
+from pretrain.data.shared_memory import check_shared_memory
 from pretrain.finish import write_universal
 from pretrain.monitor import CollapseWatch, NearestNeighbours
 from pretrain.run.background import BackgroundCheckpoints
 from pretrain.run.bad_images import BadImages
 from pretrain.run.device import choose_kernels
 from pretrain.run.distributed import World, join_world
+from pretrain.run.membership import membership
 from pretrain.run.metrics import MetricsLog
 from pretrain.run.ownership import check_owner, owning
 from pretrain.run.rehearsal import fits, rehearse
@@ -77,6 +79,8 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     if fixed:
         trainer.learn_from(keep_features(trainer, source, -(-iterations // epoch_iterations), work_dir))
     views = CutViews(source, trainer.views, data.image_size, training.seed, data.decode, data.on_bad)
+    if world.is_main and (said := loader_memory(trainer)):
+        print(said, flush=True)
     loader = view_loader(views, batches, data.workers)
     bad = BadImages(source, data.max_bad, work_dir, world)
     try:
@@ -140,6 +144,14 @@ def run(
                 if world.is_main:
                     print(f"stopped at iteration {done} of {trainer.iterations}, saved; --resume continues", flush=True)
                 sys.exit(128 + asked.stop)
+
+
+def loader_memory(trainer: Trainer) -> str:
+    """What the loader workers of a machine take of its shared memory, see ``check_shared_memory``."""
+    data, count = trainer.config.data, trainer.config.training.batch_size // trainer.world.size
+    member = membership()
+    batch = count * trainer.model.views * data.channels * data.image_size**2  # bytes
+    return check_shared_memory(batch, data.workers, member.local_size if member else 1)
 
 
 def save(trainer: Trainer, checkpoints: BackgroundCheckpoints, done: int, interval: Interval) -> None:
