@@ -15,9 +15,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from pretrain.common.errors import BadImageError, UserError
 from pretrain.common.files import read_object, replacing, write_json, write_text
-from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.images.encoded import EncodedImages
-from transfer.recognition.images import evaluation_view, usual_interpolation
+from transfer.recognition.images import evaluation_view, placed, shown, usual_interpolation
 from transfer.source import Source
 
 PART = 4096  # images that a killed run may have to look at again
@@ -63,7 +62,7 @@ class Embedder:
         self.images, self.widths, self.device, self.batch = images, widths, device, batch
         self.shown, self.workers, self.track = Shown(images, image_size), workers, track
         self.mean, self.std = source.metadata["mean"], source.metadata["std"]
-        self.modules: dict[float, nn.Module] = {width: source.net.extract(width).to(device) for width in widths}
+        self.modules: dict[float, nn.Module] = {width: placed(source.net.extract(width), device) for width in widths}
         digest = hashlib.sha256(json.dumps([source.net.hash, widths, image_size, PART]).encode())
         digest.update(json.dumps([source.net.calibration_of(width) for width in widths], sort_keys=True).encode())
         for piece in images.identity():
@@ -112,7 +111,7 @@ class Embedder:
         reasons: list[str] = []
         vectors: dict[float, list[Tensor]] = {width: [] for width in self.widths}
         for pixels, said in loader:
-            x = normalise(pixels.to(self.device), self.mean, self.std)
+            x = shown(pixels, self.device, self.mean, self.std)
             reasons += said
             for width, module in self.modules.items():
                 vectors[width].append(module(x).float().cpu())

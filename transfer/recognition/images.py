@@ -12,12 +12,14 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
+from pretrain.common.devices import sent
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import generator
+from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.augmentation.settings import INTERPOLATIONS, Augmentation
 from pretrain.data.augmentation.whole import augmented_views, by_size
 from pretrain.data.images.datasets import Subset
@@ -163,6 +165,19 @@ def batches(
 
 def as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return batch
+
+
+def placed(module: nn.Module, device: str) -> nn.Module:
+    """A network in eval mode on ``device``; on a GPU its convolutions read channels side by side, as ``shown`` gives
+    them."""
+    module = module.to(device).eval()
+    return module.to(memory_format=torch.channels_last) if torch.device(device).type == "cuda" else module
+
+
+def shown(images: Tensor, device: str, mean: list[float], std: list[float]) -> Tensor:
+    """uint8 [B, C, S, S] -> normalised, on ``device``; the host does not wait for a GPU to have them."""
+    x = normalise(sent(images, torch.device(device)), mean, std)
+    return x.contiguous(memory_format=torch.channels_last) if x.is_cuda else x
 
 
 def shuffled(count: int, seed: int, epoch: int) -> list[int]:

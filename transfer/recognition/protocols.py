@@ -8,12 +8,12 @@ import torch
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from pretrain.data.augmentation.colour_stage import normalise
+from pretrain.common.devices import sent
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.knn import knn_scores, neighbours
 from transfer.recognition.features import Extractor, View
 from transfer.recognition.finetune import fine_tuned
-from transfer.recognition.images import Images, augmented, batches, plain, shuffled
+from transfer.recognition.images import Images, augmented, batches, plain, shown, shuffled
 from transfer.recognition.metrics import accuracies
 from transfer.recognition.probe import train_probe
 from transfer.recognition.settings import RecognitionSettings
@@ -63,7 +63,7 @@ class Evaluation:
         view = augmented(self.train, self.train_augmentation, settings.image_size, settings.seed, epoch)
         order = shuffled(len(self.train), settings.seed, epoch)
         for images, labels in batches(view, batch, order, settings.workers):
-            yield normalise(images.to(self.device), self.mean, self.std), labels.to(self.device)
+            yield shown(images, self.device, self.mean, self.std), sent(labels, torch.device(self.device))
 
 
 def fast(shared: Evaluation) -> Iterator[Outcome]:
@@ -91,6 +91,7 @@ def on_features(shared: Evaluation, tasks: tuple[Callable, ...], views: int) -> 
         found = [features.to(shared.device) for features in train[width]]
         kind, scores, details = task(found, labels, test[width].to(shared.device), shared.classes, shared.settings)
         metrics = accuracies(scores, test_labels)
+        details |= {"precision": shared.extractor.precision}
         yield kind, width, metrics, share + time.perf_counter() - started, details
 
 
@@ -175,7 +176,7 @@ def classified(shared: Evaluation, networks: dict[float, nn.Module]) -> dict[flo
     settings, scores = shared.settings, {width: [] for width in networks}
     view = plain(shared.test, settings.image_size, settings.interpolation)
     for images, _ in batches(view, shared.extractor.batch, workers=settings.workers):
-        x = normalise(images.to(shared.device), shared.mean, shared.std)
+        x = shown(images, shared.device, shared.mean, shared.std)
         for width, network in networks.items():
             scores[width].append(network(x))
     labels = shared.test.labels.to(shared.device)

@@ -7,8 +7,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from pretrain.common.errors import UserError
+from tests.pretrain.helpers import MEAN, STD
 from transfer.recognition import images as module
-from transfer.recognition.images import Images, augmented, batches, plain, shuffled, together, train_augmentation
+from transfer.recognition.images import Images, augmented, batches, plain, shown, shuffled, together, train_augmentation
 
 NOWHERE = {"data": {"name": "elsewhere"}, "calibration": {}}
 
@@ -117,3 +118,13 @@ def test_epochs_have_orders_of_their_own():
 def test_an_empty_set_is_refused():
     with pytest.raises(UserError, match="no images"):
         Images(Counted(0))
+
+
+def test_a_network_of_channels_side_by_side_has_the_same_features(network):
+    """As on GPUs; on a CPU what changes is the order of sums."""
+    plain, pixels = network.extract(0.5), torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8)
+    x = shown(pixels, "cpu", MEAN, STD)
+    with torch.no_grad():
+        expected = plain(x)
+        found = plain.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
