@@ -24,7 +24,7 @@ def draw(found: dict):
     for colour, name in zip(COLOURS[1:], names):
         rows = [row for row in found["rows"] if row["network"] == name]
         x, y = ([row[key] for row in rows] for key in ("milliseconds", "top1"))
-        axis.plot(x, y, color=colour, marker=".", markersize=7, linewidth=2, label=f"{name} where less sure than…")
+        axis.plot(x, y, color=colour, marker=".", markersize=7, linewidth=2, label=f"{name} below the confidence")
         for share in NAMED:
             row = min(rows, key=lambda row: abs(row["asked_twice"] - share))
             axis.annotate(
@@ -34,7 +34,7 @@ def draw(found: dict):
     axis.set_xlabel(f"ms an image of {found['image_size']} px, mean ({found['runtime']}, {found['threads']} thread)")
     axis.set_ylabel("top-1 of a linear head, percent")
     axis.grid(color="#808080", alpha=0.25, linewidth=0.8)
-    axis.margins(0.12)
+    axis.margins(0.17, 0.12)
     figure.legend(frameon=False, loc="outside lower center", ncols=1)
     return figure
 

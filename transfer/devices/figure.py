@@ -13,11 +13,14 @@ LARGEST = 700  # square points of the largest bubble
 
 def draw(found: list[Latency], where: dict):
     """A matplotlib Figure of the first batch. Within ``plots.styled``."""
-    figure = new_figure(6.4, 4.2)
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    figure = new_figure(5.2, 5.6)
     axis = figure.subplots()
     batch = where["batches"][0]
     variants = list(dict.fromkeys(variant for row in found for variant in row.timings))
     most = max((size for row in found for size in row.sizes.values()), default=1)
+    leftmost: dict[tuple[float, float], float] = {}
     for variant in variants:
         rows = [row for row in found if variant in row.timings and row.top1.get(variant) is not None]
         colour = COLOURS[list(RUNTIMES).index(runtime_of(variant)) % len(COLOURS)]
@@ -26,23 +29,29 @@ def draw(found: list[Latency], where: dict):
         areas = [LARGEST * row.sizes[variant] / most for row in rows]
         axis.scatter(x, y, s=areas, color=colour, alpha=0.35, linewidths=0)
         for row, here, there in zip(rows, x, y):
-            axis.annotate(f"{row.width:g}", (here, there), fontsize=7, ha="center", va="center")
+            leftmost[row.width, there] = min(here, leftmost.get((row.width, there), here))
+    for (width, top1), here in leftmost.items():  # once where runtimes agree: their names would lie upon each other
+        axis.annotate(
+            f"{width:g}", (here, top1), (-15, 0), textcoords="offset points", ha="right", va="center", color="#606060"
+        )
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_xlabel(f"ms for {batch} image{'s' if batch > 1 else ''} of {where['image_size']} px")
     axis.set_ylabel("kNN top-1 on validation images (%)")
     axis.grid(color="#808080", alpha=0.25, linewidth=0.8)
-    axis.margins(0.12)
+    axis.margins(0.2, 0.12)
     if variants:
-        figure.legend(frameon=False, fontsize=8, loc="outside right upper")
-    axis.set_title(f"Bubbles: bytes of the files, at most {most / 1e6:.1f} MB", fontsize=9)
+        figure.legend(frameon=False, loc="outside lower center", ncols=2)
+    axis.set_title(f"at each width; bubbles: bytes, at most {most / 1e6:.1f} MB", fontsize=12)
     return figure
 
 
 def save(found: list[Latency], where: dict, folder: Path) -> list[Path]:
     """folder/latency.png and .svg."""
     paths = [folder / "latency.png", folder / "latency.svg"]
-    with styled("latency"), replacing(paths[0]) as png, replacing(paths[1]) as svg:
+    with styled("latency", **{"font.size": 12}), replacing(paths[0]) as png, replacing(paths[1]) as svg:
         figure = draw(found, where)
         figure.savefig(png, dpi=160, metadata={"Software": None})
         figure.savefig(svg, metadata={"Date": None})
