@@ -44,7 +44,7 @@ def draw(found: list[Latency], where: dict):
     axis.margins(0.2, 0.12)
     if variants:
         figure.legend(frameon=False, loc="outside lower center", ncols=2)
-    axis.set_title(f"at each width; bubbles: bytes, at most {most / 1e6:.1f} MB", fontsize=12)
+    axis.set_title(f"Bubbles: bytes of the files, at most {most / 1e6:.1f} MB;\nbeside them: the width", fontsize=11)
     return figure
 
 
