@@ -25,7 +25,7 @@ class SlimBackbone(nn.Module, ABC):
     """
 
     has_maps = False
-    stages: tuple[int, ...] = ()  # channels at width 1 of those that a ``Plan`` sets; none where it sets none
+    stage_channels: tuple[int, ...] = ()  # channels at width 1 of those that a ``Plan`` sets; none where it sets none
 
     def __init__(self, input_channels: int = 3):
         super().__init__()

@@ -21,10 +21,10 @@ def bounds(backbone: SlimBackbone, low: float, high: float) -> list[tuple[int, i
 
     Errors: UserError for a backbone whose stages cannot differ.
     """
-    if not backbone.stages:
+    if not backbone.stage_channels:
         name = backbone.arguments["name"]
         raise UserError(f"{name} has no plans by stage; expected a ResNet of basic blocks, without private norms")
-    return [(round_channels(full, low), round_channels(full, high)) for full in backbone.stages]
+    return [(round_channels(full, low), round_channels(full, high)) for full in backbone.stage_channels]
 
 
 def plan(backbone: SlimBackbone, stages: tuple[int, ...], low: float, high: float) -> Plan:
@@ -35,7 +35,7 @@ def plan(backbone: SlimBackbone, stages: tuple[int, ...], low: float, high: floa
     for number, (count, (fewest, most)) in enumerate(zip(stages, limits), 1):
         if not fewest <= count <= most:
             raise UserError(f"plan {name}: stage {number} has {count} channels; expected {fewest} to {most}")
-    share = sum(count / full for count, full in zip(stages, backbone.stages)) / len(stages)
+    share = sum(count / full for count, full in zip(stages, backbone.stage_channels)) / len(stages)
     return Plan(name, tuple(stages), min(max(share, low), high))
 
 
@@ -43,7 +43,11 @@ def named_plan(backbone: SlimBackbone, name: str, low: float, high: float) -> Pl
     """The plan of this name. Errors: UserError for what is no plan of this backbone."""
     found = NAME.fullmatch(name)
     if found is None or found[1] != short_name(backbone):
-        expected = f"{short_name(backbone)}-{'.'.join(map(str, backbone.stages))}" if backbone.stages else "a number"
+        expected = (
+            f"{short_name(backbone)}-{'.'.join(map(str, backbone.stage_channels))}"
+            if backbone.stage_channels
+            else "a number"
+        )
         raise UserError(
             f"{name[:80]!r} is no width and no plan of {backbone.arguments['name']}; expected e.g. {expected}"
         )

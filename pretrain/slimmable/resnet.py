@@ -114,7 +114,7 @@ class SlimResNet(SlimBackbone):
         return arguments | {key: value for key, value in options.items() if value is not None} | self.input_arguments
 
     @property
-    def stages(self) -> tuple[int, ...]:
+    def stage_channels(self) -> tuple[int, ...]:
         """Of basic blocks, whose stages each have one number of channels; private norms belong to widths."""
         free = self.blocks.basic and not self.private_norms
         return tuple(self.base_channels * 2**i for i in range(4)) if free else ()
