@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 OURS = {"pretrain", "transfer", "slurm", "tests", "tools", "benchmark"}
 # Installed by tools/setup_environment.py, or tried and done without.
 BY_OTHER_MEANS = {"detectron2"}
+# What brings a module of another name, said here for where it is not installed.
+BROUGHT_BY = {"mlflow": "mlflow-skinny"}
 # Folders whose subject is an optional dependency, which an extra brings.
 OPTIONAL_FOLDERS = tuple(ROOT / "transfer" / name for name in ("detection", "convert", "runtimes"))
 # Files of which one option needs an extra.
@@ -23,6 +25,7 @@ OPTIONAL_FILES = {
     ROOT / "pretrain/optim.py",
     ROOT / "pretrain/data/images/decode.py",
     ROOT / "pretrain/data/images/parquet.py",
+    ROOT / "pretrain/run/tracking.py",
     ROOT / "pretrain/teachers/timm.py",
     ROOT / "pretrain/universal/hub.py",
     ROOT / "transfer/devices/time_models.py",
@@ -65,7 +68,7 @@ def undeclared(files: Iterable[Path], declared: set[str]) -> list[str]:
     return [
         f"{name} ({path.relative_to(ROOT)})"
         for name, path in third_party(files).items()
-        if name not in BY_OTHER_MEANS and not {canonical(d) for d in brings.get(name, [name])} & declared
+        if name not in BY_OTHER_MEANS and not {canonical(d) for d in brings.get(name, [BROUGHT_BY.get(name, name)])} & declared
     ]
 
 
