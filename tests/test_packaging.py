@@ -68,7 +68,8 @@ def undeclared(files: Iterable[Path], declared: set[str]) -> list[str]:
     return [
         f"{name} ({path.relative_to(ROOT)})"
         for name, path in third_party(files).items()
-        if name not in BY_OTHER_MEANS and not {canonical(d) for d in brings.get(name, [BROUGHT_BY.get(name, name)])} & declared
+        if name not in BY_OTHER_MEANS
+        and not {canonical(d) for d in brings.get(name, [BROUGHT_BY.get(name, name)])} & declared
     ]
 
 

@@ -22,13 +22,17 @@ class CheckedVoc(VOCDataset):
         return [self.record(image, labels) for split in self.splits for image in split.images]
 
     def record(self, image: VocImage, labels: dict[str, int]) -> dict:
-        """As VOCDataset has an image: corners from 0, as whole pixels, the last ones included."""
+        """As VOCDataset has an image: corners from 0, as whole pixels, the last ones included.
+
+        mmdet takes their difference as the size, which a box of one pixel would not have: its loss were not a number.
+        """
         smallest = self.bbox_min_size or 0
         instances = []
         for found in image.objects:
-            x0, y0, x1, y1 = box = [int(corner) - 1 for corner in found.box]
+            x0, y0, x1, y1 = (int(corner) - 1 for corner in found.box)
             small = smallest and (x1 - x0 < smallest or y1 - y0 < smallest)
             ignored = int(bool(found.difficult or small))
+            box = [x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)]
             instances.append({"ignore_flag": ignored, "bbox": box, "bbox_label": labels[found.name]})
         return {
             "img_path": str(image.file), "img_id": image.name, "height": image.height, "width": image.width,

@@ -60,16 +60,29 @@ def test_a_continued_loader_gives_the_rest_of_the_whole(config):
         assert all(torch.equal(a, b) for a, b in zip(one, other["inputs"], strict=True))
 
 
-@pytest.fixture
-def voc(narrow, tmp_path):
+def small_voc(narrow, tmp_path, images: dict):
     """The streamed training images of a small VOC, and its folder."""
     from transfer.detection.mmdet.loaders import streamed
 
-    folder = write_voc(tmp_path / "voc", TWO_YEARS)
+    folder = write_voc(tmp_path / "voc", images)
     settings = DetectionSettings("voc", CONFIGS / "faster_rcnn_fpn_small.py", folder, device="cpu")
     data = read_voc(folder)
     config = resolve(settings, narrow, data, tmp_path).config
     return streamed(config.train_dataloader, 0, data.train), folder
+
+
+@pytest.fixture
+def voc(narrow, tmp_path):
+    return small_voc(narrow, tmp_path, TWO_YEARS)
+
+
+def test_a_box_of_one_pixel_has_a_size_or_the_loss_were_not_a_number(narrow, tmp_path):
+    boxes = [("dog", (20, 30, 20, 30), False), ("dog", (7, 1, 7.9, 40), False)]
+    images, _ = small_voc(narrow, tmp_path, {**TWO_YEARS, "VOC2012/trainval": {"2008_000001": boxes}})
+    found = images[1]["data_samples"].gt_instances.bboxes.tensor
+    sizes = found[:, 2:] - found[:, :2]
+    scale = 128 / 64
+    assert sizes.tolist() == [[scale, scale], [scale, 39 * scale]]
 
 
 def test_what_cannot_be_read_is_refused_by_the_files_name(voc):
