@@ -95,14 +95,14 @@ def accuracy(records: list[dict], system: str, width: float, task: str = "linear
 
 
 def cost(records: list[dict]) -> float | None:
-    """Cost of a training in 10^15 floating-point operations, mean over records of one system; None if none says it."""
-    known = [r["training_flops"] / 1e15 for r in records if "training_flops" in r]
+    """Cost of a training in 10^12 floating-point operations, mean over records of one system; None if none says it."""
+    known = [r["training_flops"] / 1e12 for r in records if "training_flops" in r]
     return statistics.fmean(known) if known else None
 
 
 def system_table(records: list[dict], task: str = "linear") -> Table:
     """A row for each system that was run: seeds, accuracy at four widths, rank of the features, cost, minutes."""
-    columns = [*(f"{width:g}" for width in FOUR_WIDTHS), "rank at 1", "rank at 0.25", "PFLOPs", "minutes"]
+    columns = [*(f"{width:g}" for width in FOUR_WIDTHS), "rank at 1", "rank at 0.25", "TFLOPs", "minutes"]
     title = f"{'Linear' if task == 'linear' else 'kNN'} top-1 in percent, mean and standard deviation over seeds."
     table = Table(f"systems_{task}", title, ["system", "seeds"], columns)
     for system in dict.fromkeys(name for claim in CLAIMS.values() for name in claim.systems):
@@ -111,7 +111,7 @@ def system_table(records: list[dict], task: str = "linear") -> Table:
             figures = [_figure(accuracy(records, system, width, task).values()) for width in FOUR_WIDTHS]
             ranks = [_mean(r["rank"].get(width) for r in own) for width in ("1", "0.25")]
             spent = cost(own)
-            costs = [Cell(f"{spent:.2f}") if spent else Cell(), _mean(r["pretraining_seconds"] / 60 for r in own)]
+            costs = [Cell(f"{spent:.1f}") if spent else Cell(), _mean(r["pretraining_seconds"] / 60 for r in own)]
             table.rows.append(([system, str(len(own))], [*figures, *ranks, *costs]))
     return table
 

@@ -82,7 +82,7 @@ def draw_costs(records: list[dict], path: Path) -> None:
             style = {"color": COLOURS[i % len(COLOURS)], "marker": "osD^"[i // len(COLOURS)]}
             axis.plot([spent] * len(means), means, markersize=7, label=TRAINED[system], **style)
         axis.set_xlim(left=0)
-        axis.set_xlabel("cost of the training, PFLOPs")
+        axis.set_xlabel("cost of the training, TFLOPs")
         axis.set_ylabel("linear top-1 on CIFAR-10, percent")
         axis.set_title("each line: from width 0.25 to width 1", fontsize=12)
         axis.grid(alpha=0.3)
