@@ -78,8 +78,11 @@ def begin(trainer: Trainer, work_dir: Path, found: Found | None) -> tuple[int, I
 def take_up(trainer: Trainer, found: Found) -> tuple[int, Interval]:
     """Load what was found. UserError, with the file's name, for what is not of such a run."""
     with understood(found.path):
+        start, iterations = found.state["iteration"], found.state["iterations"]
+        if start > iterations:
+            raise UserError(f"the checkpoint is of iteration {start} of {iterations}")
         trainer.load(found.state)
-        return found.state["iteration"], Interval(found.state.get("interval"))
+        return start, Interval(found.state.get("interval"))
 
 
 def longer(trainer: Trainer, start: int) -> str:

@@ -201,8 +201,6 @@ class Trainer:
         if other or (state["iterations"] != self.iterations and not longer):
             what = other[0] if other else "the number of iterations"
             raise UserError(f"the checkpoint belongs to another run: {what} differs; use another --work-dir")
-        if state["iteration"] > state["iterations"]:
-            raise UserError(f"the checkpoint is of iteration {state['iteration']} of {state['iterations']}")
         if self.model.teacher is not None:
             self.model.teacher.check_same(state["teacher"])
         if longer and state["iteration"] < state["iterations"]:
