@@ -85,10 +85,10 @@ def test_a_state_that_lacks_something_is_refused_by_its_name(tmp_path, name):
 @example(("interval",), [])
 @pytest.mark.filterwarnings("ignore:resumed with")
 def test_any_value_in_any_place_is_used_or_refused(place, value):
-    resumed(changed(STATE, place, value))
+    assert resumed(changed(STATE, place, value)) in (None, *range(10))
 
 
 @given(place=st.sampled_from(PLACES))
 @pytest.mark.filterwarnings("ignore:resumed with")
 def test_anything_may_be_missing(place):
-    resumed(changed(STATE, place, None, missing=True))
+    assert resumed(changed(STATE, place, None, missing=True)) in (None, 4)

@@ -182,9 +182,9 @@ class TestThisMachine:
             f'pretrain = dict(x=dict(config="{config}", overrides={endless}), y=dict(config="{config}"))'
         )
         folder = tmp_path / "runs/grids/two"
-        tool = f"{sys.executable} {repository}/tools/launch.py"
+        launcher = f"{sys.executable} {repository}/tools/launch.py"
         canceller = subprocess.Popen(
-            ["sh", "-c", f"until ls {tmp_path}/runs/nodes/*/job.json; do sleep 0.2; done; {tool} cancel {folder}"],
+            ["sh", "-c", f"until ls {tmp_path}/runs/nodes/*/job.json; do sleep 0.2; done; {launcher} cancel {folder}"],
             env={**os.environ, "PATH": os.defpath}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         with pytest.raises(UserError, match="2 of 2 jobs failed, first two/"):
