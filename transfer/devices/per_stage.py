@@ -186,13 +186,8 @@ def search(
     uniform = {width: hunt.plan(channels(width).outer) for width in dict.fromkeys([*kept[:2], *FOUR_WIDTHS])}
     inside = {width: found for width, found in uniform.items() if width in kept}
     hunt.evolve(list(inside.values()), evaluations, seed)
-    while predict:
-        best = best_of(hunt, set(uniform.values()))
-        measured |= times([best])
-        say(f"{best}: {measured[best]:.2f} ms, the fit said {predict(best):.2f}")
-        if measured[best] <= budget.latency:
-            break
-        del hunt.top1[best]
+    if predict:
+        drop_slow(hunt, set(uniform.values()), predict, times, measured)
     chosen = best_of(hunt, set(uniform.values()))
     front = nondominated({found: (cost(found)["macs"], top1) for found, top1 in hunt.top1.items()})
     shown = dict.fromkeys([chosen, *(found for found in front if found not in uniform.values())][:6])
@@ -202,6 +197,22 @@ def search(
     by_width = {row.found: row for row in rows}
     best = max((by_width[width] for width in inside), key=lambda row: row.validation)
     return Found(rows[0], best, sorted(rows, key=lambda row: row.cost["macs"]), gain(rows[0], best))
+
+
+def drop_slow(
+    hunt: Search, uniform: set[Plan], predict: Callable[[float], float], times: Times, measured: dict[float, float]
+) -> None:
+    """Time the best plan, and where it is above the budget drop it and time the next; ``measured`` takes what is found.
+
+    predict: what the fit over widths says, in milliseconds.
+    """
+    while True:
+        best = best_of(hunt, uniform)
+        measured |= times([best])
+        hunt.say(f"{best}: {measured[best]:.2f} ms, the fit said {predict(best):.2f}")
+        if measured[best] <= hunt.budget.latency:
+            return
+        del hunt.top1[best]
 
 
 def best_of(hunt: Search, uniform: set[Plan]) -> Plan:

@@ -145,6 +145,7 @@ def make_result(
     """The record of one outcome. details: what decided the figures. images: see ``described``."""
     task, width, metrics, seconds, details = outcome
     plan = {"plan": width.name} if isinstance(width, Plan) else {}
+    method = f"{source.method} by stage" if plan else source.method
     cost = source.net.cost(width, image_size=settings.image_size)
     recorded = settings.recorded() | {"calibrate": calibrate}
     decisive = {
@@ -157,8 +158,7 @@ def make_result(
     }
     calibration = source.net.calibration_of(width) or None
     return Result(
-        task=task, dataset=name, method=f"{source.method}{' by stage' * len(plan)}", backbone=source.backbone,
-        width=width, seed=settings.seed,
+        task=task, dataset=name, method=method, backbone=source.backbone, width=width, seed=settings.seed,
         metrics=metrics, params=cost.params, macs=cost.macs, checkpoint=source.checkpoint_hash,
         config=settings_hash(decisive), seconds=seconds,
         details={
