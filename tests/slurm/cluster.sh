@@ -148,6 +148,8 @@ start_slurmd() { slurmd -f "$SLURM_CONF" -N "$1"; }
 start() {
     running && return 0
     stop # what a killed test run may have left half alive
+    # nor may its jobs come back: a node that finds a script of theirs in its spool does not get idle
+    rm -rf "$folder"/{state,spool,mysql,run,log}
     configure
     munged --key-file="$folder/munge/key" --socket="$folder/run/munge.sock" --pid-file="$folder/munge/munged.pid" \
         --log-file="$folder/munge/munged.log" --seed-file="$folder/munge/seed"

@@ -10,6 +10,7 @@ from pretrain import UncalibratedWidthError, load_universal
 from pretrain.common.errors import UserError
 from tests.pretrain.helpers import universal
 from tests.requirements import requires
+from transfer.convert.export import TOLERANCE, difference
 from transfer.devices.universal_runtime import UniversalRuntime
 
 WIDTHS = (1.0, 0.75, 0.5)
@@ -55,7 +56,8 @@ def test_sessions_are_made_when_asked_for_and_bounded(checkpoint, images):
     assert runtime.sessions == 0
     plain = UniversalRuntime(checkpoint)
     for width in (0.75, 0.5, 0.75):
-        np.testing.assert_allclose(runtime(images, width), plain(images, width), rtol=1e-3, atol=1e-4)
+        found, expected = (torch.from_numpy(run(images, width)) for run in (runtime, plain))
+        assert difference(found, expected) <= TOLERANCE
         assert runtime.sessions == 1
 
 
