@@ -42,6 +42,11 @@ def identity() -> dict:
     }  # fmt: skip
 
 
+def parent(me: dict) -> dict:
+    """Who started this process, so far as ``is_me`` looks; ``me`` is this one's identity."""
+    return {**me, "pid": os.getppid(), "started": process_start(os.getppid())}
+
+
 def machine() -> str:
     """Where process numbers mean the same: this boot of this kernel, and its namespace of processes."""
     parts = []

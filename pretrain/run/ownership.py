@@ -22,7 +22,7 @@ from pathlib import Path
 from pretrain.common.errors import UserError
 from pretrain.common.files import make_folder, one_line
 from pretrain.run import liveness
-from pretrain.run.liveness import alive, describe, heartbeat_age, identity, is_identity, is_me
+from pretrain.run.liveness import alive, describe, heartbeat_age, identity, is_identity, is_me, parent
 from pretrain.run.membership import is_main_process
 
 FILE_NAME = ".owner.json"
@@ -79,11 +79,12 @@ def owning(argument: str) -> Callable:
 
 
 def check_owner(folder: Path) -> None:
-    """Before a write: UserError unless this process, if it is the main one, still owns ``folder``."""
+    """Before a write: UserError unless this process, if it is the main one, or the one that started it, still owns
+    ``folder``."""
     if not is_main_process():
         return
-    owner = read_owner(folder)
-    if owner is None or not is_me(owner, identity()):
+    owner, me = read_owner(folder), identity()
+    if owner is None or not (is_me(owner, me) or is_me(owner, parent(me))):
         by = f"was taken over by {describe(owner)}" if owner else f"has lost its {FILE_NAME}"
         raise UserError(f"{folder} {by}; expected to be its only writer, so nothing more is written")
 

@@ -17,6 +17,7 @@ from pretrain.run.checkpoint import (
     save_checkpoint,
     understood,
 )  # fmt: skip
+from pretrain.run.ownership import check_owner
 
 FOLDER = "checkpoints"
 FINAL = "model_final.pth"
@@ -25,8 +26,10 @@ FINAL = "model_final.pth"
 def save(folder: Path, iteration: int, state: dict, title: str) -> Path:
     """Save ``state`` after so many iterations. state: ``model``, a state dict, and whatever the training needs.
 
-    Errors: NonFiniteLossError, with the last good checkpoint, if a weight or a statistic is not finite.
+    Errors: NonFiniteLossError, with the last good checkpoint, if a weight or a statistic is not finite; UserError where
+    another has become the folder's owner.
     """
+    check_owner(folder)
     for name, tensor in state["model"].items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise NonFiniteLossError(
@@ -36,10 +39,16 @@ def save(folder: Path, iteration: int, state: dict, title: str) -> Path:
 
 
 def save_final(folder: Path, content: dict) -> Path:
-    """Write the trained detector for the framework's own programs, in one step."""
+    """Write the trained detector for the framework's own programs, in one step. UserError as above."""
+    check_owner(folder)
     with replacing(folder / FINAL) as partial:
         save_tensors(content, partial)
     return folder / FINAL
+
+
+def present(folder: Path) -> bool:
+    """Whether there are checkpoints, whole or not."""
+    return any((folder / FOLDER).glob("*.pt"))
 
 
 def newest(folder: Path) -> Path | None:

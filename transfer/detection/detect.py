@@ -8,7 +8,7 @@ import torch.distributed as dist
 from pretrain.common.errors import UserError
 from pretrain.common.files import file_hash
 from pretrain.run.membership import is_main_process, membership
-from pretrain.run.ownership import owned
+from pretrain.run.ownership import check_owner, owned
 from transfer.convert import convert
 from transfer.detection import checkpoints
 from transfer.detection.data import Data
@@ -99,10 +99,10 @@ def located(
 
 
 def prepare(framework: Framework, settings: DetectionSettings, folder: Path, run: dict) -> None:
-    """Make ``folder`` that of the training ``run``: anew, or where it stopped."""
+    """Make ``folder`` that of the training ``run``: where it stopped, or anew, as it is also without a checkpoint."""
     if settings.eval_only:
         return
-    if not settings.resume:
+    if not (settings.resume and checkpoints.present(folder)):
         set_aside(folder, (*LEFT, *framework.left))
     write_run(folder, run)
 
@@ -128,6 +128,7 @@ def run_job(job: Job) -> None:
         except Exception as error:
             failure = error
     if main and not (failure and settings.eval_only):
+        check_owner(job.place)
         result(
             job, framework.recipe_path(settings).name, framework.image_size(resolved.config), resolved.schedule, plain,
             results, detector, time.monotonic() - began, failure and one_line(failure),

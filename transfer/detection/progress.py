@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from pretrain.common.files import append_line, cut_lines
+from pretrain.run.ownership import check_owner
 
 FILE_NAME = "metrics.jsonl"
 
@@ -20,6 +21,7 @@ class ProgressFile:
         self.started = time.monotonic() - (kept[-1].get("seconds", 0.0) if kept else 0.0)
 
     def write(self, iteration: int, values: dict[str, float]) -> None:
-        """values: ``loss`` and more numbers by name."""
+        """values: ``loss`` and more numbers by name. UserError where another has become the folder's owner."""
+        check_owner(self.path.parent)
         seconds = round(time.monotonic() - self.started, 3)
         append_line(self.path, {"iteration": iteration, "iterations": self.iterations, "seconds": seconds, **values})

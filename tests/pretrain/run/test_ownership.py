@@ -301,6 +301,16 @@ def test_an_owner_that_lost_its_file_writes_nothing_more(tmp_path):
             check_owner(tmp_path)
 
 
+def test_a_process_that_the_owner_started_writes_for_it(tmp_path):
+    """As the processes of a detector's training on one machine do."""
+    program = "import sys; from pathlib import Path; from pretrain.run.ownership import check_owner; "
+    command = [sys.executable, "-c", f"{program}check_owner(Path(sys.argv[1]))", str(tmp_path)]
+    with owned(tmp_path):
+        assert subprocess.run(command, capture_output=True).returncode == 0
+    other = subprocess.run(command, capture_output=True, text=True)
+    assert other.returncode == 1 and "nothing more is written" in other.stderr
+
+
 def test_an_owner_whose_file_was_deleted_stops_at_its_next_beat(tmp_path):
     with owning_process(tmp_path) as other:
         (tmp_path / FILE_NAME).unlink()

@@ -8,6 +8,7 @@ import torch
 
 from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.common.files import file_hash
+from pretrain.run.ownership import FILE_NAME, owned
 from transfer.detection import checkpoints
 
 
@@ -19,6 +20,13 @@ class Evil:
 
     def __reduce__(self):
         return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture(autouse=True)
+def owner(tmp_path):
+    """The folder of a checkpoint is its writer's."""
+    with owned(tmp_path):
+        yield
 
 
 @pytest.fixture
@@ -48,6 +56,18 @@ def test_weights_that_are_not_finite_are_not_the_last_good_ones(model, tmp_path,
     with pytest.raises(NonFiniteLossError, match=f"a detector, iteration 3: weight is not finite; .*: {good}$"):
         checkpoints.save(tmp_path, 4, {"model": model.state_dict()}, "a detector")
     assert checkpoints.newest(tmp_path) == good
+
+
+def test_who_has_lost_the_folder_saves_nothing(model, tmp_path):
+    (tmp_path / FILE_NAME).unlink()
+    state = {"model": model.state_dict()}
+    for save in (
+        lambda: checkpoints.save(tmp_path, 2, state, "a detector"),
+        lambda: checkpoints.save_final(tmp_path, state),
+    ):
+        with pytest.raises(UserError, match=r"has lost its \.owner\.json; .* nothing more is written"):
+            save()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from pretrain.common.errors import UserError
+from pretrain.run.ownership import owned
 from transfer.detection.progress import FILE_NAME, ProgressFile
 
 
@@ -17,12 +19,20 @@ def test_lines_of_iterations_that_are_trained_again_are_cut(tmp_path, tail):
     (tmp_path / FILE_NAME).write_text(text + tail)
     progress = ProgressFile(tmp_path, 2, 40)
     assert [line["iteration"] for line in lines(tmp_path)] == [1, 2]
-    progress.write(3, {"loss": 1.5})
+    with owned(tmp_path):
+        progress.write(3, {"loss": 1.5})
     last = lines(tmp_path)[-1]
     assert (last["iteration"], last["iterations"], last["loss"]) == (3, 40, 1.5)
     assert 20 <= last["seconds"] < 25  # those of before count
 
 
 def test_a_new_training_starts_without_lines(tmp_path):
-    ProgressFile(tmp_path, 0, 10).write(1, {"loss": 0.5})
+    with owned(tmp_path):
+        ProgressFile(tmp_path, 0, 10).write(1, {"loss": 0.5})
     assert [line["iterations"] for line in lines(tmp_path)] == [10]
+
+
+def test_who_has_lost_the_folder_writes_no_line(tmp_path):
+    with pytest.raises(UserError, match="nothing more is written"):
+        ProgressFile(tmp_path, 0, 10).write(1, {"loss": 0.5})
+    assert not list(tmp_path.iterdir())

@@ -106,6 +106,16 @@ def test_a_resumed_training_goes_on_and_eval_only_repeats_the_evaluation(source,
     assert read_results(tmp_path) == [fresh]
 
 
+def test_a_resume_without_checkpoints_begins_anew_and_sets_aside_what_was_trained(source, settings, tmp_path):
+    before = detect(source, 0.5, settings, tmp_path)
+    folder = run_of(tmp_path / settings.data.name / "detection/width_0.5")
+    trained = (folder / "model_final.pth").read_bytes()
+    shutil.rmtree(folder / "checkpoints")
+    again = detect(source, 0.5, replace(settings, resume=True), tmp_path)
+    assert (folder / "previous/1/model_final.pth").read_bytes() == trained
+    assert again["metrics"] == before["metrics"] and iterations(folder)[-1] == 2
+
+
 def test_the_same_seed_gives_the_same_weights(source, settings, tmp_path):
     states = []
     for name in ("a", "b"):
