@@ -4,6 +4,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pretrain.common.errors import UserError
 from tests.requirements import requires
@@ -50,13 +51,21 @@ def test_an_image_has_another_number_in_each_pass():
     assert numbers == list(range(28))
 
 
-def images(mapper, seed=0):
+@pytest.fixture
+def images(tmp_path):
+    """A mapper -> detectron2's stream of one image."""
     from transfer.detection.detectron2.loaders import StreamedImages
 
-    return StreamedImages([{"file_name": "a.jpg", "width": 1, "height": 1}], mapper, seed)
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (1, 1)).save(path)
+
+    def images(mapper, seed=0):
+        return StreamedImages([{"file_name": str(path), "width": 1, "height": 1}], mapper, seed)
+
+    return images
 
 
-def test_augmentations_are_a_function_of_the_place_and_leave_numpys_generator_alone():
+def test_augmentations_are_a_function_of_the_place_and_leave_numpys_generator_alone(images):
     np.random.seed(5)
     expected = np.random.RandomState(5).uniform()
     draws = images(lambda record: np.random.uniform())
@@ -66,7 +75,7 @@ def test_augmentations_are_a_function_of_the_place_and_leave_numpys_generator_al
 
 
 @pytest.mark.parametrize("error", [OSError("image file is truncated"), SyntaxError("broken PNG"), ValueError("no")])
-def test_an_image_that_cannot_be_read_is_named(error):
+def test_an_image_that_cannot_be_read_is_named(images, error):
     def mapper(record):
         raise error
 
@@ -74,7 +83,22 @@ def test_an_image_that_cannot_be_read_is_named(error):
         images(mapper)[0, 0]
 
 
-def test_an_image_of_another_size_than_annotated_is_named():
+@pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", b"x" * 99, b""])
+def test_what_is_no_safe_image_is_not_opened_whatever_it_is_called(images, tmp_path, content):
+    """PostScript would start Ghostscript."""
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.jpg cannot be used: cannot identify image file"):
+        images(lambda record: pytest.fail("was opened"))[0, 0]
+
+
+def test_a_picture_of_more_pixels_than_a_photograph_has_is_refused(images, tmp_path):
+    """In one line, before memory for them is asked for."""
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "a.jpg", "PNG")
+    with pytest.raises(UserError, match=r"a\.jpg cannot be used: Image size .* exceeds limit"):
+        images(lambda record: pytest.fail("was opened"))[0, 0]
+
+
+def test_an_image_of_another_size_than_annotated_is_named(images):
     from detectron2.data.detection_utils import SizeMismatchError
 
     def mapper(record):

@@ -5,25 +5,29 @@ from detectron2.config import instantiate
 from detectron2.data.common import DatasetFromList
 from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.utils import comm
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from pretrain.common.errors import UserError
+from pretrain.data.images.decode import FORMATS
 from transfer.detection.stream import BatchStream, Place, numpy_seed
 
 
 class ReadableImages:
-    """detectron2's mapper; what it cannot read is refused by the file's name."""
+    """detectron2's mapper; what it cannot read, or what is in none of ``FORMATS``, is refused by the file's name."""
 
     def __init__(self, mapper):
         self.mapper = mapper
 
     def __call__(self, record: dict) -> dict:
         try:
+            with Image.open(record["file_name"], formats=FORMATS):
+                pass  # the mapper lets Pillow choose among all formats, of which PostScript would start a program
             return self.mapper(record)
         except SizeMismatchError:
             size = f"{record['width']} x {record['height']}"
             raise UserError(f"{record['file_name']} is not {size} pixels large, as its annotation says") from None
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             reason = " ".join(str(error).split())[:160]
             raise UserError(
                 f"{record['file_name']} cannot be used: {reason}; expected an image that can be read"
