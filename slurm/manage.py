@@ -13,7 +13,7 @@ from rich.live import Live
 
 from pretrain.common.errors import UserError
 from slurm.attempts import note
-from slurm.folder import Entry, job_of, local_lives, read_grid, standings
+from slurm.folder import JOB, Entry, job_of, local_lives, read_grid, standings
 from slurm.graph import ROOT, expand
 from slurm.launch import carry_out
 from slurm.presets import Preset, list_presets, load_preset
@@ -130,7 +130,8 @@ def retry(arguments: argparse.Namespace) -> None:
 
 
 def check_own(entries: list[Entry], preset: Preset, folder: Path) -> None:
-    """UserError for what ``grid.json`` would execute that is none of this repository's: it may be a stranger's."""
+    """UserError for what ``grid.json`` would execute that is none of this repository's, or replace that is no job's: it
+    may be a stranger's."""
     words = [word for entry in entries for word in entry.node.command.argv()[2:]]
     files = (match[0] for word in words for match in CODE.finditer(word))
     foreign = [file for file in files if not Path(file).resolve().is_relative_to(ROOT)]
@@ -140,6 +141,12 @@ def check_own(entries: list[Entry], preset: Preset, folder: Path) -> None:
         value = getattr(preset, key)
         if value and value not in [getattr(one, key) for one in own]:
             foreign.append(f"{key} {value}")
+    for entry in entries:
+        results = entry.path / "results"
+        if entry.node.collect and results.exists() and not (entry.path / JOB).exists():
+            raise UserError(
+                f"{folder} would replace {results}, which no job of a grid made; expected --trust if it may"
+            )
     if foreign:
         raise UserError(f"{folder} would run {foreign[0]}, which is not of this repository; expected --trust if it is")
 

@@ -235,6 +235,18 @@ class TestAStrangersGrid:
             launch("retry", folder, "--dry-run")
         assert message in str(raised.value) and "\n" not in str(raised.value)
 
+    def test_replaces_no_folder_of_another(self, launch, tmp_path):
+        """Where results are collected, what was there goes: only what a job of a grid has made."""
+        node = Node("x", "tables", {}, Command("tools/tables.py", "{output}/results"), collect=("x",))
+        entries = place(Graph([node]), tmp_path / "nodes")
+        write_grid(tmp_path / "x", entries, Launched(load_preset("local"), "again"))
+        results = entries[0].path / "results"
+        results.mkdir(parents=True)
+        with pytest.raises(UserError, match=f"would replace {results}, which no job of a grid made; expected --trust"):
+            launch("retry", tmp_path / "x", "--dry-run")
+        (entries[0].path / "job.json").write_text("{}")
+        assert "would retry x" in launch("retry", tmp_path / "x", "--dry-run")
+
 
 @pytest.mark.parametrize(
     "word",

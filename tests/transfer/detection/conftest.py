@@ -1,6 +1,7 @@
 """Small digit scenes and a tiny universal network: a detection test takes seconds."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,16 @@ from transfer.detection.data.scenes import SceneSettings, make_scenes
 from transfer.detection.detectron2.recipe import DIGITS
 from transfer.detection.settings import DetectionSettings
 from transfer.source import Source
+
+
+class Evil:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
 
 
 def run_of(parent: Path) -> Path:

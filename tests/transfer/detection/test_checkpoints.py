@@ -1,6 +1,5 @@
 """Checkpoints of a detection training: whole, finite, of this detector, and nothing that runs."""
 
-import os
 import pickle
 
 import pytest
@@ -9,17 +8,8 @@ import torch
 from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.common.files import file_hash
 from pretrain.run.ownership import FILE_NAME, owned
+from tests.transfer.detection.conftest import Evil
 from transfer.detection import checkpoints
-
-
-class Evil:
-    """Makes a file where it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.fixture(autouse=True)

@@ -56,6 +56,8 @@ def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Pat
     recipe = read_schedule(config, max(1, config.auto_scale_lr.base_batch_size // config.train_dataloader.batch_size))
     apply_schedule(config, recipe, scale(recipe, settings.num_gpus, settings.batch, settings.iterations))
     apply_overrides(config, settings.overrides)
+    if config.get("load_from") or config.get("resume"):  # of mmengine's runner, which has a backbone and a state
+        raise UserError("the recipe sets load_from or resume, which nothing reads here; expected --weights or --resume")
     used = read_schedule(config, settings.num_gpus)
     keys = [override.partition("=")[0] for override in settings.overrides]
     return Resolved(config, used, explain(recipe, used, tuple(name for name, key in FIELDS.items() if key in keys)))

@@ -58,7 +58,8 @@ class DetectionRunner(Runner):
         return logger
 
     def _init_model_weights(self) -> None:
-        super()._init_model_weights()
+        with understood("the recipe's init_cfg"):  # of a file that is not there, or holds more than tensors
+            super()._init_model_weights()
         state = torch.load(self.backbone_weights, map_location="cpu", weights_only=True)["state_dict"]
         try:
             self.detector.backbone.load_state_dict(state, strict=True)

@@ -120,6 +120,10 @@ def test_overrides_reach_values_lists_and_arguments(resolved):
         ("train_cfg.max_iters=many", "train_cfg.max_iters is a number .*'many' is none"),
         ("param_scheduler.7.end=3", "'7' in param_scheduler.7.end is no index; expected 0 to 1"),
         ("nothing", "'nothing' is no override; expected key=value"),
+        (
+            "load_from=detector.pth",
+            "sets load_from or resume, which nothing reads here; expected --weights or --resume",
+        ),
     ],
 )
 def test_a_wrong_override_is_one_line(resolved, override, message):

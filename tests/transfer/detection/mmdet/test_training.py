@@ -10,7 +10,7 @@ import torch
 from pretrain.common.errors import NonFiniteLossError, UncalibratedWidthError, UserError
 from pretrain.plain.cost import cost
 from tests.requirements import requires
-from tests.transfer.detection.conftest import otherwise, run_of, truncated
+from tests.transfer.detection.conftest import Evil, otherwise, run_of, truncated
 from tests.transfer.detection.mmdet.conftest import LIGHT
 from transfer.detection.detect import detect
 from transfer.results import read_results
@@ -111,6 +111,15 @@ def test_a_diverged_training_names_the_step(source, settings, tmp_path):
         NonFiniteLossError, match="resnet18 x 0.5 us3l, iteration [1-4]: .*; last good checkpoint: none"
     ):
         detect(source, 0.5, replace(settings, iterations=5, overrides=overrides), tmp_path)
+
+
+def test_initial_weights_that_are_code_are_refused_and_not_run(source, settings, tmp_path):
+    path, ran = tmp_path / "evil.pth", tmp_path / "ran"
+    torch.save({"state_dict": {}, "meta": Evil(ran)}, path)
+    start = ("model.backbone.init_cfg.type=Pretrained", f"model.backbone.init_cfg.checkpoint={path}")
+    with pytest.raises(UserError, match="the recipe's init_cfg does not hold what it should: UnpicklingError") as error:
+        detect(source, 0.5, replace(settings, overrides=(*LIGHT, *start)), tmp_path / "out")
+    assert not ran.exists() and "\n" not in str(error.value)
 
 
 def test_a_backbone_that_the_recipe_changes_is_refused(source, settings, tmp_path):
