@@ -3,38 +3,19 @@
 On a GPU, where every operation has to be launched, these are the kernels of torch's SyncBatchNorm: three launches a
 part and pass instead of four. Across processes the statistics of all parts of a batch travel in one collective,
 and so do the sums of the backward pass. GPUs and CPUs differ in ``kernels`` alone.
-
-The affine parameters of a norm are used by every network of a step. Left to autograd, each use pads its gradient to all
-channels, twice, and adds it to the others'. Here each use hands the parameters on to the next one (``AffineChain``), so
-that the backward pass brings it the gradient so far, to which it adds its own channels.
 """
 
 from types import ModuleType
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pretrain.common.devices import constant
 from pretrain.slimmable import part_kernels
 
 Pair = tuple[Tensor | None, Tensor | None]
-
-
-class AffineChain:
-    """The affine parameters of norms as the next use in a step takes them: weight and bias, both [C] or None."""
-
-    def __init__(self):
-        self.latest: dict[nn.Module, Pair] = {}
-
-    def normalise(self, norm: nn.Module, x: Tensor, groups: int, eps: float, synchronised: bool) -> Tensor:
-        """[B, c, ...] -> the same shape, with the first c of the parameters of ``norm``."""
-        weight, bias = self.latest.get(norm, (norm.weight, norm.bias))
-        y, *handed_on = PartsBatchNorm.apply(x, weight, bias, groups, eps, synchronised)
-        if torch.is_grad_enabled() and weight is not None:
-            self.latest[norm] = tuple(handed_on)
-        return y
 
 
 class PartsBatchNorm(torch.autograd.Function):

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretrain.common.errors import UncalibratedWidthError
+from pretrain.slimmable.affine import AffineChain
 from pretrain.slimmable.grouped import GroupedBatchNorm
 from pretrain.slimmable.ops import SlimBatchNorm
-from pretrain.slimmable.parts import AffineChain
 
 Moments = tuple[Tensor, Tensor]
 

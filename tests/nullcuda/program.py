@@ -17,6 +17,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+DRIVER, COMPILER = "libcuda.so.1", "libnvrtc.so.13"
 
 
 def on_null_device(function: Callable, *args: Any, gibibytes: float = 80, devices: int = 1) -> Any:
@@ -40,7 +41,7 @@ def environment(gibibytes: float = 80, devices: int = 1) -> dict[str, str]:
     """Variables under which a program sees null devices; the library is built where it is missing."""
     library = built()
     return os.environ | {
-        "LD_PRELOAD": str(library), "LD_LIBRARY_PATH": str(library.parent), "NULLCUDA_GIB": str(gibibytes),
+        "LD_PRELOAD": f"{library} {COMPILER}", "LD_LIBRARY_PATH": str(library.parent), "NULLCUDA_GIB": str(gibibytes),
         "NULLCUDA_DEVICES": str(devices), "GLIBC_TUNABLES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
     }  # fmt: skip
 
@@ -67,7 +68,8 @@ def compile_into(folder: Path) -> None:
     include = [f"-I{HERE / 'source' / 'include'}", f"-I{headers()}"]
     library = folder / "libnullcuda.so"
     subprocess.run(["g++", "-O1", "-w", "-shared", "-fPIC", *include, *files, "-o", library, "-lpthread"], check=True)
-    (folder / "libcuda.so.1").symlink_to(library.name)  # the driver, which torch loads by its name
+    for name in (DRIVER, COMPILER):  # which torch loads by their names
+        (folder / name).symlink_to(library.name)
 
 
 def headers() -> Path | None:

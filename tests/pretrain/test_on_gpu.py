@@ -55,6 +55,10 @@ SETTINGS = {
     "bf16": {"training": {"precision": "bf16"}},
     "fp16": {"training": {"precision": "fp16"}},
     "chunks": {"training": {"chunks": 4}},
+    "eight chunks": {
+        "backbone": {"name": "resnet50", "stem": "cifar", "base_channels": 16},
+        "training": {"chunks": 8, "batch_size": 32, "precision": "bf16"},
+    },
     "memory low": {"training": {"memory": "low"}},
     "per width": {"training": {"update": "per_width"}},
     "alpha ramps": {"optimizer": {"alpha_ramp": (0.0, 1.0)}},
@@ -65,7 +69,7 @@ SETTINGS = {
 KEPT = "kept features"
 LARGE = "resnet50 imagenet"  # 64 images in bf16, as the paper's text has it
 LARGE_SETTINGS = ("training.batch_size=64", "training.chunks=1", "training.precision=bf16")
-LARGE_OPERATIONS, TIMES_PLAIN = 5000, 2.2
+LARGE_OPERATIONS, TIMES_PLAIN, CHUNKED_OPERATIONS = 5000, 2.2, 15000
 
 
 def configs(teacher: str) -> dict[str, PretrainConfig]:
@@ -187,6 +191,7 @@ def test_a_step_of_three_networks_asks_little_more_than_plain_ones_would():
     found = measured()[LARGE]["sub-networks"]["operations"]
     assert found <= LARGE_OPERATIONS
     assert found <= TIMES_PLAIN * measured()[f"{LARGE}, plain"]["sub-networks"]["operations"]
+    assert measured()["eight chunks"]["sub-networks"]["operations"] <= CHUNKED_OPERATIONS
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ EXPORT cudaError_t cudaDeviceGetAttribute(int*, enum cudaDeviceAttr, int);
 
 SUCCEEDS(cuInit)
 SUCCEEDS(cuCtxSetCurrent)
+SUCCEEDS(cuCtxSetLimit)
 SUCCEEDS(cuFuncSetAttribute)
 SUCCEEDS(cuFuncSetCacheConfig)
 SUCCEEDS(cuLinkAddData_v2)
@@ -33,6 +34,15 @@ EXPORT int cuLaunchKernel(...) {
     return 0;
 }
 EXPORT int cuLaunchCooperativeKernel(...) { return cuLaunchKernel(); }
+EXPORT int cuLaunchKernelEx(...) { return cuLaunchKernel(); }  // Triton's
+EXPORT int cuCtxGetDevice(int* device) {
+    *device = 0;
+    return 0;
+}
+EXPORT int cuCtxGetLimit(size_t* value, int) {
+    *value = 0;
+    return 0;
+}
 EXPORT int cuCtxGetCurrent(void** context) {
     static void* only = handle();
     *context = only;
@@ -58,8 +68,8 @@ EXPORT int cuDriverGetVersion(int* version) {
     *version = 13000;
     return 0;
 }
-EXPORT int cuFuncGetAttribute(int* value, int, void*) {
-    *value = 0;
+EXPORT int cuFuncGetAttribute(int* value, int attribute, void*) {
+    *value = attribute == 0 ? 1024 : 0;  // threads of a block, at most
     return 0;
 }
 EXPORT int cuGetErrorString(int, const char** text) {

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from pretrain.slimmable.affine import AffineChain
 from pretrain.slimmable.ops import SlimBatchNorm
-from pretrain.slimmable.parts import AffineChain
 from pretrain.slimmable.statistics import BatchStatistics, SynchronisedStatistics
 from tests.pretrain.processes import run_processes
 
