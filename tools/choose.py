@@ -2,6 +2,7 @@
 """The best width of a universal checkpoint under a budget of latency, MACs, parameters or megabytes."""
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the runtime (default: 1)")
     parser.add_argument("--repeats", type=int, default=30, metavar="N", help="passes that count (default: 30)")
     parser.add_argument("--data", type=Path, metavar="D", help="validation images (default: the pretraining's)")
+    parser.add_argument(
+        "--accuracy", choices=("knn", "fast"), default="knn",
+        help="what judges on them: nearest neighbours, or the fast protocol's linear probe (default: knn)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the answer as JSON, and nothing else")
     parser.add_argument(
         "--models", type=Path, metavar="D", help="for a device elsewhere: write what is to be timed there, and stop"
@@ -46,6 +51,8 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     if args.per_stage and (args.models or args.times):
         raise UserError("--per-stage times its plans here; expected it without --models and --times")
+    if args.per_stage and args.accuracy != "knn":
+        raise UserError("--per-stage judges plans by kNN; expected it without --accuracy fast")
     for name, least in {"image_size": 8, "threads": 1, "repeats": 1, "evaluations": 1, "seed": 0}.items():
         if getattr(args, name) < least:
             raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is too small; expected {least} or more")
@@ -95,13 +102,15 @@ def answer(args) -> None:
     if args.per_stage:
         search_plans(args, source, budget, variant, here, say)
         return
-    seen = validation_images(source, args.image_size, args.data)
+    judge = {"knn": "knn", "fast": "linear"}[args.accuracy]
+    seen = replace(validation_images(source, args.image_size, args.data), judge=judge)
     found = choose(source, budget, seen, args.image_size, times, args.int8, again=not args.times, say=say)
     if args.json:
-        print(json.dumps({**found.record(), "runtime": variant, "image_size": args.image_size}, sort_keys=True))
+        answered = {**found.record(), "runtime": variant, "image_size": args.image_size, "accuracy": judge}
+        print(json.dumps(answered, sort_keys=True))
         return
     said = ", ".join(f"{value:.4g} {UNITS[name]}" for name, value in found.cost.items())
-    accuracy = "" if found.top1[found.width] is None else f", kNN {found.top1[found.width]:.2f} %"
+    accuracy = "" if found.top1[found.width] is None else f", {judge} {found.top1[found.width]:.2f} %"
     print(f"width {found.width:g} ({variant}, {args.image_size} px): {said}{accuracy}")
     eight = " --int8" if args.int8 else ""
     print(f"tools/convert.py {args.checkpoint} --width {found.width:g} --to {RUNTIMES[runtime]}{eight}")

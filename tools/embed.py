@@ -26,7 +26,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="universal checkpoint (default: the newest below runs/)"
     )
-    cli.widths_argument(parser, [1.0])
+    cli.widths_argument(parser, [1.0], plans=True)
     parser.add_argument("--output", type=Path, default=Path("features"), metavar="DIR", help="default: features")
     parser.add_argument("--format", nargs="+", choices=FORMATS, default=["npz"], help="of the features (default: npz)")
     parser.add_argument("--neighbours", type=int, default=0, metavar="N", help="also a page of N photographs' nearest")
@@ -60,7 +60,7 @@ def embed(args) -> None:
 
         parquet_module()  # what is missing is said before any image is read
     source = load_source(checkpoint)
-    widths = sorted(set(args.widths), reverse=True)
+    widths = sorted(set(map(source.width, args.widths)), reverse=True)
     source.check_widths(widths)
     images = images_at(args.root, args.split, source.net.backbone.input_channels)
     if images is None:

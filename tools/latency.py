@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "checkpoint", type=Path, metavar="UNIVERSAL", help="a universal.safetensors file, or the run folder with one"
     )
-    cli.widths_argument(parser, None)
+    cli.widths_argument(parser, None, plans=True)
     parser.add_argument(
         "--runtimes", nargs="+", metavar="NAME",
         help=f"of {', '.join(RUNTIMES)} (default: torch, and onnxruntime if installed)",
@@ -54,7 +54,6 @@ def main(argv: list[str]) -> None:
 
 
 def time_widths(args) -> None:
-    from pretrain.slimmable.widths import check_width
     from transfer.devices.latency import conditions, measure
     from transfer.devices.table import latency_table
     from transfer.devices.variants import chosen, with_int8
@@ -66,10 +65,7 @@ def time_widths(args) -> None:
     device = cli.checked_device(args.device)
     checkpoint = find_checkpoint(args.checkpoint)
     source = load_source(checkpoint)
-    widths = args.widths or source.net.calibrated_widths
-    for width in widths:
-        check_width(width, *source.net.width_range)
-
+    widths = list(map(source.width, args.widths or source.net.calibrated_widths))
     say = partial(print, file=sys.stderr, flush=True)  # a table in LaTeX or CSV is all that stands on the output
     say(f"{source.backbone} of {checkpoint} at {', '.join(f'{w:g}' for w in widths)} on {device}")
     if args.runtimes is None and "onnxruntime" not in runtimes:

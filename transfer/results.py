@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 import pretrain
 from pretrain.common.errors import UserError, nearest
 from pretrain.common.files import write_json
+from pretrain.slimmable.widths import Plan
 from transfer.targets import TASKS
 from transfer.text import printable
 
@@ -75,6 +76,11 @@ class Record(Result):
     schema: Literal[SCHEMA_VERSION]
     details: dict[str, Any]
     versions: dict[str, str | None]
+
+
+def named(method: str, width: float) -> tuple[str, dict]:
+    """The method and the details that name a result at ``width``: a plan is told from the width of its share."""
+    return (f"{method} by stage", {"plan": width.name}) if isinstance(width, Plan) else (method, {})
 
 
 def result_folder(output: Path, dataset: str, task: str, width: float, method: str) -> Path:

@@ -46,6 +46,10 @@ class Source:
         """The arguments of ``create_backbone``."""
         return dict(self.net.metadata["backbone"])
 
+    def width(self, given: float | str) -> float:
+        """``given``, or the plan by stage that it names; see ``UniversalNetwork.width``."""
+        return self.net.width(given)
+
     def check_widths(self, widths: list[float]) -> None:
         """After it every width can be used: one without statistics gets them, in memory, if its data are there.
 

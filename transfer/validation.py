@@ -17,6 +17,7 @@ from pretrain.data.images.layout import images_at
 from pretrain.knn import knn_scores, neighbours
 from pretrain.recalibrate import recorded_data
 from transfer.recognition.images import evaluation_view, plain_view, usual_interpolation
+from transfer.recognition.probe import ProbeSettings, train_probe
 from transfer.source import Source
 
 BANK, QUERIES, FEWEST = 1000, 500, 6  # images at most, and the fewest of both together
@@ -30,6 +31,7 @@ class Validation:
     """Images as recognition tests on them. bank, queries: uint8 [N, C, S, S], of no image in common.
 
     bank_labels, labels: int64 [N]. classes: their number, 0 for images without labels. mean, std: normalise them.
+    judge: of ``JUDGES``.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Validation:
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    judge: str = "knn"
 
     def batches(self, images: Tensor, batch: int = BATCH) -> Iterator[np.ndarray]:
         """float32 [``batch`` or fewer, C, S, S], normalised."""
@@ -54,11 +57,24 @@ class Validation:
         return bank, queries
 
     def top1(self, bank: Tensor, queries: Tensor) -> float | None:
-        """Percent of the queries that kNN among the bank's features classifies rightly; None without labels."""
+        """Percent of the queries that the judge, who knows the bank, classifies rightly; None without labels."""
         if not self.classes:
             return None
-        scores = knn_scores(bank, self.bank_labels, queries, self.classes, neighbours(len(bank)))
+        scores = JUDGES[self.judge](bank, self.bank_labels, queries, self.classes)
         return 100 * (scores.argmax(dim=1) == self.labels).double().mean().item()
+
+
+def by_neighbours(bank: Tensor, labels: Tensor, queries: Tensor, classes: int) -> Tensor:
+    """Scores [N, K] by kNN among the bank's features."""
+    return knn_scores(bank, labels, queries, classes, neighbours(len(bank)))
+
+
+def by_probe(bank: Tensor, labels: Tensor, queries: Tensor, classes: int) -> Tensor:
+    """Scores [N, K] of the fast protocol's linear probe of the bank's features, one plain view each."""
+    return train_probe([bank], bank, labels, classes, ProbeSettings())(queries)
+
+
+JUDGES = {"knn": by_neighbours, "linear": by_probe}
 
 
 def features_by_torch(plain: nn.Module, seen: Validation) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.plain.resnet import BLOCKS, PlainResNet, ResNetChannels
-from pretrain.slimmable.widths import FOUR_WIDTHS
+from pretrain.slimmable.widths import FOUR_WIDTHS, check_width
 from pretrain.universal import weights_hash
 from pretrain.weights.read import read_tensors
 from transfer.results import result_folder
@@ -66,6 +66,10 @@ class PlainSource:
                 return [width]
         raise UserError(f"{self.file}: the channels {self.network.channels.key} are those of no width of "
                         f"{self.backbone}; expected torchvision's or a converted one's")  # fmt: skip
+
+    def width(self, given: float) -> float:
+        """``given``; UserError for what is no width."""
+        return check_width(given)
 
     def check_widths(self, widths: list[float]) -> None:
         """UserError for a width whose channels are not the network's."""

@@ -2,7 +2,9 @@
 
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 
 from pretrain import load_universal
@@ -67,7 +69,7 @@ def test_a_mistake_is_one_line_and_the_file_stays(run, args, message):
     assert (run / "universal.safetensors").read_bytes() == before
 
 
-def test_a_plan_by_stage_is_calibrated_converted_and_evaluated_like_a_width(run, tmp_path):
+def test_a_plan_by_stage_is_calibrated_converted_evaluated_timed_and_embedded_like_a_width(run, tmp_path):
     """base_channels 8: only the widest stages have a choice."""
     plan = "r18-8.8.16.40"
     done = tool("calibrate", run, "--width", plan)
@@ -90,10 +92,17 @@ def test_a_plan_by_stage_is_calibrated_converted_and_evaluated_like_a_width(run,
     found = {record["method"]: record for record in read_results(tmp_path / "results")}
     assert found["us3l by stage"]["details"]["plan"] == plan and "plan" not in found["us3l"]["details"]
     assert found["us3l by stage"]["params"] == net.cost(net.width(plan)).params != found["us3l"]["params"]
+    done = tool("latency", run, "--width", plan, "--image-size", 16, "--runtimes", "torch", "--repeats", 1)
+    assert done.returncode == 0 and f"| {plan} |" in done.stdout, done.stderr
+    for number in range(3):
+        Image.new("RGB", (32, 32), (80 * number, 9, 9)).save(tmp_path / f"{number}.png")
+    done = tool("embed", tmp_path, "--checkpoint", run, "--width", plan, "--output", tmp_path / "features")
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "features/features.npz") as arrays:
+        assert arrays[plan].shape == (3, 40)
 
 
-@pytest.mark.parametrize("name", ["latency", "embed"])
-def test_a_tool_that_takes_no_plans_says_so_in_a_line(run, name):
-    done = tool(name, run, "--width", "r18-8.8.16.40")
+def test_a_tool_that_takes_no_plans_says_so_in_a_line(run):
+    done = tool("verdict", run, "--width", "r18-8.8.16.40")
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
     assert "invalid float value: 'r18-8.8.16.40'" in done.stderr

@@ -41,6 +41,8 @@ def commands(folder: str) -> dict:
     output = ("--output", root / "results")
     protocol = ("--protocol", "knn", "--no-cache", "--data", root / "photos")
     said_by("transfer.command", "folder", *widths, *common, *output, *protocol)
+    said_by("transfer.command", "folder", "--width", "0.5", *common, *output, "--data", root / "photos",
+            "--protocol", "finetune", "--epochs", "1", "--batch", "3")  # fmt: skip
     results = [json.loads(path.read_text()) for path in sorted((root / "results").rglob("result.json"))]
     said_by("tools.embed", root / "photos/train", *widths, *common, "--output", root / "features")
     with np.load(root / "features/features.npz") as arrays:
@@ -65,6 +67,6 @@ def test_recognition_features_and_conversion(tmp_path):
                 image = Image.new("RGB", (36, 32), (100 * label, 80 * number, 7))
                 image.save(tmp_path / "photos" / split / str(label) / f"{number}.png")
     found = on_null_device(commands, str(tmp_path))
-    assert found["precisions"] == ["bf16"] * 2 and found["formats"] == [True, True]
+    assert found["precisions"] == ["bf16"] * 3 and found["formats"] == [True, True]
     assert found["features"] == {"paths": [6], "1": [6, 64], "0.5": [6, 32]}
     assert found["converted"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # what imports torch is imported where it is used: --help nee
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``tools/transfer.py coco`` and ``voc``."""
-    widths_argument(parser, None)
+    widths_argument(parser, None, plans=True)
     add = parser.add_argument
     add("--checkpoint", type=Path, metavar="U", help="universal checkpoint (default: the newest below runs/)")
     add("--init", choices=INITS, default="pretrained", help="random: the same network, not pretrained")
@@ -69,17 +69,17 @@ def main(arguments: argparse.Namespace) -> None:
     """Train and evaluate one width after the other; prints the metrics and the path of each result."""
     from transfer.detection.detect import detected
 
-    source, origin = find_source(arguments)
+    source, origin, widths = find_source(arguments)
     output = arguments.output or origin.parent / "transfer"
-    for width in arguments.widths or source.default_widths:
+    for width in widths:
         path = detected(source, width, arguments.settings, output, arguments.name)
         if is_main_process():
             print(metrics_line(read_result(path)))
             print(path)
 
 
-def find_source(arguments: argparse.Namespace) -> tuple["Source", Path]:
-    """The weights that the options name, checked for all widths before any training, and their file."""
+def find_source(arguments: argparse.Namespace) -> tuple["Source", Path, list[float]]:
+    """The weights that the options name, their file, and the widths, all checked before any training."""
     from transfer.source import find_checkpoint, load_source
     from transfer.weights import load_weights
 
@@ -96,8 +96,9 @@ def find_source(arguments: argparse.Namespace) -> tuple["Source", Path]:
         source = load_source(origin, arguments.init, arguments.seed)
     if is_main_process():
         print(f"{'weights' if arguments.weights else 'checkpoint':12}{origin}", flush=True)
-    source.check_widths(arguments.widths or [])
-    return source, origin
+    widths = list(map(source.width, arguments.widths or source.default_widths))
+    source.check_widths(widths)
+    return source, origin, widths
 
 
 def metrics_line(record: dict) -> str:
@@ -111,4 +112,5 @@ def metrics_line(record: dict) -> str:
         return f"{kind} " + " ".join(f"{name} {figure(f'{kind}/{name}')}" for name in ("AP", "AP50", "AP75"))
 
     parts = [group(kind) for kind in ("box", "mask") if f"{kind}/AP" in record["metrics"]]
-    return f"width {record['width']:g} ({record['method']}): {', '.join(parts)} in {record['seconds']:.0f} s"
+    width = record["details"].get("plan", f"{record['width']:g}")
+    return f"width {width} ({record['method']}): {', '.join(parts)} in {record['seconds']:.0f} s"

@@ -13,7 +13,7 @@ from transfer.detection.data import Data
 from transfer.detection.evaluation.metrics import class_metrics, flat_metrics
 from transfer.detection.schedule import Schedule
 from transfer.detection.settings import DetectionSettings
-from transfer.results import Result, settings_hash
+from transfer.results import Result, named, settings_hash
 from transfer.source import Source
 
 
@@ -41,10 +41,11 @@ def known_before(
     source: Source, plain: torch.nn.Module, width: float, seed: int, dataset: str, image_size: int
 ) -> dict:
     """Fields of the Result. params and macs are those of the plain backbone at ``image_size`` px."""
+    method, plan = named(source.method, width)
     return {
-        "task": "detection", "dataset": dataset, "method": source.method, "backbone": source.backbone, "width": width,
+        "task": "detection", "dataset": dataset, "method": method, "backbone": source.backbone, "width": width,
         "seed": seed, "checkpoint": source.checkpoint_hash, **vars(cost(plain, image_size)),
-        "details": {"architecture": source.architecture, "pretraining": source.pretraining},
+        "details": {"architecture": source.architecture, "pretraining": source.pretraining, **plan},
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ Times = Callable[[Sequence[float]], dict[float, float]]  # widths -> millisecond
 
 @dataclass
 class Choice:
-    """width: the answer. cost: of it, by the names of ``budget.UNITS``. top1: kNN accuracy on validation images, in
+    """width: the answer. cost: of it, by the names of ``budget.UNITS``. top1: accuracy on validation images, in
     percent, of every width that was scored; None without labels. times: what was measured, milliseconds by width.
     checked: relative error of the fit at the answer and the held-out widths."""
 
@@ -105,7 +105,7 @@ def costs(source: Source, width: float, image_size: int, int8: bool, latency: fl
 def scored(
     source: Source, kept: list[float], seen: Validation, top1: dict[float, float | None], say: Callable[[str], None]
 ) -> None:
-    """Add to ``top1`` the kNN accuracy of ``SCORED`` of the widths ``kept``: the widest, then calibrated ones, then
+    """Add to ``top1`` the accuracy of ``SCORED`` of the widths ``kept``: the widest, then calibrated ones, then
     the usual. A width without statistics gets them where the pretraining's images are there, else it is left out.
 
     Errors: UserError if none can be used.
@@ -125,7 +125,7 @@ def scored(
         top1[width] = None
         if seen.classes:
             top1[width] = seen.top1(*features_by_torch(source.net.extract(width), seen))
-            say(f"width {width:g}: kNN {top1[width]:.2f} % on {len(seen.queries)} images of {seen.name}")
+            say(f"width {width:g}: {seen.judge} {top1[width]:.2f} % on {len(seen.queries)} images of {seen.name}")
     if not any(width in top1 for width in kept):
         raise UserError(
             f"no width within the budget is calibrated; expected first: tools/calibrate.py --widths {kept[0]:g}"

@@ -4,8 +4,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from pretrain.slimmable.widths import Plan
 from transfer.devices.latency import Latency, Timing
-from transfer.results import Result, result_folder, settings_hash
+from transfer.results import Result, named, result_folder, settings_hash
 from transfer.source import Source
 
 TASK = "device"
@@ -16,17 +17,18 @@ def write_results(found: list[Latency], where: dict, source: Source, dataset: st
     settled = {key: value for key, value in where.items() if key != "load"}
     paths = []
     for row in found:
+        method, plan = named(source.method, row.width)
         for variant, timings in row.timings.items():
             details = {
                 "runtime": variant, "protocol": "kNN on validation images", "image_size": where["image_size"],
                 "latency": {str(batch): asdict(timing) for batch, timing in timings.items()},
                 "bytes": row.sizes[variant], "peak_memory": row.memory[variant], "conditions": where,
                 "architecture": source.architecture, "pretraining": source.pretraining,
-                "calibration": source.net.calibration_of(row.width) or None,
+                "calibration": source.net.calibration_of(row.width) or None, **plan,
             }  # fmt: skip
             seconds = sum(timing.median for timing in timings.values()) / 1e3
             result = Result(
-                task=TASK, dataset=dataset, method=source.method, backbone=source.backbone, width=row.width, seed=0,
+                task=TASK, dataset=dataset, method=method, backbone=source.backbone, width=row.width, seed=0,
                 metrics={"top1": row.top1[variant]}, params=row.params, macs=row.macs,
                 checkpoint=source.checkpoint_hash, seconds=seconds, details=details,
                 config=settings_hash({"task": TASK, "dataset": dataset, "runtime": variant, "conditions": settled}),
@@ -61,8 +63,10 @@ def _merged(group: list[dict]) -> dict:
 def _rows(group: list[dict]) -> list[Latency]:
     rows: dict[float, Latency] = {}
     for record in group:
-        row = rows.setdefault(record["width"], Latency(record["width"], record["params"], record["macs"]))
-        details = record["details"]
+        width, details = record["width"], record["details"]
+        if "plan" in details:
+            width = Plan(details["plan"], (), width)
+        row = rows.setdefault(width, Latency(width, record["params"], record["macs"]))
         variant = details["runtime"]
         row.timings[variant] = {int(batch): Timing(**timing) for batch, timing in details["latency"].items()}
         row.sizes[variant], row.memory[variant] = details["bytes"], details["peak_memory"]

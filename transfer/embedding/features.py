@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from pretrain.common.errors import BadImageError, UserError
 from pretrain.common.files import read_object, replacing, write_json, write_text
 from pretrain.data.images.encoded import EncodedImages
+from pretrain.slimmable.widths import Plan
 from transfer.recognition.images import evaluation_view, placed, shown, usual_interpolation
 from transfer.source import Source
 
@@ -63,7 +64,8 @@ class Embedder:
         self.shown, self.workers, self.track = Shown(images, image_size), workers, track
         self.mean, self.std = source.metadata["mean"], source.metadata["std"]
         self.modules: dict[float, nn.Module] = {width: placed(source.net.extract(width), device) for width in widths}
-        digest = hashlib.sha256(json.dumps([source.net.hash, widths, image_size, PART]).encode())
+        self.named = [width.name if isinstance(width, Plan) else width for width in widths]
+        digest = hashlib.sha256(json.dumps([source.net.hash, self.named, image_size, PART]).encode())
         digest.update(json.dumps([source.net.calibration_of(width) for width in widths], sort_keys=True).encode())
         for piece in images.identity():
             digest.update(piece)
@@ -71,7 +73,7 @@ class Embedder:
 
     def claim(self, record: Path) -> None:
         """Note what a folder's features are of. UserError where ``record`` says that it is something else."""
-        mine = {"features": self.folder.name, "widths": self.widths, "images": len(self.images)}
+        mine = {"features": self.folder.name, "widths": self.named, "images": len(self.images)}
         if read_object(record) not in ({}, mine):
             raise UserError(
                 f"{record.parent} holds features of other images, widths or another checkpoint; "
@@ -130,13 +132,19 @@ def write_npz(found: Embeddings, path: Path) -> Path:
 
 
 def write_parquet(found: Embeddings, path: Path) -> Path:
-    """A row for each width and image: path, width, vector (list of float32). UserError without pyarrow."""
+    """A row for each width and image: path, width, vector (list of float32); with plans by stage, the plan.
+
+    Errors: UserError without pyarrow.
+    """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         raise UserError("parquet files need pyarrow; pip install pyarrow, or --format npz") from None
-    schema = pa.schema([("path", pa.string()), ("width", pa.float64()), ("vector", pa.list_(pa.float32()))])
+    columns = [("path", pa.string()), ("width", pa.float64()), ("vector", pa.list_(pa.float32()))]
+    if any(isinstance(width, Plan) for width in found.vectors):
+        columns.append(("plan", pa.string()))
+    schema = pa.schema(columns)
     # parquet's strings are UTF-8, which names of files need not be
     paths = [name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") for name in found.paths]
     with replacing(path) as partial, pq.ParquetWriter(partial, schema) as writer:
@@ -145,8 +153,9 @@ def write_parquet(found: Embeddings, path: Path) -> Path:
                 part = vectors[start : start + PART]
                 ends = np.arange(len(part) + 1, dtype=np.int32) * part.shape[1]
                 lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(part.reshape(-1)))
-                widths = pa.array(np.full(len(part), width))
-                writer.write_table(pa.table([pa.array(paths[start : start + PART]), widths, lists], schema=schema))
+                row = [pa.array(paths[start : start + PART]), pa.array(np.full(len(part), width)), lists]
+                plan = pa.array([width.name if isinstance(width, Plan) else None] * len(part), pa.string())
+                writer.write_table(pa.table([*row, plan][: len(columns)], schema=schema))
     return path
 
 

@@ -88,7 +88,7 @@ def main(args: argparse.Namespace) -> None:
     source, root = load_source(checkpoint, args.init, settings.seed), find_root(args.target, args.data)
     if args.download:
         download(args.target, root)
-    widths = list(map(source.net.width, args.widths))
+    widths = list(map(source.width, args.widths))
     output = args.output or checkpoint.parent / "transfer"
     cache = None if args.no_cache else args.cache or output / "features"
     print(

@@ -9,7 +9,6 @@ from pretrain.common.cli import checked_device
 from pretrain.common.feature_cache import FeatureCache
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.calibration import CalibrationBatches
-from pretrain.slimmable.widths import Plan
 from transfer.recognition.features import FORWARD_BATCH, Extractor, extract_widths
 from transfer.recognition.finetune import check_layer_decay
 from transfer.recognition.images import Images, train_augmentation, usual_interpolation
@@ -18,7 +17,7 @@ from transfer.recognition.protocols import PROTOCOL, Evaluation, Outcome
 from transfer.recognition.settings import RecognitionSettings
 from transfer.recognition.sgd import LinearSettings, check_optimizer, linear_settings
 from transfer.recognition.targets import load_splits
-from transfer.results import Result, result_folder, settings_hash
+from transfer.results import Result, named, result_folder, settings_hash
 from transfer.source import Source
 
 OF = {"target": "the target's training images", "pretraining": "pretraining's images", "other": "images given by hand"}
@@ -144,8 +143,7 @@ def make_result(
 ) -> Result:
     """The record of one outcome. details: what decided the figures. images: see ``described``."""
     task, width, metrics, seconds, details = outcome
-    plan = {"plan": width.name} if isinstance(width, Plan) else {}
-    method = f"{source.method} by stage" if plan else source.method
+    method, plan = named(source.method, width)
     cost = source.net.cost(width, image_size=settings.image_size)
     recorded = settings.recorded() | {"calibrate": calibrate}
     decisive = {

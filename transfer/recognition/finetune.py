@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import generator
+from pretrain.run.device import autocast
 from transfer.recognition.sgd import new_head
 
 LAYER_DECAY = 0.75  # of vision transformers
@@ -82,11 +83,13 @@ def fine_tuned(
     recipe: Recipe,
     seed: int,
     tick: Callable[[float], None] = lambda loss: None,
+    precision: str = "fp32",
 ) -> dict[float, nn.Sequential]:
     """The networks (``modules`` by width, changed in place) with classifiers on them, in eval mode.
 
     sizes: of their features. epoch_batches(epoch): normalised images [B, 3, H, W] and labels int64 [B]. tick: called
-    after each step with the mean loss of the widths.
+    after each step with the mean loss of the widths. precision: of the forward passes, fp32 or bf16; weights, losses
+    and the optimizer's values stay float32.
     """
     networks = {}
     for width, module in modules.items():
@@ -103,7 +106,9 @@ def fine_tuned(
             for width, network in networks.items():
                 for group in optimizers[width].param_groups:
                     group["lr"] = rate * group["scale"]
-                loss = F.cross_entropy(network(x), targets)
+                with autocast(precision, x.device):
+                    scores = network(x)
+                loss = F.cross_entropy(scores.float(), targets)
                 optimizers[width].zero_grad()
                 loss.backward()
                 optimizers[width].step()

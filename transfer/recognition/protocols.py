@@ -162,12 +162,12 @@ def finetune(shared: Evaluation) -> Iterator[Outcome]:
 
     networks = fine_tuned(
         shared.modules, shared.extractor.sizes, lambda epoch: shared.augmented_batches(epoch, recipe.batch),
-        len(shared.train), shared.classes, recipe, settings.seed, tick,
+        len(shared.train), shared.classes, recipe, settings.seed, tick, precision := shared.extractor.precision,
     )  # fmt: skip
     metrics = classified(shared, networks)
     share = (time.perf_counter() - started) / len(networks)
     for width in networks:
-        yield "finetune", width, metrics[width], share, {"recipe": asdict(recipe)}
+        yield "finetune", width, metrics[width], share, {"recipe": asdict(recipe), "precision": precision}
 
 
 @torch.no_grad()

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 
+from tests.pretrain.helpers import universal
 from tests.programs import tool
 from tests.requirements import requires
 from tests.transfer.detection.conftest import run_of
@@ -11,7 +13,7 @@ from transfer.convert import convert
 from transfer.detection.command import metrics_line
 
 RECORD = {
-    "width": 0.5, "method": "us3l", "seconds": 61.2,
+    "width": 0.5, "method": "us3l", "seconds": 61.2, "details": {},
     "metrics": {
         "box/AP": 38.31, "box/AP50": 59.0, "box/AP75": None, "mask/AP": 1.0, "mask/AP50": 2.0, "mask/AP75": 3.0,
     },
@@ -33,6 +35,25 @@ def test_a_result_is_one_line():
     assert line == "width 0.5 (us3l): box AP 38.31 AP50 59.00 AP75 -, mask AP 1.00 AP50 2.00 AP75 3.00 in 61 s"
     boxes = {name: value for name, value in RECORD["metrics"].items() if name.startswith("box/")}
     assert metrics_line({**RECORD, "metrics": boxes}) == "width 0.5 (us3l): box AP 38.31 AP50 59.00 AP75 - in 61 s"
+
+
+@pytest.mark.parametrize("framework, recipe", [
+    pytest.param("detectron2", "mask_rcnn_fpn_digits.py", marks=requires("detection")),
+    pytest.param("mmdet", "mmdet/mask_rcnn_fpn_small.py", marks=requires("mmdet")),
+])  # fmt: skip
+def test_a_plan_by_stage_carries_a_detector_like_a_width(framework, recipe, repository, scenes, tmp_path):
+    net, plan = universal(base_channels=32, widths=()), "r18-8.16.64.80"
+    net.calibrate([torch.randn(4, 3, 32, 32)], [net.width(plan)])
+    options = ["--framework", framework, "--config", repository / "configs/transfer" / recipe, "--image-size", 64]
+    done = tool(
+        "transfer", "coco", "--checkpoint", net.save(tmp_path / "run/universal.safetensors"), "--width", plan,
+        "--data", scenes, "--iterations", 1, *options,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = json.loads((run_of(tmp_path / f"run/transfer/scenes/detection/width_{plan}") / "result.json").read_text())
+    assert (record["method"], record["details"]["plan"]) == ("us3l by stage", plan)
+    assert record["params"] == net.cost(net.width(plan)).params
+    assert f"width {plan} (us3l by stage)" in done.stdout
 
 
 @requires("detection", "data")

@@ -12,26 +12,32 @@ from transfer.report import write_report
 from transfer.results import read_results
 from transfer.source import Source
 
+PLAN = "r18-8.16.32.80"
 SETTINGS = {"image_size": 16, "repeats": 2, "warm_up": 0, "threads": 1}
 
 
 @pytest.fixture(scope="module")
 def source():
     torch.manual_seed(0)
-    net = universal(base_channels=8)
+    net = universal(base_channels=16, widths=())
+    net.calibrate([torch.randn(4, 3, 32, 32)], [1.0, 0.5, net.width(PLAN)])
     return Source(net, "us3l", net.hash)
 
 
 def test_results_of_widths_are_read_back_drawn_and_reported(source, tmp_path, monkeypatch):
     monkeypatch.setattr("transfer.devices.latency.peak_memory", lambda *arguments: 60_000_000)
-    found, dataset = judged(source, [1.0, 0.5], ["torch", "torch int8"], [1, 2], SETTINGS, say=lambda line: None)
+    widths = [1.0, source.width(PLAN), 0.5]
+    found, dataset = judged(source, widths, ["torch", "torch int8"], [1, 2], SETTINGS, say=lambda line: None)
     assert dataset == "digits" and all(0 < row.top1["torch"] <= 100 for row in found)
     where = conditions([1, 2], **SETTINGS, device="cpu", variants=["torch"])
     paths = write_results(found, where, source, dataset, tmp_path / "runs")
     assert [str(path.relative_to(tmp_path / "runs")) for path in paths] == [
-        f"digits/device/width_{width}/torch/result.json" for width in ("1", "0.5")
+        f"digits/device/width_{width}/torch/result.json" for width in ("1", PLAN, "0.5")
     ]
     records = read_results(tmp_path / "runs")
+    assert {record["method"]: record["details"].get("plan") for record in records} == {
+        "us3l": None, "us3l by stage": PLAN,
+    }  # fmt: skip
     [(name, told, rows)] = latencies(records)
     assert name == "resnet18 on digits" and told == where
     for row in found:

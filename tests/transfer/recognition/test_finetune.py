@@ -100,7 +100,8 @@ def test_layer_decay_of_convolutions_is_refused_before_an_image_is_read(source, 
         evaluate(source, "folder", tmp_path / "absent", [1.0], tmp_path, settings, progress=False)
 
 
-def test_what_frozen_features_do_not_show_is_learnt():
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_what_frozen_features_do_not_show_is_learnt(precision, dtype):
     """Classes that differ in what a random frozen projection has thrown away."""
 
     class Blind(nn.Module):
@@ -109,13 +110,17 @@ def test_what_frozen_features_do_not_show_is_learnt():
             self.weight = nn.Parameter(torch.zeros(4, 3))
 
         def forward(self, x):
-            return x.mean((2, 3)) @ self.weight.T + 0.01 * torch.arange(4.0)
+            projected = x.mean((2, 3)) @ self.weight.T
+            seen.add(projected.dtype)
+            return projected + 0.01 * torch.arange(4.0)
 
     torch.manual_seed(0)
-    labels = torch.arange(64) % 2
+    seen, labels = set(), torch.arange(64) % 2
     x = torch.randn(64, 3, 4, 4) * 0.1 + labels.view(-1, 1, 1, 1)
     recipe = Recipe(0.05, 40, batch=64)
-    [network] = fine_tuned({1.0: Blind()}, {1.0: 4}, lambda epoch: [(x, labels)], 64, 2, recipe, 0).values()
+    arguments = {1.0: Blind()}, {1.0: 4}, lambda epoch: [(x, labels)], 64, 2, recipe, 0
+    [network] = fine_tuned(*arguments, precision=precision).values()
+    assert seen == {dtype} and next(network.parameters()).dtype == torch.float32
     assert (network(x).argmax(1) == labels).all() and not network.training
 
 
