@@ -110,12 +110,13 @@ def checked_voc(recipe, classes: tuple[str, ...]) -> dict:
 
 
 def without_masks(config) -> None:
-    """Mask R-CNN becomes Faster R-CNN."""
+    """Mask R-CNN becomes Faster R-CNN, and nothing asks for masks, in training or in evaluation."""
     config.model.type = "FasterRCNN"
     config.model.roi_head.update(mask_roi_extractor=None, mask_head=None)
-    for step in config.train_dataloader.dataset.pipeline:
-        if step["type"] == "LoadAnnotations":
-            step["with_mask"] = False
+    for loader in (config.train_dataloader, config.val_dataloader):
+        for step in loader.dataset.pipeline:
+            if step["type"] == "LoadAnnotations":
+                step["with_mask"] = False
 
 
 def read_schedule(config, processes: int) -> Schedule:
