@@ -74,7 +74,7 @@ def test_another_image_size_scales_anchors_and_numbers_as_in_detectron2(resolved
 def test_without_masks_nothing_asks_for_some_in_training_or_evaluation(settings, narrow, tmp_path):
     data = read_coco(settings.data, boxes_only=True)
     for recipe in (RECIPES["coco"], CONFIGS / "mask_rcnn_fpn_small.py"):
-        config = resolve(replace(settings, framework="mmdet", recipe=recipe), narrow, data, tmp_path).config
+        config = resolve(replace(settings, recipe=recipe, overrides=()), narrow, data, tmp_path).config
         assert config.model.type == "FasterRCNN" and config.model.roi_head.mask_head is None
         steps = [*config.train_dataloader.dataset.pipeline, *config.val_dataloader.dataset.pipeline]
         loads = [step for step in steps if step["type"] == "LoadAnnotations"]
