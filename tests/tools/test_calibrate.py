@@ -11,6 +11,7 @@ from pretrain import load_universal
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config
 from tests.programs import tool
+from transfer.convert.load import load_plain
 from transfer.results import read_results
 
 
@@ -84,6 +85,7 @@ def test_a_plan_by_stage_is_calibrated_converted_evaluated_timed_and_embedded_li
     expected = net.extract(net.width(plan)).state_dict()
     [file] = out.glob("*.safetensors")
     assert all((tensor == expected[name]).all() for name, tensor in load_file(file).items())
+    assert load_plain(file).channels == net.backbone.channels(net.width(plan))
     done = tool(
         "transfer", "digits", "--checkpoint", run, "--width", plan, 1.0, "--protocol", "knn",
         "--output", tmp_path / "results",
@@ -94,9 +96,12 @@ def test_a_plan_by_stage_is_calibrated_converted_evaluated_timed_and_embedded_li
     assert found["us3l by stage"]["params"] == net.cost(net.width(plan)).params != found["us3l"]["params"]
     done = tool("latency", run, "--width", plan, "--image-size", 16, "--runtimes", "torch", "--repeats", 1)
     assert done.returncode == 0 and f"| {plan} |" in done.stdout, done.stderr
+    (tmp_path / "photographs").mkdir()
     for number in range(3):
-        Image.new("RGB", (32, 32), (80 * number, 9, 9)).save(tmp_path / f"{number}.png")
-    done = tool("embed", tmp_path, "--checkpoint", run, "--width", plan, "--output", tmp_path / "features")
+        Image.new("RGB", (32, 32), (80 * number, 9, 9)).save(tmp_path / f"photographs/{number}.png")
+    done = tool(
+        "embed", tmp_path / "photographs", "--checkpoint", run, "--width", plan, "--output", tmp_path / "features"
+    )
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "features/features.npz") as arrays:
         assert arrays[plan].shape == (3, 40)

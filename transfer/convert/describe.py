@@ -3,6 +3,8 @@
 import json
 from typing import TYPE_CHECKING
 
+from pretrain.slimmable.widths import Plan
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -17,12 +19,14 @@ def of_width(net: "UniversalNetwork", width: float) -> dict:
 def description(plain: "nn.Module", metadata: dict) -> dict:
     """The record that is written beside, or into, every converted file: ``metadata`` and what is true of this one.
 
-    width, channels and checkpoint (sha256 of the universal network's weights) say where the weights are from, None
-    where ``metadata`` is not ``of_width``; mean and std normalise images in [0, 1] of ``channel_order``.
+    width (of a plan by stage its share, beside ``plan``, its name), channels and checkpoint (sha256 of the universal
+    network's weights) say where the weights are from, None where ``metadata`` is not ``of_width``; mean and std normalise images in [0, 1] of ``channel_order``.
     """
+    width = metadata.get("width")
     return {
         **{key: value for key, value in metadata.items() if key != "export_size"},
-        "width": metadata.get("width"),
+        "width": width,
+        **({"plan": width.name} if isinstance(width, Plan) else {}),
         "checkpoint": metadata.get("checkpoint"),
         "channels": getattr(getattr(plain, "channels", None), "key", None),
         "params": sum(parameter.numel() for parameter in plain.parameters()),

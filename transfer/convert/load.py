@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.run.checkpoint import understood
+from pretrain.slimmable.plans import named_plan
 from transfer.convert.fold import conv_norm_pairs, replace
 from transfer.convert.safetensors import KEY
 
@@ -29,7 +30,8 @@ def load_plain(path: str | Path) -> nn.Module:
         if record.get("width") is None:
             raise UserError(f"{path} does not say its width; expected a file that tools/convert.py wrote")
         backbone = create_backbone(**record["backbone"])
-        plain = backbone.plain(backbone.channels(record["width"])).eval()
+        width = named_plan(backbone, record["plan"], *record["width_range"]) if "plan" in record else record["width"]
+        plain = backbone.plain(backbone.channels(width)).eval()
         if record["folded_bn"]:
             fold_empty(plain)
         plain.load_state_dict(state)

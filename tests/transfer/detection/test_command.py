@@ -1,6 +1,7 @@
 """tools/transfer.py coco as a user meets it."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,7 +51,8 @@ def test_a_plan_by_stage_carries_a_detector_like_a_width(framework, recipe, repo
         "--data", scenes, "--iterations", 1, *options,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    record = json.loads((run_of(tmp_path / f"run/transfer/scenes/detection/width_{plan}") / "result.json").read_text())
+    record = json.loads(Path(done.stdout.splitlines()[-1]).read_text())
+    assert f"width_{plan}" in done.stdout.splitlines()[-1]
     assert (record["method"], record["details"]["plan"]) == ("us3l by stage", plan)
     assert record["params"] == net.cost(net.width(plan)).params
     assert f"width {plan} (us3l by stage)" in done.stdout
@@ -92,7 +94,7 @@ def test_real_photographs_with_overrides_behind_the_widths(transfer, repository,
     ("arguments", "message"),
     [
         (("--data", "/nowhere", "--width", 0.5), "/nowhere holds no COCO data"),
-        (("--width", "half"), "invalid float value: 'half'"),
+        (("--width", "half"), "'half' is no width and no plan of resnet18"),
         (("--weights", "/nowhere.pth"), "--weights beside --checkpoint or --init; expected one of them"),
         (("--weights-name", "moco", "--width", 0.5), "--weights-name without --weights"),
         (("--batch", 0, "--width", 0.5), "batch is 0; expected a number from 1"),
