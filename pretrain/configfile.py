@@ -50,6 +50,8 @@ def read_python(path: Path, what: str) -> dict[str, Any]:
         raise UserError(f"no such {what}: {path}{nearest(path.stem, names) if names else ''}")
     try:
         values = Config.fromfile(path, lazy_import=False).to_dict()
+    except RecursionError:
+        raise UserError(f"{path} is no valid {what}: it inherits from itself, by way of its {BASES}") from None
     except (Exception, SystemExit) as error:  # whatever a file of python code may raise
         raise UserError(f"{path} is no valid {what}: {' '.join(str(error).split()) or type(error).__name__}") from None
     return {key: value for key, value in values.items() if not key.startswith("_")}

@@ -101,6 +101,7 @@ def test_an_address_that_fits_nothing_names_what_does(folder, address, message):
         ("import nothing_of_that_name", "broken.py is no valid config: No module named"),
         ("x = (", "broken.py is no valid config: "),
         ('_base_ = ["none.py"]', "broken.py is no valid config: "),
+        ('_base_ = ["broken.py"]', "broken.py is no valid config: it inherits from itself, by way of its _base_"),
     ],
 )
 def test_a_file_that_is_none_is_one_line(tmp_path, text, message):
