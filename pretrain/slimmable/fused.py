@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from pretrain.slimmable.parts import added
 
 FEWEST_PARTS = 3  # with two parts torch's own kernels are as few
-BLOCK_ROWS, BLOCK = 64, 32  # of a tile: 2,048 numbers for 128 threads
+BLOCK_ROWS, BLOCK = 32, 64  # of a tile: 2,048 numbers for 128 threads, rows of 128 bytes in bf16
 PIECE = 1024  # rows that one program sums, at least
 MOST_SPLITS = 32
 

@@ -12,7 +12,7 @@ from tests.pretrain.processes import run_processes
 
 EPS = 1e-5
 CASES = {  # shape, parts, uses: channels of each use of one norm
-    "maps": ((8, 40, 3, 3), 4, (40, 24, 8)),
+    "maps": ((8, 72, 3, 3), 4, (72, 24, 8)),
     "features": ((24, 40), 4, (40, 24, 8)),
     "several pieces": ((6, 8, 32, 32), 3, (8,)),
 }
@@ -86,8 +86,8 @@ def test_the_kernels_compute_what_each_part_alone_has(monkeypatch):
 
 def test_pieces_and_tiles_cover_every_row():
     cut = Cut(torch.empty(6, 8, 40, 40), 3)
-    assert (cut.rows, cut.splits, cut.pieces, cut.tiles, cut.blocks) == (3200, 3, 9, 50, 1)
-    assert Cut(torch.empty(4, 40), 4).blocks == 2
+    assert (cut.rows, cut.splits, cut.pieces, cut.tiles, cut.blocks) == (3200, 3, 9, 100, 1)
+    assert Cut(torch.empty(4, 72), 4).blocks == 2
 
 
 def test_only_a_gpu_asks_for_them():
