@@ -26,6 +26,8 @@ OPTIONAL_FILES = {
     ROOT / "pretrain/data/images/decode.py",
     ROOT / "pretrain/data/images/parquet.py",
     ROOT / "pretrain/run/tracking.py",
+    ROOT / "pretrain/slimmable/fused.py",
+    ROOT / "pretrain/slimmable/fused_kernels.py",
     ROOT / "pretrain/teachers/timm.py",
     ROOT / "pretrain/universal/hub.py",
     ROOT / "transfer/devices/time_models.py",
