@@ -46,7 +46,7 @@ def side_by_side(x: Tensor) -> bool:
 
 
 class FusedBatchNorm(torch.autograd.Function):
-    """``apply(x, weight, bias, groups, eps)`` -> (y, weight, bias), the latter for the next use; see ``parts.py``."""
+    """``apply(x, weight, bias, groups, eps)`` -> (y, weight, bias), the latter for the next use; see ``affine.py``."""
 
     @staticmethod
     def forward(
@@ -122,6 +122,7 @@ def gradient_sums(grad: Tensor, x: Tensor, mean: Tensor, inverse: Tensor) -> tup
 def input_gradient(
     grad: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, inverse: Tensor, sums: Tensor
 ) -> Tensor:
+    """dx, of the shape and number format of ``x``. sums: those of ``gradient_sums``."""
     from pretrain.slimmable import fused_kernels as kernels
 
     cut, dx = Cut(x, len(mean)), torch.empty_like(x)

@@ -152,7 +152,7 @@ def tested(shared: Evaluation, heads: dict[float, nn.Linear]) -> dict[float, dic
 
 def finetune(shared: Evaluation) -> Iterator[Outcome]:
     """Every width's network trained further with a new classifier, all on the same augmented batches."""
-    started, settings = time.perf_counter(), shared.settings
+    started, settings, precision = time.perf_counter(), shared.settings, shared.extractor.precision
     name = next(iter(shared.modules.values())).name
     recipe = settings.recipe(name, len(shared.train))
     bar = shared.bar.add_task("fine-tuning", total=recipe.epochs * recipe.per_epoch(len(shared.train)))
@@ -162,7 +162,7 @@ def finetune(shared: Evaluation) -> Iterator[Outcome]:
 
     networks = fine_tuned(
         shared.modules, shared.extractor.sizes, lambda epoch: shared.augmented_batches(epoch, recipe.batch),
-        len(shared.train), shared.classes, recipe, settings.seed, tick, precision := shared.extractor.precision,
+        len(shared.train), shared.classes, recipe, settings.seed, tick, precision,
     )  # fmt: skip
     metrics = classified(shared, networks)
     share = (time.perf_counter() - started) / len(networks)
