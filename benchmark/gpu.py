@@ -25,6 +25,7 @@ from pretrain.config import load_config
 from pretrain.configfile import Address
 from pretrain.run.device import choose_kernels
 from pretrain.run.distributed import World
+from pretrain.run.rehearsal import peak_bytes
 from pretrain.sampling import STAGES
 from pretrain.trainer import Trainer
 
@@ -67,6 +68,7 @@ def arrangements(batch: int) -> dict[str, list[str]]:
     return {
         "default": base,
         "not deterministic": [*base, "training.deterministic=False"],
+        "graphs": [*base, "training.compile=graphs"],
         "low memory": [*base, "training.memory=low"],
         "8 times the batch, low memory": [
             f"training.batch_size={8 * batch}", "training.chunks=8", "training.memory=low"
@@ -98,7 +100,7 @@ def steps(overrides: list[str], repeats: int, world: World) -> list[dict]:
         rows.append({
             "stage": stage, "step_ms": 1e3 * statistics.median(wholes[WARM_UP:]),
             "host_ms": 1e3 * statistics.median(hosts[WARM_UP:]), "syncs": waits(trainer, batch, stage * 1000),
-            "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
+            "peak_gib": peak_bytes(trainer) / 2**30,
         })  # fmt: skip
     return rows
 

@@ -129,18 +129,19 @@ class SamplingSettings:
 class TrainingSettings:
     """How long, how large and in which arithmetic a run trains.
 
-    epochs: passes over the images. iterations: their number, instead of ``epochs``. batch_size: images of an iteration,
-    over all processes. chunks: parts of the batch that losses and batch norms see, over all processes; by default one
-    for each. precision: ``auto`` is bf16 where the device is good at it, else fp32. update: one optimizer step per
-    iteration (``accumulate``, the paper) or after each width, largest first (``per_width``, the released program), with
-    the momentum encoder after each of these steps too (``per_width_momentum``, its US+BYOL and US+MoCo v3). memory:
-    ``low`` runs one backward pass per width, with the same gradients. compile: the backbone by torch.compile, a graph
-    for each sub-network. deterministic: on GPUs, only kernels whose bits repeat; False is faster for vision
-    transformers. keep_projector: in the universal checkpoint, which SEED's teachers need. threads: of torch, in each
-    process; by default torch's own choice at the start. seed: of everything random. log_interval: iterations between
-    two lines of the log. checkpoint_interval: iterations between two checkpoints. checkpoint_minutes: minutes after
-    which one is saved all the same, which does not change what is computed. track: report the log's numbers to these
-    programs too, beside TensorBoard's events; they change nothing of what is computed, and cannot stop a run.
+    epochs: passes over the images. iterations: their number, instead of ``epochs``. batch_size: images of an
+    iteration, over all processes. chunks: parts of the batch that losses and batch norms see, over all processes; by
+    default one for each. precision: ``auto`` is bf16 where the device is good at it, else fp32. update: one optimizer
+    step per iteration (``accumulate``, the paper) or after each width, largest first (``per_width``, the released
+    program), with the momentum encoder after each of these steps too (``per_width_momentum``, its US+BYOL and US+MoCo
+    v3). memory: ``low`` runs one backward pass per width, with the same gradients. compile: the backbone by
+    torch.compile, a graph for each sub-network, or ``graphs``: the largest network's part of a step as a CUDA graph.
+    deterministic: on GPUs, only kernels whose bits repeat; False is faster for vision transformers. keep_projector: in
+    the universal checkpoint, which SEED's teachers need. threads: of torch, in each process; by default torch's own
+    choice at the start. seed: of everything random. log_interval: iterations between two lines of the log.
+    checkpoint_interval: iterations between two checkpoints. checkpoint_minutes: minutes after which one is saved all
+    the same, which does not change what is computed. track: report the log's numbers to these programs too, beside
+    TensorBoard's events; they change nothing of what is computed, and cannot stop a run.
     """
 
     epochs: PositiveInt = 400
@@ -150,7 +151,7 @@ class TrainingSettings:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     update: Literal["accumulate", "per_width", "per_width_momentum"] = "accumulate"
     memory: Literal["normal", "low"] = "normal"
-    compile: bool = False
+    compile: Literal[False, True, "graphs"] = False
     deterministic: bool = True
     keep_projector: bool = False
     threads: Threads | None = None

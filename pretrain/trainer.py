@@ -21,6 +21,8 @@ from pretrain.objectives.step import Batch, Step, Term
 from pretrain.optim import GroupRegularisation, create_optimizer
 from pretrain.run.device import autocast, compile_backbones, grad_scaler, lay_out, resolve_precision
 from pretrain.run.distributed import World, parallel
+from pretrain.run.graphs import replayed
+from pretrain.run.rehearsal import fits
 from pretrain.sampling import WidthSampler
 from pretrain.schedules import ramp, warmup_cosine
 
@@ -55,10 +57,14 @@ class Trainer:
             self.model.teacher.to(world.device, self.precision)
         self.views = [data.views, data.second_views or data.views][: self.model.views]
         self.kept: Callable[[Tensor], Tensor] | None = None
-        self.ddp = parallel(self.model, world)
         self.sampler = WidthSampler.of(config, self.model.backbone, iterations)
-        if training.compile:
+        if training.compile is True:
             compile_backbones(self.model, self.sampler.sub_networks)
+        step = self.model
+        if training.compile == "graphs":
+            with fits(self, "recording the graph of the largest network"):
+                step = replayed(self.model, self.example(images), config.width_range[1], world, self.precision)
+        self.ddp = parallel(step, world)
         self.lr = optimizer.lr * training.batch_size / optimizer.lr_batch
         self.warmup = round(optimizer.warmup_epochs * epoch_iterations)
         self.optimizer = create_optimizer(optimizer, self.model, self.lr)
@@ -66,6 +72,14 @@ class Trainer:
         if optimizer.name == "sgd":
             self.regularisation = GroupRegularisation(self.model, self.model.backbone, optimizer)
         self.scaler = grad_scaler(self.precision, world.device)
+
+    def example(self, images: ImageFacts) -> Batch:
+        """A batch of zeros, of this process's share of images, where and as ``prepare`` leaves one."""
+        count, device = self.config.training.batch_size // self.world.size, self.world.device
+        shape = (count, images.channels, images.image_size, images.image_size)
+        views = (torch.zeros(shape, device=device) for _ in range(self.model.views))
+        views = tuple(view.to(memory_format=torch.channels_last) for view in views)
+        return Batch(views, torch.zeros(count, dtype=torch.int64, device=device))
 
     def step(self, loaded: LoadedBatch, iteration: int) -> list[Term]:
         """One iteration on a batch; the terms of its loss, detached and still on the device."""

@@ -87,7 +87,7 @@ def read(kind: type[T], values: Any, where: str = "", noun: str = "key") -> T:
     if first["type"] in BOUNDS:
         raise UserError(f"{prefix}{key} is {given}; expected {BOUNDS[first['type']](bounds)}")
     if first["type"] == "literal_error":
-        valid = re.findall(r"'([^']+)'", bounds["expected"])
+        valid = [word.strip("'") for word in re.findall(r"'[^']+'|\b\w+\b", bounds["expected"]) if word != "or"]
         raise UserError(f"{prefix}{key}: unknown '{given}'{nearest(given, valid)}")
     raise UserError(f"{prefix}{key}: {first['msg']}, got {given!r}")
 

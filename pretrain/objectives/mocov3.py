@@ -68,6 +68,8 @@ class MoCoV3(Objective):
     width_max: the base keys' width, w_max.
     """
 
+    asks_others = True
+
     def __init__(self, backbone: nn.Module, settings: MoCoV3Settings, chunks: int = 1, width_max: float = WIDTH_MAX):
         super().__init__()
         self.settings, self.chunks, self.width_max = settings, chunks, width_max

@@ -55,7 +55,8 @@ class Objective(nn.Module, ABC):
     """A backbone with the heads and losses of a method.
 
     views: augmented views of each image. projector: None where there is none. teacher: the frozen network that the
-    method distils from, if it does; the training loop asks it, once for each batch.
+    method distils from, if it does; the training loop asks it, once for each batch. asks_others: whether the losses
+    take anything from other processes.
 
     After every call each trainable parameter has a gradient, if need be of 0, so DistributedDataParallel needs no
     search for unused ones. What a call had no use for is named by ``unused``: it must not be learnt from that gradient.
@@ -65,12 +66,17 @@ class Objective(nn.Module, ABC):
     backbone: nn.Module
     projector: nn.Module | None
     teacher: Teacher | None = None
+    asks_others = False
 
     def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
         """targets: those of the step's base network; without them ``widths[0]`` is the base network."""
         (first, *rest), found = self.losses(batch, widths, targets)
-        idle = sum((p.sum() * 0.0 for p in self.unused(widths, base=targets is None)), 0.0)
+        idle = self.idle(widths, base=targets is None)
         return Step([first._replace(value=first.value + idle), *rest], found)
+
+    def idle(self, widths: list[float], base: bool) -> Tensor | float:
+        """0, with a gradient of 0 for every parameter that such a call has no use for."""
+        return sum((p.sum() * 0.0 for p in self.unused(widths, base)), 0.0)
 
     @abstractmethod
     def losses(self, batch: Batch, widths: list[float], targets: Tensor | None) -> Step:

@@ -87,6 +87,7 @@ class US3L(Objective):
         super().__init__()
         settings.check()
         self.settings, self.chunks, self.width_max = settings, chunks, width_max
+        self.asks_others = settings.gather or settings.sync_norms
         outputs = settings.outputs or (256 if settings.base == "infonce" else 2048)
         simsiam = settings.base == "mse" and not settings.has_momentum
         self.backbone = backbone

@@ -34,11 +34,18 @@ def rehearse(trainer: "Trainer") -> None:
         state = [torch.empty_like(p) for p in learnt for _ in range(STATE[trainer.config.optimizer.name])]
         trainer.rehearse(black_images(trainer), widths)
     del state
+    peak, total = peak_bytes(trainer), torch.cuda.get_device_properties(device).total_memory
     torch.cuda.empty_cache()  # blocks of these sizes may never be asked for again
     if trainer.world.is_main:
-        peak, total = torch.cuda.max_memory_allocated(device), torch.cuda.get_device_properties(device).total_memory
         named = ", ".join(f"{w:g}" for w in widths)
         print(f"heaviest step: widths {named}, {peak / GIB:.1f} of {total / GIB:.1f} GiB of each GPU", flush=True)
+
+
+def peak_bytes(trainer: "Trainer") -> int:
+    """The most memory of its GPU that torch's tensors had since that was last reset. What a graph keeps for its own
+    tensors is known as reserved alone, with whatever else torch holds ready."""
+    graphs, device = trainer.config.training.compile == "graphs", trainer.world.device
+    return torch.cuda.max_memory_reserved(device) if graphs else torch.cuda.max_memory_allocated(device)
 
 
 def black_images(trainer: "Trainer") -> LoadedBatch:
@@ -56,7 +63,7 @@ def fits(trainer: "Trainer", what: str) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         training, world, device = trainer.config.training, trainer.world, trainer.world.device
-        peak, total = torch.cuda.max_memory_allocated(device), torch.cuda.get_device_properties(device).total_memory
+        peak, total = peak_bytes(trainer), torch.cuda.get_device_properties(device).total_memory
         helps = [] if training.memory == "low" or training.update == "per_width" else ["training.memory=low"]
         raise OutOfMemoryError(
             f"{what} needs more than the {peak / GIB:.1f} GiB that it had of {total / GIB:.1f} GiB of GPU memory, at "

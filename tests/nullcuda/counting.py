@@ -17,15 +17,16 @@ COUNTERS = (
     "launches", "products", "convolutions", "norms", "solvers", "memsets",
     "stream_syncs", "device_syncs", "event_syncs",
     "h2d", "d2h", "d2d", "h2d_bytes", "d2h_bytes", "d2d_bytes", "pageable",
-    "mallocs", "collectives", "collective_bytes",
+    "mallocs", "collectives", "collective_bytes", "graphs",
 )  # fmt: skip
-OPERATIONS = ("launches", "products", "convolutions", "norms", "solvers", "memsets", "h2d", "d2h", "d2d")
+OPERATIONS = ("launches", "products", "convolutions", "norms", "solvers", "memsets", "h2d", "d2h", "d2d", "graphs")
 SYNCS = ("stream_syncs", "device_syncs", "event_syncs")
 
 
 @dataclass(frozen=True)
 class Counts:
-    """operations: kernels, products, convolutions, copies and fills. syncs: times that the host waited for the device.
+    """operations: kernels, products, convolutions, copies, fills, and CUDA graphs, each as a whole.
+    syncs: times that the host waited for the device.
 
     pageable: copies between the device and host memory that is not pinned, for which the driver may wait even where
     the caller does not. collectives, collective_bytes: of NCCL, by one process. peak_bytes: of torch's allocator.

@@ -19,6 +19,7 @@ struct Counters {
     std::atomic<long> h2d, d2h, d2d, h2d_bytes, d2h_bytes, d2d_bytes;
     std::atomic<long> pageable;  // copies that the driver may wait for: one end is host memory that is not pinned
     std::atomic<long> mallocs, collectives, collective_bytes;
+    std::atomic<long> graphs;  // launches of a whole CUDA graph
 };
 extern Counters counters;
 
@@ -33,5 +34,6 @@ int devices();
 size_t device_bytes();
 int capability();  // compute capability times 10: 80 is an A100's
 void* handle();    // of an object that nobody looks into
+int waited();      // what a wait of the host answers: an error while anything is captured
 
 constexpr size_t COPIED = 64u << 20;  // larger blocks are left as they are: nothing looks at their values

@@ -1,0 +1,84 @@
+"""CUDA graphs: the base network's part of a step is recorded once and replayed by one launch.
+
+Of a step's networks the largest is the one that every step has at the same width: its forward pass, the momentum
+encoder's, the base loss, and the backward pass of all that. Sub-networks change with each step, launched as ever. A
+graph reads parameters and writes gradients where they lie, which no optimizer here moves, and keeps the activations of
+the base network for as long as it lives.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from pretrain.common.errors import UserError
+from pretrain.objectives.step import Batch, Objective, Step, Term
+from pretrain.run.device import DTYPES
+from pretrain.run.distributed import World
+
+Capture = Callable[[nn.Module, tuple[Tensor, ...]], Callable[..., tuple[Tensor, Tensor]]]
+
+
+class ReplayedBase(nn.Module):
+    """``objective`` with the losses of its base network replayed; to be called as the objective is.
+
+    example: a batch of the shapes and on the device of every later one; its values do not matter. width: of the base
+    network; where a step begins with another, nothing is replayed. capture: (module, its arguments) -> what computes
+    the same from other arguments of these shapes, and writes over its former results whenever it is called.
+    """
+
+    def __init__(self, objective: Objective, example: Batch, width: float, capture: Capture):
+        super().__init__()
+        self.objective, self.width = objective, width
+        self.replay = capture(_BaseLosses(objective, width), (*example.views, example.labels))
+
+    def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
+        if targets is not None or widths[0] != self.width:
+            return self.objective(batch, widths, targets)
+        value, targets = self.replay(*batch.views, batch.labels)
+        targets, sub_networks = targets.detach(), widths[1:]
+        if not sub_networks:
+            value = value + self.objective.idle(widths, base=True)
+            return Step([Term("base", self.width, value)], targets)
+        terms, targets = self.objective(batch, sub_networks, targets)
+        return Step([Term("base", self.width, value), *terms], targets)
+
+
+class _BaseLosses(nn.Module):
+    """(views, labels) -> the value of the base network's only term, and the targets of sub-networks."""
+
+    def __init__(self, objective: Objective, width: float):
+        super().__init__()
+        self.objective, self.width = objective, width
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        *views, labels = tensors
+        (term,), targets = self.objective.losses(Batch(tuple(views), labels), [self.width], None)
+        return term.value, targets
+
+
+def replayed(objective: Objective, example: Batch, width: float, world: World, precision: str) -> ReplayedBase:
+    """``ReplayedBase`` on a GPU.
+
+    Errors: UserError on another device, for a method that listens to a teacher, whose features are no input of the
+    graph, and for losses that ask other processes, which was never tried.
+    """
+    if world.device.type != "cuda":
+        raise UserError("training.compile = 'graphs' records CUDA graphs; expected a GPU, not the cpu")
+    if objective.teacher is not None:
+        raise UserError("training.compile = 'graphs' records no method with a teacher; expected True or False")
+    if world.size > 1 and objective.asks_others:
+        raise UserError(
+            "training.compile = 'graphs' records no collective of several processes; "
+            "expected objective.gather and objective.sync_norms to be False, or one process"
+        )
+
+    def capture(module: nn.Module, arguments: tuple[Tensor, ...]) -> Callable:
+        # DistributedDataParallel settles within its first 10 steps; without it 3 are enough
+        warm_up = 11 if world.size > 1 else 3
+        dtype = DTYPES.get(precision, torch.bfloat16)
+        # a graph would keep a cast of the weights that autocast remembers, and never cast them again
+        with torch.autocast("cuda", dtype=dtype, enabled=precision in DTYPES, cache_enabled=False):
+            return torch.cuda.make_graphed_callables(module, arguments, warm_up, allow_unused_input=True)
+
+    return ReplayedBase(objective, example, width, capture)
