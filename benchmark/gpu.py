@@ -25,7 +25,7 @@ from pretrain.config import load_config
 from pretrain.configfile import Address
 from pretrain.run.device import choose_kernels
 from pretrain.run.distributed import World
-from pretrain.run.rehearsal import peak_bytes
+from pretrain.run.memory import peak_bytes
 from pretrain.sampling import STAGES
 from pretrain.trainer import Trainer
 
@@ -100,7 +100,7 @@ def steps(overrides: list[str], repeats: int, world: World) -> list[dict]:
         rows.append({
             "stage": stage, "step_ms": 1e3 * statistics.median(wholes[WARM_UP:]),
             "host_ms": 1e3 * statistics.median(hosts[WARM_UP:]), "syncs": waits(trainer, batch, stage * 1000),
-            "peak_gib": peak_bytes(trainer) / 2**30,
+            "peak_gib": peak_bytes(trainer.config.training, trainer.world.device) / 2**30,
         })  # fmt: skip
     return rows
 

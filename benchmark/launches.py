@@ -45,7 +45,7 @@ def counted_stages(address: str, overrides: list[str]) -> list[dict]:
 
     from pretrain.run.device import choose_kernels
     from pretrain.run.distributed import World
-    from pretrain.run.rehearsal import peak_bytes
+    from pretrain.run.memory import peak_bytes
     from pretrain.trainer import Trainer
     from tests.nullcuda import counting
 
@@ -61,7 +61,7 @@ def counted_stages(address: str, overrides: list[str]) -> list[dict]:
             found = counting.counts()
         rows.append({
             "stage": stage, "widths": trainer.sampler.widths(iteration), "syncs": found.syncs + found.pageable,
-            "device_operations": found.operations, "peak_bytes": peak_bytes(trainer),
+            "device_operations": found.operations, "peak_bytes": peak_bytes(config.training, device),
         })  # fmt: skip
     return rows
 

@@ -27,9 +27,10 @@ from pretrain.run.bad_images import BadImages
 from pretrain.run.device import choose_kernels
 from pretrain.run.distributed import World, join_world
 from pretrain.run.membership import membership
+from pretrain.run.memory import fits
 from pretrain.run.metrics import MetricsLog
 from pretrain.run.ownership import check_owner, owning
-from pretrain.run.rehearsal import fits, rehearse
+from pretrain.run.rehearsal import rehearse
 from pretrain.run.reporting import Interval, TimeLeft, progress, report, timed
 from pretrain.run.requests import Requests
 from pretrain.run.tracking import check_trackers
@@ -116,7 +117,7 @@ def run(
         for iteration, (batch, waited) in enumerate(timed(loader), start):
             interval.waited += waited
             bad.add(batch.bad)
-            with fits(trainer, f"iteration {iteration}"):
+            with fits(trainer.config.training, trainer.world, f"iteration {iteration}"):
                 interval.add(iteration, trainer.step(batch, iteration))
             done = iteration + 1
             planned = done % training.checkpoint_interval == 0 or done == trainer.iterations

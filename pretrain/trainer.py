@@ -22,7 +22,7 @@ from pretrain.optim import GroupRegularisation, create_optimizer
 from pretrain.run.device import autocast, compile_backbones, grad_scaler, lay_out, resolve_precision
 from pretrain.run.distributed import World, parallel
 from pretrain.run.graphs import replayed
-from pretrain.run.rehearsal import fits
+from pretrain.run.memory import fits
 from pretrain.sampling import WidthSampler
 from pretrain.schedules import ramp, warmup_cosine
 
@@ -62,7 +62,7 @@ class Trainer:
             compile_backbones(self.model, self.sampler.sub_networks)
         step = self.model
         if training.compile == "graphs":
-            with fits(self, "recording the graph of the largest network"):
+            with fits(training, world, "recording the graph of the largest network"):
                 step = replayed(self.model, self.example(images), config.width_range[1], world, self.precision)
         self.ddp = parallel(step, world)
         self.lr = optimizer.lr * training.batch_size / optimizer.lr_batch

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import forked
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def tool(name: str, *arguments: object, cwd: str | Path = "/") -> subprocess.CompletedProcess:
     """What ``tools/NAME.py ARGUMENTS`` returns and prints in the folder ``cwd``, with nothing to read from."""
-    return _captured([ROOT / "tools" / f"{name}.py", *arguments], cwd, os.environ)
+    return forked.run(ROOT / "tools" / f"{name}.py", list(map(str, arguments)), cwd)
 
 
 def python(code: str, *arguments: object, cwd: str | Path = ROOT, alone: bool = False) -> subprocess.CompletedProcess:

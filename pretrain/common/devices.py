@@ -1,11 +1,15 @@
 """Numbers on their way to a device, and back, with as little waiting as there can be."""
 
 import copy
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+
+Item, Found = TypeVar("Item"), TypeVar("Found")
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
@@ -13,6 +17,24 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cpu" or tensor.device == device:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def every(device: str) -> list[str]:
+    """What ``cuda`` without a number stands for where work can be shared: all visible GPUs. Any other device alone."""
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())] if device == "cuda" else [device]
+
+
+def in_turn(items: Iterable[Item], launch: Callable[[Item, int], Found], count: int) -> Iterator[Found]:
+    """``launch(item, turn)`` of every item, turn = 0, .., count - 1, 0, ..; what it finds, in the order of the items.
+
+    The first is given out once ``count`` of them are under way: who then waits for it keeps no other device waiting.
+    """
+    under_way: deque[Found] = deque()
+    for number, item in enumerate(items):
+        under_way.append(launch(item, number % count))
+        if len(under_way) == count:
+            yield under_way.popleft()
+    yield from under_way
 
 
 @cache

@@ -44,7 +44,10 @@ def commands(folder: str) -> dict:
     said_by("transfer.command", "folder", "--width", "0.5", *common, *output, "--data", root / "photos",
             "--protocol", "finetune", "--epochs", "1", "--batch", "3")  # fmt: skip
     results = [json.loads(path.read_text()) for path in sorted((root / "results").rglob("result.json"))]
-    said_by("tools.embed", root / "photos/train", *widths, *common, "--output", root / "features")
+    for gpu in range(2):
+        torch.cuda.reset_peak_memory_stats(gpu)
+    said_by("tools.embed", root / "photos/train", *widths, *common, "--output", root / "features", "--batch", "3")
+    peaks = [torch.cuda.max_memory_allocated(gpu) - torch.cuda.memory_allocated(gpu) for gpu in range(2)]
     with np.load(root / "features/features.npz") as arrays:
         features = {name: list(arrays[name].shape) for name in arrays}
     converted = said_by("tools.convert", common[1], "--width", "0.5", "--to", "torchvision", "--output", root / "plain")
@@ -52,10 +55,10 @@ def commands(folder: str) -> dict:
     layer = placed(torch.nn.Conv2d(3, 8, 3), "cuda")
     return {
         "precisions": [record["details"]["precision"] for record in results],
-        "features": features,
+        "features": features, "peaks": peaks,
         "converted": Path(converted.splitlines()[-1]).exists(),
         "formats": [x.is_contiguous(memory_format=torch.channels_last) for x in (images, layer.weight)],
-    }
+    }  # fmt: skip
 
 
 def test_recognition_features_and_conversion(tmp_path):
@@ -66,7 +69,8 @@ def test_recognition_features_and_conversion(tmp_path):
             for number in range(3):
                 image = Image.new("RGB", (36, 32), (100 * label, 80 * number, 7))
                 image.save(tmp_path / "photos" / split / str(label) / f"{number}.png")
-    found = on_null_device(commands, str(tmp_path))
+    found = on_null_device(commands, str(tmp_path), devices=2)
     assert found["precisions"] == ["bf16"] * 3 and found["formats"] == [True, True]
     assert found["features"] == {"paths": [6], "1": [6, 64], "0.5": [6, 32]}
+    assert min(found["peaks"]) > 1e6  # more than the networks: both saw images
     assert found["converted"]

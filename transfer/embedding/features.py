@@ -10,14 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from pretrain.common.devices import in_turn
 from pretrain.common.errors import BadImageError, UserError
 from pretrain.common.files import read_object, replacing, write_json, write_text
 from pretrain.data.images.encoded import EncodedImages
 from pretrain.slimmable.widths import Plan
-from transfer.recognition.images import evaluation_view, placed, shown, usual_interpolation
+from transfer.recognition.images import copied, evaluation_view, placed, shown, usual_interpolation
 from transfer.source import Source
 
 PART = 4096  # images that a killed run may have to look at again
@@ -57,13 +58,14 @@ class Embedder:
     """
 
     def __init__(
-        self, source: Source, images: EncodedImages, widths: list[float], image_size: int, parts: Path, device: str,
+        self, source: Source, images: EncodedImages, widths: list[float], image_size: int, parts: Path,
+        devices: list[str],
         batch: int = 256, workers: int = 0, track: Callable[..., Iterable] = lambda it, **_: it,
     ):  # fmt: skip
-        self.images, self.widths, self.device, self.batch = images, widths, device, batch
+        self.images, self.widths, self.devices, self.batch = images, widths, devices, batch
         self.shown, self.workers, self.track = Shown(images, image_size), workers, track
         self.mean, self.std = source.metadata["mean"], source.metadata["std"]
-        self.modules: dict[float, nn.Module] = {width: placed(source.net.extract(width), device) for width in widths}
+        self.copies = copied({width: placed(source.net.extract(width), devices[0]) for width in widths}, devices)
         self.named = [width.name if isinstance(width, Plan) else width for width in widths]
         digest = hashlib.sha256(json.dumps([source.net.hash, self.named, image_size, PART]).encode())
         digest.update(json.dumps([source.net.calibration_of(width) for width in widths], sort_keys=True).encode())
@@ -112,11 +114,15 @@ class Embedder:
         loader = DataLoader(Subset(self.shown, indices), batch_size=self.batch, num_workers=workers)
         reasons: list[str] = []
         vectors: dict[float, list[Tensor]] = {width: [] for width in self.widths}
-        for pixels, said in loader:
-            x = shown(pixels, self.device, self.mean, self.std)
+
+        def launch(loaded: tuple[Tensor, list[str]], turn: int) -> tuple[list[str], dict[float, Tensor]]:
+            x = shown(loaded[0], self.devices[turn], self.mean, self.std)
+            return loaded[1], {width: module(x).float() for width, module in self.copies[turn].items()}
+
+        for said, features in in_turn(loader, launch, len(self.devices)):
             reasons += said
-            for width, module in self.modules.items():
-                vectors[width].append(module(x).float().cpu())
+            for width, found in features.items():
+                vectors[width].append(found.cpu())
         return {"reasons": np.array(reasons), **{f"{w:g}": torch.cat(parts).numpy() for w, parts in vectors.items()}}
 
     def clean(self) -> None:

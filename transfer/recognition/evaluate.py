@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from pretrain.common.cli import checked_device
+from pretrain.common.devices import every
 from pretrain.common.feature_cache import FeatureCache
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.calibration import CalibrationBatches
@@ -97,7 +98,7 @@ def prepare(
     """The networks of ``widths``, cut out with the statistics that they have now, and what protocols need beside."""
     modules = extract_widths(source, widths, device)
     batch = settings.batch or FORWARD_BATCH
-    extractor = Extractor(source, modules, device, cache, batch, settings.workers, bar.track)
+    extractor = Extractor(source, modules, every(device), cache, batch, settings.workers, bar.track)
     mean, std = source.metadata["mean"], source.metadata["std"]
     return Evaluation(modules, extractor, train, test, views, mean, std, settings, linear, device, bar)
 

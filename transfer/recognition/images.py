@@ -8,6 +8,7 @@ does, unless the settings say otherwise.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -172,6 +173,11 @@ def placed(module: nn.Module, device: str) -> nn.Module:
     them."""
     module = module.to(device).eval()
     return module.to(memory_format=torch.channels_last) if torch.device(device).type == "cuda" else module
+
+
+def copied(modules: dict[float, nn.Module], devices: list[str]) -> list[dict[float, nn.Module]]:
+    """``modules``, as ``placed`` on the first of ``devices``, and a copy of them on each of the others."""
+    return [modules, *({w: placed(deepcopy(m), device) for w, m in modules.items()} for device in devices[1:])]
 
 
 def shown(images: Tensor, device: str, mean: list[float], std: list[float]) -> Tensor:

@@ -2,9 +2,23 @@
 
 import torch
 
-from pretrain.common.devices import on_host
+from pretrain.common.devices import in_turn, on_host
 from tests.nullcuda.program import on_null_device
 from tests.requirements import requires
+
+
+def test_devices_take_turns_and_each_has_something_to_do_before_one_is_waited_for():
+    said = []
+
+    def launch(item: int, turn: int) -> str:
+        said.append(f"{item} on {turn}")
+        return f"{item} done"
+
+    for found in in_turn(range(4), launch, 2):
+        said.append(found)
+    expected = "0 on 0, 1 on 1, 0 done, 2 on 0, 1 done, 3 on 1, 2 done, 3 done"
+    assert ", ".join(said) == expected
+    assert list(in_turn([7], launch, 3)) == ["7 done"] and list(in_turn([], launch, 3)) == []
 
 
 def test_a_copy_shares_no_memory_with_what_it_was_made_of():

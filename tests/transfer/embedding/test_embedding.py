@@ -33,7 +33,7 @@ def images(tmp_path):
 
 
 def embedder(source, images, tmp_path) -> Embedder:
-    return Embedder(source, images, [1.0, 0.5], 32, tmp_path / "parts", "cpu", batch=5)
+    return Embedder(source, images, [1.0, 0.5], 32, tmp_path / "parts", ["cpu"], batch=5)
 
 
 def test_features_are_those_of_the_network_on_the_test_view(source, images, tmp_path):
@@ -70,7 +70,7 @@ def test_a_killed_run_goes_on_where_it_was(source, images, tmp_path, monkeypatch
 
 def test_other_images_or_widths_share_no_parts(source, images, tmp_path):
     first = embedder(source, images, tmp_path)
-    other = Embedder(source, images, [0.5], 32, tmp_path / "parts", "cpu")
+    other = Embedder(source, images, [0.5], 32, tmp_path / "parts", ["cpu"])
     assert first.folder != other.folder
 
 

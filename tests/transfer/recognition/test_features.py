@@ -33,9 +33,10 @@ class Counted(Images):
 
 @pytest.fixture
 def extractor(source):
-    def make(cache=None, widths=(1.0, 0.5), of=source, say=print) -> Extractor:
+    def make(cache=None, widths=(1.0, 0.5), of=source, say=print, devices=("cpu",)) -> Extractor:
         modules = extract_widths(of, list(widths), "cpu")
-        return Extractor(of, modules, "cpu", FeatureCache(cache, say, "--cache FOLDER, or --no-cache"), batch=20)
+        kept = FeatureCache(cache, say, "--cache FOLDER, or --no-cache")
+        return Extractor(of, modules, list(devices), kept, batch=20)
 
     return make
 
@@ -55,6 +56,12 @@ def test_features_are_those_of_the_sliced_network(source, extractor, image_folde
             torch.testing.assert_close(found[width][i].float(), expected, rtol=1e-3, atol=1e-3)
     assert torch.equal(pixels[3], VIEWS[2].of(images)[3][0]) and len(images) == 48
     assert torch.equal(plain(images, 16)[5][0], View(16).of(images)[5][0])
+
+
+@pytest.mark.parametrize("count", [2, 5, 20])
+def test_devices_that_take_turns_find_the_same_in_the_same_order(extractor, image_folder, count):
+    images = Counted(image_folder)
+    assert equal(extractor(devices=["cpu"] * count)(images, VIEWS, ""), extractor()(images, VIEWS, ""))
 
 
 def test_one_pass_decodes_each_image_once_for_all_widths_and_views(extractor, image_folder):
