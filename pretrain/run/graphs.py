@@ -47,6 +47,8 @@ class ReplayedBase(nn.Module):
 class _BaseLosses(nn.Module):
     """(views, labels) -> the value of the base network's only term, and the targets of sub-networks."""
 
+    value: Tensor
+
     def __init__(self, objective: Objective, width: float):
         super().__init__()
         self.objective, self.width = objective, width
@@ -54,7 +56,16 @@ class _BaseLosses(nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         *views, labels = tensors
         (term,), targets = self.objective.losses(Batch(tuple(views), labels), [self.width], None)
-        return term.value, targets
+        self.value = term.value.clone()  # no view of anything, for ``forget``
+        return self.value, targets
+
+    def forget(self) -> None:
+        """Let go of how the last value came about, which a recording keeps as its result.
+
+        It would keep what adds to the parameters' gradients, and that belongs to the stream of the recording: each
+        later step would wait for it.
+        """
+        self.value.detach_()
 
 
 def replayed(objective: Objective, example: Batch, width: float, world: World, precision: str) -> ReplayedBase:
@@ -73,12 +84,14 @@ def replayed(objective: Objective, example: Batch, width: float, world: World, p
             "expected objective.gather and objective.sync_norms to be False, or one process"
         )
 
-    def capture(module: nn.Module, arguments: tuple[Tensor, ...]) -> Callable:
+    def capture(module: _BaseLosses, arguments: tuple[Tensor, ...]) -> Callable:
         # DistributedDataParallel settles within its first 10 steps; without it 3 are enough
         warm_up = 11 if world.size > 1 else 3
         dtype = DTYPES.get(precision, torch.bfloat16)
         # a graph would keep a cast of the weights that autocast remembers, and never cast them again
         with torch.autocast("cuda", dtype=dtype, enabled=precision in DTYPES, cache_enabled=False):
-            return torch.cuda.make_graphed_callables(module, arguments, warm_up, allow_unused_input=True)
+            recorded = torch.cuda.make_graphed_callables(module, arguments, warm_up, allow_unused_input=True)
+        module.forget()
+        return recorded
 
     return ReplayedBase(objective, example, width, capture)

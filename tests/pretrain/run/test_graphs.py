@@ -111,8 +111,12 @@ class TestRefused:
 
 def launches() -> dict:
     """By precision: of steps of one and of three networks, without and with graphs."""
+    import warnings
+
     from benchmark.launches import random_batch
     from tests.nullcuda import counting
+
+    warnings.filterwarnings("error", message=".*AccumulateGrad")  # streams that wait for one another
 
     def counted(trainer: Trainer, iteration: int) -> dict:
         for t in (iteration - 1, iteration):  # the first allocates
