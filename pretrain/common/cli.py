@@ -2,7 +2,9 @@
 
 import argparse
 import io
+import os
 import re
+import select
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -26,12 +28,18 @@ class Parser(argparse.ArgumentParser):
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Run ``main(argv)`` and exit: 0 when done, 2 with one line for a user's mistake, 1 for a diverged run, 130 after
-    Ctrl-C."""
+    Ctrl-C, and without a word, as programs in a pipe do, 141 where who read the output has left (``| head``)."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")
     try:
         main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes in the end
+        sys.exit(141)
     except UserError as error:
         print(f"error: {_message(error)}", file=sys.stderr)
         sys.exit(2)
@@ -42,6 +50,13 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     sys.exit(0)
+
+
+def _nobody_reads() -> bool:
+    """Whether it is the standard output that is broken, and no other pipe."""
+    state = select.poll()
+    state.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in state.poll(0))
 
 
 def _message(error: UserError) -> str:

@@ -65,6 +65,23 @@ def block_plans(channels: MobileNetV2Channels, stem: str) -> list[BlockPlan]:
     return plans
 
 
+def timm_names() -> dict[str, str]:
+    """From the names of modules with parameters, which are torchvision's, to timm's.
+
+    >>> timm_names()["features.0.1"], timm_names()["features.3.conv.2"], timm_names()["features.18.0"]
+    ('bn1', 'blocks.1.1.conv_pwl', 'conv_head')
+    """
+    names = {"features.0.0": "conv_stem", "features.0.1": "bn1"}
+    expands = ("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3")
+    places = [(stage, n) for stage, count in enumerate(BLOCKS) for n in range(count)]
+    for k, (stage, n) in enumerate(places, 1):
+        theirs = expands if stage else ("conv_dw", "bn1", "conv_pw", "bn2")
+        ours = [f"{i}.{j}" for i in range(len(theirs) // 2 - 1) for j in range(2)]
+        ours += [f"{len(theirs) // 2 - 1}", f"{len(theirs) // 2}"]
+        names |= {f"features.{k}.conv.{a}": f"blocks.{stage}.{n}.{b}" for a, b in zip(ours, theirs, strict=True)}
+    return names | {f"features.{len(places) + 1}.0": "conv_head", f"features.{len(places) + 1}.1": "bn2"}
+
+
 def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU6(inplace=True))

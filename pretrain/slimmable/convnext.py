@@ -24,7 +24,7 @@ from pretrain.plain.convnext import (
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.groups import ChannelGroup, Slot, module_slots
 from pretrain.slimmable.ops import SlimConv2d, SlimDepthwiseConv2d, SlimLayerNorm, Statistics
-from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_channels
+from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, Plan, WidthSpace, round_channels
 
 PATCH = 4
 
@@ -109,8 +109,14 @@ class SlimConvNeXt(SlimBackbone):
     def arguments(self) -> dict:
         return {"name": self.name, "patch_size": self.patch_size, **self.input_arguments}
 
+    @property
+    def stage_channels(self) -> tuple[int, ...]:
+        return self.sizes
+
     def channels(self, width: float) -> ConvNeXtChannels:
         """Each stage rounds by itself."""
+        if isinstance(width, Plan):
+            return ConvNeXtChannels(width.stages)
         return ConvNeXtChannels(tuple(round_channels(size, width) for size in self.sizes))
 
     def width_space(self, low: float = WIDTH_MIN, high: float = WIDTH_MAX) -> WidthSpace:

@@ -8,12 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pretrain.plain.mobilenetv2 import BLOCKS, BlockPlan, MobileNetV2Channels, PlainMobileNetV2, block_plans, strides
+from pretrain.plain.mobilenetv2 import (
+    BlockPlan,
+    MobileNetV2Channels,
+    PlainMobileNetV2,
+    block_plans,
+    strides,
+    timm_names,
+)
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.groups import ChannelGroup, Slot, module_slots
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, SlimDepthwiseConv2d, Statistics
 from pretrain.slimmable.statistics import batch_statistics
-from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, round_channels
+from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, Plan, WidthSpace, round_channels
 
 INITS = ("kaiming", "small_projector")
 STEM, OUTER, LAST = 32, (16, 24, 32, 64, 96, 160, 320), 1280
@@ -99,16 +106,21 @@ class SlimMobileNetV2(SlimBackbone):
         """``channels`` of the standard network in proportion to this one's stem."""
         return max(1, channels * self.base_channels // STEM)
 
+    @property
+    def stage_channels(self) -> tuple[int, ...]:
+        """Of the stem, and of the seven stages."""
+        return (self.base_channels, *(self.scaled(c) for c in OUTER))
+
     def channels(self, width: float) -> MobileNetV2Channels:
         """Each layer rounds by itself; the last convolution keeps its outputs."""
-        return MobileNetV2Channels(
-            stem=round_channels(self.base_channels, width),
-            outer=tuple(round_channels(self.scaled(c), width) for c in OUTER),
-            last=round_channels(self.scaled(LAST), WIDTH_MAX),
-        )
+        if isinstance(width, Plan):
+            stem, outer = width.stages[0], width.stages[1:]
+        else:
+            stem, *outer = (round_channels(count, width) for count in self.stage_channels)
+        return MobileNetV2Channels(stem, tuple(outer), last=round_channels(self.scaled(LAST), WIDTH_MAX))
 
     def width_space(self, low: float = WIDTH_MIN, high: float = WIDTH_MAX) -> WidthSpace:
-        return WidthSpace.of(self.channels, {self.scaled(c) for c in (STEM, *OUTER)}, low, high)
+        return WidthSpace.of(self.channels, set(self.stage_channels), low, high)
 
     def num_features(self, width: float) -> int:
         return self.channels(width).last
@@ -151,25 +163,9 @@ class SlimMobileNetV2(SlimBackbone):
     @property
     def layouts(self) -> tuple[dict[str, str], ...]:
         """torchvision's names, and timm's."""
-        names = {}
-        modules = {"features.0.0": "conv_stem", "features.0.1": "bn1"}
-        places = [(stage, n) for stage, count in enumerate(BLOCKS) for n in range(count)]
-        for k, (stage, n) in enumerate(places, 1):
-            block, conv = f"blocks.{stage}.{n}", f"features.{k}.conv"
-            layers = (
-                ("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3")
-                if stage
-                else ("conv_dw", "bn1", "conv_pw", "bn2")
-            )
-            ours = [f"{conv}.{i}.{j}" for i in range(len(layers) // 2 - 1) for j in range(2)]
-            ours += [f"{conv}.{len(layers) // 2 - 1}", f"{conv}.{len(layers) // 2}"]
-            modules |= {mine: f"{block}.{theirs}" for mine, theirs in zip(ours, layers, strict=True)}
-        end = len(places) + 1
-        modules |= {f"features.{end}.0": "conv_head", f"features.{end}.1": "bn2"}
-        for name, _ in self.named_parameters():
-            module, _, kind = name.rpartition(".")
-            names[name] = f"{modules[module]}.{kind}"
-        return {}, names
+        modules = timm_names()
+        parts = ((name, *name.rpartition(".")[::2]) for name, _ in self.named_parameters())
+        return {}, {name: f"{modules[module]}.{kind}" for name, module, kind in parts}
 
     def plain(self, channels: MobileNetV2Channels, num_classes: int = 0) -> PlainMobileNetV2:
         return PlainMobileNetV2(channels, self.stem, num_classes, self.input_channels)

@@ -23,7 +23,9 @@ def bounds(backbone: SlimBackbone, low: float, high: float) -> list[tuple[int, i
     """
     if not backbone.stage_channels:
         name = backbone.arguments["name"]
-        raise UserError(f"{name} has no plans by stage; expected a ResNet of basic blocks, without private norms")
+        raise UserError(
+            f"{name} has no plans by stage; expected a ResNet without private norms, MobileNetV2 or ConvNeXt V2"
+        )
     return [(round_channels(full, low), round_channels(full, high)) for full in backbone.stage_channels]
 
 

@@ -115,15 +115,15 @@ class SlimResNet(SlimBackbone):
 
     @property
     def stage_channels(self) -> tuple[int, ...]:
-        """Of basic blocks, whose stages each have one number of channels; private norms belong to widths."""
-        free = self.blocks.basic and not self.private_norms
-        return tuple(self.base_channels * 2**i for i in range(4)) if free else ()
+        """Inside of the blocks; none with private norms, which belong to widths."""
+        return () if self.private_norms else tuple(self.base_channels * 2**i for i in range(4))
 
     def channels(self, width: float) -> ResNetChannels:
-        """The channels of every layer at ``width``; each layer rounds by itself. A plan's stem is as wide as its first
-        stage, which nothing projects."""
+        """The channels of every layer at ``width``; each layer rounds by itself. A plan's stem is as wide as the blocks
+        of its first stage, and bottlenecks end in four times what they have inside."""
         if isinstance(width, Plan):
-            return ResNetChannels(stem=width.stages[0], inner=width.stages, outer=width.stages)
+            outer = tuple(self.blocks.expansion * count for count in width.stages)
+            return ResNetChannels(stem=width.stages[0], inner=width.stages, outer=outer)
         inner = [self.base_channels * 2**i for i in range(4)]
         outer = [self.blocks.expansion * c for c in inner]
         return ResNetChannels(

@@ -311,8 +311,37 @@ def test_a_vision_transformer_goes_to_onnx_and_has_nothing_to_fold(tmp_path):
 
 
 @requires("formats")
-def test_timms_names_of_a_mobilenet_are_not_told(tmp_path):
-    net = universal("mobilenetv2")
-    with pytest.raises(UserError, match="nothing tells timm's names of PlainMobileNetV2"):
-        convert(net.extract(0.5), "timm", tmp_path, of_width(net, 0.5))
+@torch.no_grad()
+@pytest.mark.parametrize("width", [1.0, 0.25, "mobilenetv2-16.8.24.16.48.96.96.160"])
+def test_timm_builds_a_mobilenet_of_any_width_and_plan_without_the_shortcuts_that_it_would_add(width, tmp_path):
+    torch.manual_seed(0)
+    net = universal("mobilenetv2", widths=(1.0,))
+    width = net.width(width)
+    net.calibrate([images(64, 4)], width)
+    plain = net.extract(width)
+    convert(plain, "timm", tmp_path, of_width(net, width))
+    torch.save((images(64, 4), plain(images(64, 4)), plain.stage_maps(images(64, 4))), tmp_path / "expected.pt")
+    said = run(
+        "import torch; from mobilenetv2 import create_model\n"
+        "x, features, maps = torch.load('expected.pt')\n"
+        "model = create_model().eval()\n"
+        "found = create_model(features_only=True).eval()(x)\n"
+        "with torch.no_grad(): print(type(model).__name__, (model(x) - features).abs().max().item())\n"
+        "print((found[1] - maps[0]).abs().max().item(), len(found), create_model(num_classes=7)(x).shape[1])",
+        tmp_path,
+    )
+    (kind, features), (maps, *sizes) = map(str.split, said.splitlines())
+    assert kind == "EfficientNet" and float(features) <= 1e-4 and float(maps) <= 1e-4 and sizes == ["5", "7"]
+
+
+@requires("formats")
+@pytest.mark.parametrize(
+    ("name", "plan"), [("resnet18", "r18-9.24.50.80"), ("mobilenetv2", "mobilenetv2-17.9.21.16.48.48.120.160")]
+)
+def test_channels_that_timm_would_round_are_refused(name, plan, tmp_path):
+    net = universal(name, widths=(), **({"base_channels": 16} if name == "resnet18" else {}))
+    width = net.width(plan)
+    net.calibrate([images(64, 4)], width)
+    with pytest.raises(UserError, match="timm rounds channels to multiples of 8"):
+        convert(net.extract(width), "timm", tmp_path, of_width(net, width))
     assert list(tmp_path.iterdir()) == []

@@ -6,11 +6,13 @@
 
 Nothing in them imports this project. timm's ResNet has a stem of 64 channels and blocks whose output is a multiple of
 their inner channels, so it says the full width alone. Any other width is said by timm's ByobNet ("bring your own
-blocks"), which takes each block's channels; its layers have other names, and the weights are renamed.
+blocks"), which takes each block's channels; its layers have other names, and the weights are renamed. MobileNetV2 is
+timm's EfficientNet, which takes any channels.
 
 A backbone of another class joins by a function (plain, metadata) -> ``Translation`` in ``TRANSLATIONS``.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
@@ -23,7 +25,16 @@ from torch import Tensor, nn
 from pretrain.common.errors import UserError
 from pretrain.common.files import replacing, save_tensors
 from pretrain.plain.convnext import PlainConvNeXt
-from pretrain.plain.resnet import BLOCKS, PlainResNet
+from pretrain.plain.mobilenetv2 import (
+    BLOCKS,
+    EXPANSION,
+    MobileNetV2Channels,
+    PlainMobileNetV2,
+    strides,
+    timm_names,
+)
+from pretrain.plain.resnet import BLOCKS as RESNETS
+from pretrain.plain.resnet import PlainResNet, ResNetChannels
 from pretrain.plain.vit import PlainViT
 from transfer.convert.describe import as_json, description
 from transfer.convert.fold import check_same
@@ -119,6 +130,7 @@ def resnet(plain: PlainResNet, metadata: dict) -> Translation:
             "**options)"
         )
         return Translation(state, "import timm", call, {"first_conv": "conv1", "classifier": "fc"})
+    check_eights(plain.channels)
     call = (
         "build_model_with_cfg(\n"
         f'        ByobNet, "resnet{plain.depth}", pretrained, pretrained_cfg=weights, model_cfg=CONFIG,\n'
@@ -132,6 +144,15 @@ def resnet(plain: PlainResNet, metadata: dict) -> Translation:
         {"first_conv": "stem.conv1.conv", "classifier": "head.fc"},
         byob_config(plain),
     )
+
+
+def check_eights(channels: ResNetChannels | MobileNetV2Channels) -> None:
+    """UserError for channels that timm would round, as those of a plan by stage can be."""
+    odd = [count for count in map(int, re.findall(r"\d+", channels.key)) if count % 8]
+    if odd:
+        raise UserError(
+            f"timm rounds channels to multiples of 8; this network has {odd[0]} somewhere: expected --to onnx"
+        )
 
 
 def said_by_resnet(plain: PlainResNet) -> bool:
@@ -162,7 +183,7 @@ def byob_name(name: str, depth: int) -> str:
     >>> byob_name("layer3.0.downsample.1.weight", 50)
     'stages.2.0.shortcut.bn.weight'
     """
-    kernels = {"1": "kxk", "2": "kxk"} if BLOCKS[depth].basic else {"1": "1x1", "2": "kxk", "3": "1x1"}
+    kernels = {"1": "kxk", "2": "kxk"} if RESNETS[depth].basic else {"1": "1x1", "2": "kxk", "3": "1x1"}
     *place, layer, tensor = name.split(".")
     if not place:
         return f"stem.conv1.{'conv' if layer.startswith('conv') else 'bn'}.{tensor}"
@@ -199,8 +220,44 @@ def convnext(plain: PlainConvNeXt, metadata: dict) -> Translation:
     return Translation(state, "import timm", call, {"first_conv": "stem.0", "classifier": "head.fc"})
 
 
+def mobilenetv2(plain: PlainMobileNetV2, metadata: dict) -> Translation:
+    """timm's EfficientNet, told the channels of every stage; UserError for a CIFAR stem, which it does not have.
+
+    timm gives a block a shortcut wherever its sizes allow one, which at narrow widths is where none was trained.
+    """
+    if plain.stem != "imagenet":
+        raise UserError(f"timm's networks have no {plain.stem} stem; expected a backbone with stem = 'imagenet'")
+    check_eights(plain.channels)
+    channels, stages = plain.channels, []
+    for i, (count, outputs, stride) in enumerate(zip(BLOCKS, channels.outer, strides(plain.stem)[1], strict=True)):
+        kind = "ds_r{}_k3_s{}" if i == 0 else f"ir_r{{}}_k3_s{{}}_e{EXPANSION}"
+        first, others = (f"{kind.format(n, s)}_c{outputs}" for n, s in ((1, stride), (count - 1, 1)))
+        stages.append([f"{first}_noskip", *([others] if count > 1 else [])])
+    names = timm_names()
+    state = {
+        f"{names[module]}.{kind}": tensor.detach().cpu().clone()
+        for name, tensor in plain.state_dict().items()
+        for module, _, kind in [name.rpartition(".")]
+    }
+    call = (
+        "build_model_with_cfg(\n"
+        '        EfficientNet, "mobilenetv2", pretrained, pretrained_cfg=weights, block_args=decode_arch_def(BLOCKS),\n'
+        f"        stem_size={channels.stem}, num_features={channels.last}, round_chs_fn=int, act_layer=ReLU6,\n"
+        '        feature_cfg={"feature_cls": "hook"}, num_classes=num_classes, **options,\n    )'
+    )
+    imports = (
+        "from timm.models import build_model_with_cfg\n"
+        "from timm.models._efficientnet_builder import decode_arch_def\n"
+        "from timm.models.efficientnet import EfficientNet\n"
+        "from torch.nn import ReLU6"
+    )
+    traits = {"first_conv": "conv_stem", "classifier": "classifier"}
+    return Translation(state, imports, call, traits, f"BLOCKS = {pformat(stages, width=110)}\n")
+
+
 TRANSLATIONS: dict[type[nn.Module], Callable[[nn.Module, dict], Translation]] = {
     PlainResNet: resnet,
     PlainViT: vit,
     PlainConvNeXt: convnext,
+    PlainMobileNetV2: mobilenetv2,
 }

@@ -1,10 +1,15 @@
 """What every command line shares: exit codes, one-line errors, devices."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from pretrain.common import cli
 from pretrain.common.errors import BadImageError, NonFiniteLossError, UserError
+from tests.conftest import ROOT
 
 
 def exit_of(main, capsys) -> tuple[int, str]:
@@ -41,6 +46,27 @@ def test_errors_that_a_user_can_mend_are_one_line(capsys, error, code, message):
 def test_a_program_error_keeps_its_traceback():
     with pytest.raises(KeyError):
         cli.run(raising(KeyError("bug")))
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_left_ends_a_program_without_a_word(unbuffered):
+    code = "from pretrain.common.cli import run; run(lambda argv: [print('x' * 1000) for _ in range(1000)])"
+    program = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    program.stdout.close()
+    assert (program.stderr.read(), program.wait()) == (b"", 141)
+
+
+def test_another_broken_pipe_is_a_program_error(monkeypatch):
+    def broken(argv):
+        raise BrokenPipeError("of a worker")
+
+    monkeypatch.setattr("sys.argv", ["program"])
+    with open(os.devnull, "w") as out, pytest.raises(BrokenPipeError):
+        monkeypatch.setattr("sys.stdout", out)
+        cli.run(broken)
 
 
 def test_success_is_exit_code_0(capsys):

@@ -10,8 +10,7 @@ import torch
 from pretrain import UncalibratedWidthError, load_universal
 from pretrain.common.errors import UserError
 from pretrain.slimmable.plans import bounds, named_plan, plan, read_plan
-from pretrain.slimmable.resnet import SlimResNet
-from pretrain.slimmable.widths import TEN_WIDTHS, Plan
+from pretrain.slimmable.widths import TEN_WIDTHS, round_channels
 from tests.pretrain.helpers import universal
 
 RANGE = (0.25, 1.0)
@@ -117,19 +116,49 @@ def test_a_mistake_is_one_line(given, line, net):
         net.width(given)
 
 
+# backbone -> options, a plan that is not uniform, the channels that it says, and a width whose channels are a plan's
+OTHERS = {
+    "resnet34": ({"stem": "cifar", "base_channels": 16}, "r34-8.16.40.48", "8-8.8-16.16-40.40-48.48", 0.5),
+    "resnet50": ({"base_channels": 32}, "r50-8.24.64.80", "8-8.32-24.96-64.256-80.320", 0.5),
+    "mobilenetv2": ({}, "mobilenetv2-16.8.24.16.48.48.120.160", "16-8-24-16-48-48-120-160-1280", 0.75),
+    "convnextv2_atto": ({"patch_size": 1}, "convnextv2_atto-16.80.64.96", "16-80-64-96", 0.75),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_plan_of_any_backbone_with_stages_is_calibrated_extracted_kept_and_counted(name, tmp_path):
+    options, plan_name, key, _ = OTHERS[name]
+    torch.manual_seed(0)
+    net = universal(name, widths=(), **options)
+    chosen = net.width(plan_name)
+    assert net.backbone.channels(chosen).key == key
+    net.calibrate(batches(), chosen)
+    images = batches(1)[0]
+    plain = net.extract(chosen)
+    with torch.no_grad():
+        torch.testing.assert_close(plain(images), net(images, chosen), rtol=1e-4, atol=1e-5)
+    again = load_universal(net.save(tmp_path / "universal.safetensors"))
+    assert torch.equal(again(images, chosen), net(images, chosen))
+    assert net.cost(chosen).params == sum(p.numel() for p in plain.parameters())
+    assert net.cost(0.25).params < net.cost(chosen).params < net.cost(1.0).params
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_uniform_plan_of_any_backbone_has_the_channels_of_its_width(name):
+    options, _, _, width = OTHERS[name]
+    backbone = universal(name, widths=(), **options).backbone
+    for uniform in (width, 1.0, 0.25):
+        stages = [round_channels(count, uniform) for count in backbone.stage_channels]
+        assert backbone.channels(plan(backbone, tuple(stages), *RANGE)) == backbone.channels(uniform)
+
+
 @pytest.mark.parametrize(
-    ("name", "options"), [("resnet50", {}), ("mobilenetv2", {}), ("resnet18", {"private_norms": [1.0, 0.5]})]
+    ("name", "options"),
+    [("vit_tiny", {"image_size": 32, "patch_size": 4}), ("resnet18", {"private_norms": [1.0, 0.5]})],
 )
 def test_backbones_whose_stages_cannot_differ_say_so(name, options):
     net = universal(name, widths=(), **options)
     with pytest.raises(UserError, match=f"{name} has no plans by stage|is no width and no plan of {name}"):
-        net.width("r18-8.24.64.80" if name == "resnet18" else f"{name.replace('resnet', 'r')}-8.16")
+        net.width("r18-8.24.64.80" if name == "resnet18" else f"{name}-8.16")
     with pytest.raises(UserError, match="has no plans by stage"):
         bounds(net.backbone, *RANGE)
-
-
-def test_other_networks_of_basic_blocks_have_plans():
-    backbone = SlimResNet(34, "cifar", base_channels=16)
-    chosen = named_plan(backbone, "r34-8.16.40.48", *RANGE)
-    assert isinstance(chosen, Plan) and backbone.num_features(chosen) == 48
-    assert backbone(batches(1)[0], chosen).shape == (6, 48) if backbone.train() else False
