@@ -19,6 +19,7 @@ BENCHMARKS = {
     "evaluation": "one pass of the fast protocol over all widths, beside a run of the paper's for each",
     "calibration": "calibration of all widths in one pass, beside a pass for each",
     "cascade": "accuracy against mean latency where a narrow network answers first and the widest one when unsure",
+    "collapse": "spread and rank of the embeddings against iterations, from the logs of pretrainings",
     "memory": "peak memory of a training step, with one backward pass for all widths and with one for each",
     "launches": "what a training step of a config asks of a GPU: operations, waits, memory; counted without one",
     "gpu": "what docs/performance.md predicts for GPUs, on this machine's, in ten minutes",

@@ -1,0 +1,86 @@
+"""Signs of collapse against iterations, of runs beside one another: a table, and a picture that a phone shows.
+
+Spread and effective rank of the embeddings are what pretraining writes with every line of its log
+(``pretrain/monitor.py``): a width whose spread or rank falls below the run's limits has collapsed.
+"""
+
+import argparse
+from pathlib import Path
+
+from pretrain.common.errors import UserError
+from pretrain.common.files import read_lines, replacing
+from pretrain.monitor import MonitorSettings
+from transfer.plots import COLOURS, new_figure, styled
+
+EXAMPLE = "runs/case01 runs/us_simsiam --picture collapse"
+SIGNS = {"spread": "spread (1: all directions, 0: one point)", "rank": "effective rank (1: a line)"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="work folders of pretrainings")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="write FILE.png and FILE.svg")
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Rows: each width that a run watched. Errors: UserError for a folder without a log."""
+    names = [folder.name for folder in args.runs]
+    logs = {f.name if names.count(f.name) == 1 else str(f): log(f) for f in args.runs}
+    rows = [row(name, lines, width) for name, lines in logs.items() for width in watched(lines)]
+    found = {"title": "Signs of collapse in the logs of pretrainings", "rows": rows}
+    if args.picture is None:
+        return found
+    paths = [args.picture.with_name(f"{args.picture.name}{suffix}") for suffix in (".png", ".svg")]
+    with styled("collapse", **{"font.size": 12}), replacing(paths[0]) as png, replacing(paths[1]) as svg:
+        figure = draw(logs)
+        figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    return found | {"written": [str(path) for path in paths]}
+
+
+def log(folder: Path) -> list[dict]:
+    lines = [line for line in read_lines(folder / "metrics.jsonl") if watched([line])]
+    if not lines:
+        raise UserError(f"{folder} has no metrics.jsonl of a pretraining; expected its --work-dir")
+    return lines
+
+
+def watched(lines: list[dict]) -> list[str]:
+    return [name.removesuffix("/spread") for name in lines[0] if name.endswith("/spread")]
+
+
+def row(name: str, lines: list[dict], width: str) -> dict:
+    """collapsed_at: the first logged iteration from which on one sign stays below the limit; None where none does."""
+    limits, collapsed = MonitorSettings(), None
+    for line in reversed(lines):
+        if line[f"{width}/spread"] >= limits.min_spread and line[f"{width}/rank"] >= limits.min_rank:
+            break
+        collapsed = line["iteration"]
+    lowest = {f"least_{sign}": min(line[f"{width}/{sign}"] for line in lines) for sign in SIGNS}
+    last = {sign: lines[-1][f"{width}/{sign}"] for sign in SIGNS}
+    return {
+        "run": name,
+        "width": width,
+        "iterations": lines[-1]["iteration"],
+        **last,
+        **lowest,
+        "collapsed_at": collapsed,
+    }
+
+
+def draw(logs: dict[str, list[dict]]):
+    """A matplotlib Figure, a panel for each sign; a colour is a run, its narrowest width is dashed."""
+    figure = new_figure(5.2, 7.0)
+    panels = figure.subplots(2, 1, sharex=True)
+    for axis, (sign, title) in zip(panels, SIGNS.items(), strict=True):
+        for colour, (name, lines) in zip(COLOURS, logs.items()):
+            for width, style in zip(watched(lines), ("-", "--", ":", "-.")):
+                x, y = [line["iteration"] for line in lines], [line[f"{width}/{sign}"] for line in lines]
+                label = f"{name} at {width}" if axis is panels[0] else None
+                axis.plot(x, y, color=colour, linestyle=style, linewidth=2, label=label)
+        axis.set_title(title, fontsize=12)
+        axis.grid(color="#808080", alpha=0.25, linewidth=0.8)
+    panels[0].set_ylim(0, 1.05)
+    panels[1].set_yscale("log")
+    panels[1].set_xlabel("iterations")
+    figure.legend(frameon=False, loc="outside lower center", ncols=2)
+    return figure
