@@ -69,6 +69,8 @@ def row(name: str, lines: list[dict], width: str) -> dict:
 
 def draw(logs: dict[str, list[dict]]):
     """A matplotlib Figure, a panel for each sign; a colour is a run, its narrowest width is dashed."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     figure = new_figure(5.2, 7.0)
     panels = figure.subplots(2, 1, sharex=True)
     for axis, (sign, title) in zip(panels, SIGNS.items(), strict=True):
@@ -81,6 +83,9 @@ def draw(logs: dict[str, list[dict]]):
         axis.grid(color="#808080", alpha=0.25, linewidth=0.8)
     panels[0].set_ylim(0, 1.05)
     panels[1].set_yscale("log")
+    panels[1].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panels[1].yaxis.set_minor_locator(NullLocator())
+    panels[1].yaxis.set_major_formatter("{x:g}")
     panels[1].set_xlabel("iterations")
     figure.legend(frameon=False, loc="outside lower center", ncols=2)
     return figure
