@@ -1,8 +1,10 @@
 """``--cluster local``: the same jobs on this machine, started here as soon as what they need is done."""
 
 import os
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pretrain.common.files import read_object
@@ -67,6 +69,21 @@ def run_here(
     return failed
 
 
+@contextmanager
+def interrupts_heard() -> Iterator[None]:
+    """Let processes that are started here hear SIGINT, by which they are cancelled, although this one may not.
+
+    What a script starts with ``&`` ignores it, and so would everything that it starts.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def start(entry: Entry, preset: Preset, folder: Path, relaunch: str):
     """submitit's LocalJob of the entry."""
     import submitit
@@ -78,7 +95,7 @@ def start(entry: Entry, preset: Preset, folder: Path, relaunch: str):
         signal_delay_s=preset.signal_delay,
     )  # fmt: skip
     variables = job_environment(entry.node, preset)
-    with submitit.helpers.clean_env(), submitit.helpers.environment_variables(**variables):
+    with submitit.helpers.clean_env(), submitit.helpers.environment_variables(**variables), interrupts_heard():
         job = executor.submit(job_for(entry, preset))
     note(entry.path, "started", job=job.job_id, host=os.uname().nodename)
     host = {"host": os.uname().nodename, "started": process_start(int(job.job_id))}

@@ -1,6 +1,7 @@
 """What every test can use; the plugins explain themselves."""
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -16,6 +17,10 @@ hypothesis.settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 hypothesis.settings.load_profile("repeatable")
+
+# A shell that starts the tests in the background has them ignore this, and all that they start as well.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["pytester", "tests.requirements", "tests.alone"]
 

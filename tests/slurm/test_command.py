@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,14 @@ def launch(capsys, tmp_path, monkeypatch):
         return capsys.readouterr().out
 
     return run
+
+
+@pytest.fixture
+def in_background():
+    """This process ignores Ctrl-C, as what a script starts with ``&``."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
@@ -172,7 +181,9 @@ class TestThisMachine:
         assert [json.loads((entry.path / "failed.json").read_text())["message"] for entry in read_grid(folder)[0][:1]]
         assert "photos" in launch("logs", folder)
 
-    def test_what_is_cancelled_does_not_start_again_and_nothing_that_waits_starts(self, launch, tmp_path, repository):
+    def test_what_is_cancelled_does_not_start_again_and_nothing_that_waits_starts(
+        self, launch, tmp_path, repository, in_background
+    ):
         """The grid runs in this process; another one cancels it as soon as its pretraining has begun."""
         config, endless = (
             repository / "configs/pretrain/us3l_resnet18_digits.py",
