@@ -1,7 +1,7 @@
 """Signs of collapse against iterations, of runs beside one another: a table, and a picture that a phone shows.
 
 Spread and effective rank of the embeddings are what pretraining writes with every line of its log
-(``pretrain/monitor.py``): a width whose spread or rank falls below the run's limits has collapsed.
+(``pretrain/monitor.py``): a width whose spread or rank falls below the default limits has collapsed.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pretrain.monitor import MonitorSettings
 from transfer.plots import COLOURS, new_figure, styled
 
 EXAMPLE = "runs/case01 runs/us_simsiam --picture collapse"
+STYLES = ("-", "--", ":", "-.")
 SIGNS = {"spread": "spread (1: all directions, 0: one point)", "rank": "effective rank (1: a line)"}
 
 
@@ -68,17 +69,17 @@ def row(name: str, lines: list[dict], width: str) -> dict:
 
 
 def draw(logs: dict[str, list[dict]]):
-    """A matplotlib Figure, a panel for each sign; a colour is a run, its narrowest width is dashed."""
+    """A matplotlib Figure, a panel for each sign; a colour is a run, a style of lines one of its widths."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     figure = new_figure(5.2, 7.0)
     panels = figure.subplots(2, 1, sharex=True)
     for axis, (sign, title) in zip(panels, SIGNS.items(), strict=True):
-        for colour, (name, lines) in zip(COLOURS, logs.items()):
-            for width, style in zip(watched(lines), ("-", "--", ":", "-.")):
+        for i, (name, lines) in enumerate(logs.items()):
+            for k, width in enumerate(watched(lines)):
                 x, y = [line["iteration"] for line in lines], [line[f"{width}/{sign}"] for line in lines]
                 label = f"{name} at {width}" if axis is panels[0] else None
-                axis.plot(x, y, color=colour, linestyle=style, linewidth=2, label=label)
+                axis.plot(x, y, color=COLOURS[i % len(COLOURS)], linestyle=STYLES[k % 4], linewidth=2, label=label)
         axis.set_title(title, fontsize=12)
         axis.grid(color="#808080", alpha=0.25, linewidth=0.8)
     panels[0].set_ylim(0, 1.05)

@@ -51,6 +51,13 @@ class WidthSampler:
         """At most so many different ones run: all that can be drawn, and R_min of every stage."""
         return len(self.fixed) if self.fixed else len(self.space) + STAGES - 2
 
+    @property
+    def base_width(self) -> float | None:
+        """The width of the largest network of every iteration; None where that is drawn, too."""
+        if self.fixed:
+            return max(self.fixed)
+        return self.space.high if self.sandwich or self.space.low == self.space.high else None
+
     def smallest(self, iteration: int) -> float:
         """R_min: w_min throughout, with dynamic sampling w_max - (w_max - w_min) p / 3."""
         low, high = self.space.low, self.space.high

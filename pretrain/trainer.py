@@ -63,7 +63,7 @@ class Trainer:
         step = self.model
         if training.compile == "graphs":
             with fits(training, world, "recording the graph of the largest network"):
-                step = replayed(self.model, self.example(images), config.width_range[1], world, self.precision)
+                step = replayed(self.model, self.example(images), self.sampler.base_width, world, self.precision)
         self.ddp = parallel(step, world)
         self.lr = optimizer.lr * training.batch_size / optimizer.lr_batch
         self.warmup = round(optimizer.warmup_epochs * epoch_iterations)

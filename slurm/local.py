@@ -75,13 +75,14 @@ def interrupts_heard() -> Iterator[None]:
 
     What a script starts with ``&`` ignores it, and so would everything that it starts.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if before == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def start(entry: Entry, preset: Preset, folder: Path, relaunch: str):

@@ -1,8 +1,10 @@
 """A process that has imported what most tools import and forks for each program that it is told to run.
 
 torch and torchvision take six seconds of a processor to import, the tools that the tests start little else. A program
-runs in a process of its own all the same, with the arguments, the folder, the environment and the exit code that it
-would have. ``python -m tests.forked`` is the process; it reads a request a line and answers with the exit code.
+runs in a process of its own all the same, with its arguments, folder and exit code. Of its environment it sees all but
+what is read at the start of Python or torch, such as the number of threads, which is one; and it cannot show that it
+imports what it uses, which ``tests/tools/test_command_lines.py`` sees in processes that are new.
+``python -m tests.forked`` is the process; it reads a request a line and answers with the exit code.
 """
 
 import atexit
@@ -49,7 +51,9 @@ def answer(request: dict) -> int:
         os.killpg(server.pid, 9)
         started.cache_clear()
         raise subprocess.TimeoutExpired(request["argv"], TIMEOUT)
-    return int(server.stdout.readline())
+    line = server.stdout.readline()
+    assert line, f"the process that forks has ended with {server.wait()}"
+    return int(line)
 
 
 @cache

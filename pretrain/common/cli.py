@@ -34,12 +34,15 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     try:
         main(sys.argv[1:])
-        sys.stdout.flush()
+        print(end="", flush=True)
     except BrokenPipeError:
         if not _nobody_reads():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes in the end
-        sys.exit(141)
+        _leave()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # as consoles of rich answer one
+            _leave()
+        raise
     except UserError as error:
         print(f"error: {_message(error)}", file=sys.stderr)
         sys.exit(2)
@@ -50,6 +53,11 @@ def run(main: Callable[[list[str]], None]) -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     sys.exit(0)
+
+
+def _leave() -> NoReturn:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes in the end
+    sys.exit(141)
 
 
 def _nobody_reads() -> bool:

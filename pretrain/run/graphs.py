@@ -17,6 +17,7 @@ from pretrain.run.device import DTYPES
 from pretrain.run.distributed import World
 
 Capture = Callable[[nn.Module, tuple[Tensor, ...]], Callable[..., tuple[Tensor, Tensor]]]
+WARM_UP = 3  # passes before a recording: what is made at first use is no part of it
 
 
 class ReplayedBase(nn.Module):
@@ -27,16 +28,17 @@ class ReplayedBase(nn.Module):
     the same from other arguments of these shapes, and writes over its former results whenever it is called.
     """
 
-    def __init__(self, objective: Objective, example: Batch, width: float, capture: Capture):
+    def __init__(self, objective: Objective, example: Batch, width: float, capture: Capture, precision: str = "fp32"):
         super().__init__()
         self.objective, self.width = objective, width
-        self.replay = capture(_BaseLosses(objective, width), (*example.views, example.labels))
+        self.replay = capture(_BaseLosses(objective, width, precision), (*example.views, example.labels))
 
     def forward(self, batch: Batch, widths: list[float], targets: Tensor | None = None) -> Step:
         if targets is not None or widths[0] != self.width:
             return self.objective(batch, widths, targets)
         value, targets = self.replay(*batch.views, batch.labels)
-        targets, sub_networks = targets.detach(), widths[1:]
+        # the next replay writes over both: targets are of this step alone, but the value waits for the next log line
+        value, targets, sub_networks = value.clone(), targets.detach(), widths[1:]
         if not sub_networks:
             value = value + self.objective.idle(widths, base=True)
             return Step([Term("base", self.width, value)], targets)
@@ -49,13 +51,17 @@ class _BaseLosses(nn.Module):
 
     value: Tensor
 
-    def __init__(self, objective: Objective, width: float):
+    def __init__(self, objective: Objective, width: float, precision: str):
         super().__init__()
-        self.objective, self.width = objective, width
+        self.objective, self.width, self.precision = objective, width, precision
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         *views, labels = tensors
-        (term,), targets = self.objective.losses(Batch(tuple(views), labels), [self.width], None)
+        dtype, device = DTYPES.get(self.precision, torch.bfloat16), labels.device.type
+        # Here and not around the recording, whose backward pass would see it; and without autocast's memory of casts,
+        # by which a recording would keep the weights of today.
+        with torch.autocast(device, dtype=dtype, enabled=self.precision in DTYPES, cache_enabled=False):
+            (term,), targets = self.objective.losses(Batch(tuple(views), labels), [self.width], None)
         self.value = term.value.clone()  # no view of anything, for ``forget``
         return self.value, targets
 
@@ -68,30 +74,26 @@ class _BaseLosses(nn.Module):
         self.value.detach_()
 
 
-def replayed(objective: Objective, example: Batch, width: float, world: World, precision: str) -> ReplayedBase:
-    """``ReplayedBase`` on a GPU.
+def recorded(module: _BaseLosses, arguments: tuple[Tensor, ...]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """``module`` as a CUDA graph of its forward pass and one of its backward pass."""
+    replay = torch.cuda.make_graphed_callables(module, arguments, WARM_UP, allow_unused_input=True)
+    module.forget()
+    return replay
 
-    Errors: UserError on another device, for a method that listens to a teacher, whose features are no input of the
-    graph, and for losses that ask other processes, which was never tried.
+
+def replayed(objective: Objective, example: Batch, width: float | None, world: World, precision: str) -> ReplayedBase:
+    """``ReplayedBase`` on a GPU. width: of every step's base network, None where that changes.
+
+    Errors: UserError where it changes, on another device, for a method that listens to a teacher, whose features are no
+    input of the graph, and for losses that ask other processes, which was never tried.
     """
+    option = "training.compile = 'graphs'"
     if world.device.type != "cuda":
-        raise UserError("training.compile = 'graphs' records CUDA graphs; expected a GPU, not the cpu")
+        raise UserError(f"{option} records CUDA graphs; expected a GPU, not the cpu")
+    if width is None:
+        raise UserError(f"{option} records a network of one width; expected sampling.sandwich to be True")
     if objective.teacher is not None:
-        raise UserError("training.compile = 'graphs' records no method with a teacher; expected True or False")
+        raise UserError(f"{option} records no method with a teacher; expected True or False")
     if world.size > 1 and objective.asks_others:
-        raise UserError(
-            "training.compile = 'graphs' records no collective of several processes; "
-            "expected objective.gather and objective.sync_norms to be False, or one process"
-        )
-
-    def capture(module: _BaseLosses, arguments: tuple[Tensor, ...]) -> Callable:
-        # DistributedDataParallel settles within its first 10 steps; without it 3 are enough
-        warm_up = 11 if world.size > 1 else 3
-        dtype = DTYPES.get(precision, torch.bfloat16)
-        # a graph would keep a cast of the weights that autocast remembers, and never cast them again
-        with torch.autocast("cuda", dtype=dtype, enabled=precision in DTYPES, cache_enabled=False):
-            recorded = torch.cuda.make_graphed_callables(module, arguments, warm_up, allow_unused_input=True)
-        module.forget()
-        return recorded
-
-    return ReplayedBase(objective, example, width, capture)
+        raise UserError(f"{option} records no losses or norms that ask other processes; expected one process")
+    return ReplayedBase(objective, example, width, recorded, precision)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pretrain.common.errors import UserError
 from pretrain.slimmable.groups import ChannelGroup
 from pretrain.slimmable.ops import SlimBatchNorm
-from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, check_width
+from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, WidthSpace, check_width, round_channels
 
 
 class SlimBackbone(nn.Module, ABC):
@@ -59,6 +59,10 @@ class SlimBackbone(nn.Module, ABC):
 
         With ``num_classes`` it ends in a linear classifier, named as the network's reference implementation names it.
         """
+
+    def stage_bounds(self, low: float, high: float) -> list[tuple[int, int]]:
+        """The fewest and the most channels of each stage of a plan, where ``low`` to ``high`` were trained."""
+        return [(round_channels(full, low), round_channels(full, high)) for full in self.stage_channels]
 
     def groups(self) -> list[ChannelGroup]:
         """The channels that can be put into another order without a change of the function at width 1.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pretrain.common.errors import UserError
 from pretrain.slimmable.backbone import SlimBackbone
-from pretrain.slimmable.widths import Plan, round_channels
+from pretrain.slimmable.widths import Plan
 
 NAME = re.compile(r"(\w+)-(\d{1,6}(?:\.\d{1,6})+)")
 
@@ -26,7 +26,7 @@ def bounds(backbone: SlimBackbone, low: float, high: float) -> list[tuple[int, i
         raise UserError(
             f"{name} has no plans by stage; expected a ResNet without private norms, MobileNetV2 or ConvNeXt V2"
         )
-    return [(round_channels(full, low), round_channels(full, high)) for full in backbone.stage_channels]
+    return backbone.stage_bounds(low, high)
 
 
 def plan(backbone: SlimBackbone, stages: tuple[int, ...], low: float, high: float) -> Plan:

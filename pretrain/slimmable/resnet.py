@@ -118,6 +118,14 @@ class SlimResNet(SlimBackbone):
         """Inside of the blocks; none with private norms, which belong to widths."""
         return () if self.private_norms else tuple(self.base_channels * 2**i for i in range(4))
 
+    def stage_bounds(self, low: float, high: float) -> list[tuple[int, int]]:
+        """With what a bottleneck ends in, which rounds by itself, within its bounds too."""
+        times, found = self.blocks.expansion, []
+        for full, (fewest, most) in zip(self.stage_channels, super().stage_bounds(low, high)):
+            outer = [round_channels(times * full, width) for width in (low, high)]
+            found.append((max(fewest, -(-outer[0] // times)), min(most, outer[1] // times)))
+        return found
+
     def channels(self, width: float) -> ResNetChannels:
         """The channels of every layer at ``width``; each layer rounds by itself. A plan's stem is as wide as the blocks
         of its first stage, and bottlenecks end in four times what they have inside."""

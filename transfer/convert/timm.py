@@ -12,8 +12,7 @@ timm's EfficientNet, which takes any channels.
 A backbone of another class joins by a function (plain, metadata) -> ``Translation`` in ``TRANSLATIONS``.
 """
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -28,13 +27,13 @@ from pretrain.plain.convnext import PlainConvNeXt
 from pretrain.plain.mobilenetv2 import (
     BLOCKS,
     EXPANSION,
-    MobileNetV2Channels,
     PlainMobileNetV2,
+    block_plans,
     strides,
     timm_names,
 )
 from pretrain.plain.resnet import BLOCKS as RESNETS
-from pretrain.plain.resnet import PlainResNet, ResNetChannels
+from pretrain.plain.resnet import PlainResNet
 from pretrain.plain.vit import PlainViT
 from transfer.convert.describe import as_json, description
 from transfer.convert.fold import check_same
@@ -130,7 +129,7 @@ def resnet(plain: PlainResNet, metadata: dict) -> Translation:
             "**options)"
         )
         return Translation(state, "import timm", call, {"first_conv": "conv1", "classifier": "fc"})
-    check_eights(plain.channels)
+    check_eights((plain.channels.stem, *plain.channels.inner, *plain.channels.outer))
     call = (
         "build_model_with_cfg(\n"
         f'        ByobNet, "resnet{plain.depth}", pretrained, pretrained_cfg=weights, model_cfg=CONFIG,\n'
@@ -146,13 +145,11 @@ def resnet(plain: PlainResNet, metadata: dict) -> Translation:
     )
 
 
-def check_eights(channels: ResNetChannels | MobileNetV2Channels) -> None:
-    """UserError for channels that timm would round, as those of a plan by stage can be."""
-    odd = [count for count in map(int, re.findall(r"\d+", channels.key)) if count % 8]
+def check_eights(counts: Iterable[int]) -> None:
+    """UserError for channels of layers that timm rounds, as those of a plan by stage can be."""
+    odd = [count for count in counts if count % 8]
     if odd:
-        raise UserError(
-            f"timm rounds channels to multiples of 8; this network has {odd[0]} somewhere: expected --to onnx"
-        )
+        raise UserError(f"timm rounds these layers to multiples of 8, and one has {odd[0]}; expected --to onnx")
 
 
 def said_by_resnet(plain: PlainResNet) -> bool:
@@ -227,7 +224,7 @@ def mobilenetv2(plain: PlainMobileNetV2, metadata: dict) -> Translation:
     """
     if plain.stem != "imagenet":
         raise UserError(f"timm's networks have no {plain.stem} stem; expected a backbone with stem = 'imagenet'")
-    check_eights(plain.channels)
+    check_eights(block.hidden for block in block_plans(plain.channels, plain.stem) if block.expands)
     channels, stages = plain.channels, []
     for i, (count, outputs, stride) in enumerate(zip(BLOCKS, channels.outer, strides(plain.stem)[1], strict=True)):
         kind = "ds_r{}_k3_s{}" if i == 0 else f"ir_r{{}}_k3_s{{}}_e{EXPANSION}"

@@ -57,7 +57,7 @@ def check_sayable(plain: nn.Module) -> None:
 def constructor(plain: nn.Module, width: float) -> tuple[str, dict, str]:
     """torchvision's name, arguments and classifier of the class that is nearest to ``plain``."""
     if isinstance(plain, PlainMobileNetV2):
-        return "mobilenet_v2", {"width_mult": width}, "classifier"
+        return "mobilenet_v2", {"width_mult": float(width)}, "classifier"
     return plain.name, {}, "fc"
 
 

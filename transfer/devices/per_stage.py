@@ -22,7 +22,8 @@ from pretrain.recalibrate import pretraining_batches, recorded_data
 from pretrain.slimmable.calibrate import calibrate
 from pretrain.slimmable.extract import extract
 from pretrain.slimmable.plans import bounds, plan
-from pretrain.slimmable.widths import FOUR_WIDTHS, Plan
+from pretrain.slimmable.statistics import batch_norms
+from pretrain.slimmable.widths import FOUR_WIDTHS, Plan, round_channels
 from transfer.devices.budget import Budget, within
 from transfer.devices.choose import Times, candidates, costs, timed
 from transfer.results import settings_hash
@@ -71,25 +72,34 @@ class Search:
         return max(cost[name] / most for name, most in self.budget.limits.items())
 
     def judge(self, chosen: Plan) -> float:
-        """Its kNN accuracy, from the folder where it stands there."""
+        """Its kNN accuracy; from here on it is one of those that were searched."""
         if chosen not in self.top1:
-            if chosen.name not in self.known:
-                self.known[chosen.name] = self._judged(chosen)
-                append_line(
-                    self.folder / "plans.jsonl",
-                    {"plan": chosen.name, "top1": self.known[chosen.name], "of": self.identity},
-                )
-            self.top1[chosen] = self.known[chosen.name]
+            self.top1[chosen] = self.accuracy(chosen)
             self.say(f"{len(self.top1)}: {chosen} kNN {self.top1[chosen]:.2f} %")
         return self.top1[chosen]
 
-    def _judged(self, chosen: Plan) -> float:
-        backbone = self.source.net.backbone
-        if not self._batches:
-            every = pretraining_batches(self.source.net, self.source.path.parent)
-            self._batches = [batch for batch, _ in zip(every, range(BATCHES))]
+    def accuracy(self, chosen: float) -> float:
+        """kNN accuracy of a plan or width in percent, from the folder where it stands there."""
+        name = f"{chosen:g}"
+        if name not in self.known:
+            self.known[name] = self._judged(chosen)
+            append_line(self.folder / "plans.jsonl", {"plan": name, "top1": self.known[name], "of": self.identity})
+        return self.known[name]
+
+    def of_width(self, width: float) -> Plan:
+        """The plan whose stages round as ``width``'s do. Its network is the width's, but for bottlenecks, which a width
+        rounds by themselves."""
+        counts = (round_channels(full, width) for full in self.source.net.backbone.stage_channels)
+        return self.plan([min(max(c, low), high) for c, (low, high) in zip(counts, self.limits, strict=True)])
+
+    def _judged(self, chosen: float) -> float:
+        backbone, moments = self.source.net.backbone, {}
         channels = backbone.channels(chosen)
-        moments = calibrate(backbone, self._batches, [chosen])[channels.key]
+        if batch_norms(backbone):
+            if not self._batches:
+                every = pretraining_batches(self.source.net, self.source.path.parent)
+                self._batches = [batch for batch, _ in zip(every, range(BATCHES))]
+            moments = calibrate(backbone, self._batches, [chosen])[channels.key]
         return self.seen.top1(*features_by_torch(extract(backbone, channels, moments), self.seen))
 
     def evolve(self, first: Sequence[Plan], evaluations: int, seed: int) -> None:
@@ -183,19 +193,20 @@ def search(
     hunt = Search(source, budget, seen, folder, cost, say)
     channels = source.net.backbone.channels
     kept = within(budget, widths, cost)
-    uniform = {width: hunt.plan(channels(width).outer) for width in dict.fromkeys([*kept[:2], *FOUR_WIDTHS])}
-    inside = {width: found for width, found in uniform.items() if width in kept}
-    hunt.evolve(list(inside.values()), evaluations, seed)
+    uniform = {width: hunt.of_width(width) for width in dict.fromkeys([*kept[:2], *FOUR_WIDTHS])}
+    same = {found: width for width, found in uniform.items() if channels(found) == channels(width)}
+    first = [found for width, found in uniform.items() if width in kept and hunt.used(found) <= 1]
+    hunt.evolve(first, evaluations, seed)
     if predict:
-        drop_slow(hunt, set(uniform.values()), predict, times, measured)
-    chosen = best_of(hunt, set(uniform.values()))
+        drop_slow(hunt, set(same), predict, times, measured)
+    chosen = best_of(hunt, set(same))
     front = nondominated({found: (cost(found)["macs"], top1) for found, top1 in hunt.top1.items()})
-    shown = dict.fromkeys([chosen, *(found for found in front if found not in uniform.values())][:6])
+    shown = dict.fromkeys([chosen, *(found for found in front if found not in same)][:6])
     rows = [Row(found, cost(found), hunt.judge(found)) for found in shown]
-    rows += [Row(width, cost(width), hunt.judge(found)) for width, found in uniform.items()]
+    rows += [Row(w, cost(w), hunt.accuracy(found if found in same else w)) for w, found in uniform.items()]
     tested(source, rows, seen, image_size)
     by_width = {row.found: row for row in rows}
-    best = max((by_width[width] for width in inside), key=lambda row: row.validation)
+    best = max((by_width[width] for width in uniform if width in kept), key=lambda row: row.validation)
     return Found(rows[0], best, sorted(rows, key=lambda row: row.cost["macs"]), gain(rows[0], best))
 
 

@@ -49,14 +49,21 @@ def test_a_program_error_keeps_its_traceback():
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_has_left_ends_a_program_without_a_word(unbuffered):
-    code = "from pretrain.common.cli import run; run(lambda argv: [print('x' * 1000) for _ in range(1000)])"
+@pytest.mark.parametrize("write", ["print", "__import__('rich.console').console.Console().print"])
+def test_a_reader_that_has_left_ends_a_program_without_a_word(unbuffered, write):
+    code = f"from pretrain.common.cli import run; run(lambda argv: [{write}('x' * 1000) for _ in range(1000)])"
     program = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     program.stdout.close()
     assert (program.stderr.read(), program.wait()) == (b"", 141)
+
+
+def test_a_closed_output_is_no_error():
+    code = "from pretrain.common.cli import run; run(lambda argv: print('nobody hears'))"
+    command = f'{sys.executable} -c "{code}" >&-'
+    assert subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True).returncode == 0
 
 
 def test_another_broken_pipe_is_a_program_error(monkeypatch):

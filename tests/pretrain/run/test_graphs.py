@@ -28,36 +28,45 @@ OBJECTIVES = {
     "mocov3": MoCoV3Settings(**HEADS),
     "supervised": SupervisedSettings(distill=True),
 }
-CPU = World(0, 1, torch.device("cpu"))
+CPU, GPU = World(0, 1, torch.device("cpu")), World(0, 1, torch.device("cuda"))
 
 
 def recorded(module: nn.Module, arguments: tuple):
     """As a CUDA graph: it reads its arguments where those of the recording lay, and writes over its former results."""
-    kept = None
+    results = [found.detach().clone() for found in module(*arguments)]
+
+    class Replayed(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, value, targets):
+            for there, found in zip(results, (value, targets), strict=True):
+                there.copy_(found)
+            return tuple(there.detach() for there in results)
+
+        @staticmethod
+        def backward(ctx, grad, _):
+            return grad, None
 
     def replay(*new):
-        nonlocal kept
         for there, value in zip(arguments, new, strict=True):
             there.copy_(value)
-        value, targets = module(*arguments)
-        if kept is None:
-            kept = torch.empty_like(targets)
-        return value, kept.copy_(targets)
+        return Replayed.apply(*module(*arguments))
 
     return replay
 
 
-def trained(config, replay: bool) -> Trainer:
+def trained(config, replay: bool) -> tuple[Trainer, list]:
+    """The trainer after 8 steps, and the terms of all of them, looked at afterwards, as for a line of the log."""
     trainer = Trainer(config, CPU, iterations=8, classes=10)
     if replay:
         images = ImageFacts(10, image_size=config.data.image_size)
         trainer.ddp = ReplayedBase(trainer.model, trainer.example(images), 1.0, recorded)
+    terms = []
     for iteration in range(8):
         generator = torch.Generator().manual_seed(iteration)
         images = torch.randint(0, 256, (8, trainer.model.views, 3, 32, 32), dtype=torch.uint8, generator=generator)
         keys = torch.stack([torch.full((8,), iteration), torch.arange(8)], 1)
-        trainer.step(LoadedBatch(images, torch.arange(8), keys), iteration)
-    return trainer
+        terms += trainer.step(LoadedBatch(images, torch.arange(8), keys), iteration)
+    return trainer, [(term.name, term.width, float(term.value)) for term in terms]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +76,9 @@ def trained(config, replay: bool) -> Trainer:
 def test_a_training_with_a_replayed_base_network_has_the_same_weights(name, training):
     config = tiny_config(training=training, optimizer={"lr": 8.0})
     config = dataclasses.replace(config, objective=OBJECTIVES[name])
-    plain, again = trained(config, replay=False), trained(config, replay=True)
+    (plain, expected), (again, terms) = trained(config, replay=False), trained(config, replay=True)
+    assert [term[:2] for term in terms] == [term[:2] for term in expected]
+    assert [term[2] for term in terms] == pytest.approx([term[2] for term in expected], rel=1e-4)
     for key, value in plain.model.state_dict().items():
         torch.testing.assert_close(again.model.state_dict()[key], value, rtol=1e-4, atol=1e-5)
 
@@ -89,6 +100,21 @@ def test_a_step_that_begins_at_another_width_is_not_replayed():
     assert ReplayedBase(trainer.model, example, 1.0, never)(example, [0.75, 0.5]).terms[0].width == 0.75
 
 
+def test_the_backward_pass_of_a_recording_is_not_under_autocast():
+    """As that of every step; a loss in fp32 would have gradients in bf16."""
+    trainer, said = Trainer(tiny_config(), CPU, iterations=8), []
+
+    def ask(module, arguments):
+        module(*arguments)
+        said.append(torch.is_autocast_enabled("cpu"))
+        return None
+
+    losses = trainer.model.losses
+    trainer.model.losses = lambda *given: said.append(torch.is_autocast_enabled("cpu")) or losses(*given)
+    ReplayedBase(trainer.model, trainer.example(ImageFacts(image_size=32)), 1.0, ask, "bf16")
+    assert said == [True, False]
+
+
 def test_views_of_the_example_lie_apart():
     views = Trainer(tiny_config(), CPU, iterations=8).example(ImageFacts(image_size=32)).views
     assert len({view.data_ptr() for view in views}) == len(views) == 2
@@ -101,8 +127,14 @@ class TestRefused:
 
     def test_losses_that_ask_other_processes(self):
         model = Trainer(dataclasses.replace(tiny_config(), objective=OBJECTIVES["mocov3"]), CPU, iterations=8).model
-        with pytest.raises(UserError, match="no collective of several processes"):
+        with pytest.raises(UserError, match="no losses or norms that ask other processes"):
             replayed(model, Batch((), torch.empty(0)), 1.0, World(0, 2, torch.device("cuda")), "fp32")
+
+    def test_a_base_network_of_changing_width(self):
+        config = tiny_config(sampling={"sandwich": False})
+        trainer = Trainer(config, CPU, iterations=8)
+        with pytest.raises(UserError, match="expected sampling.sandwich to be True"):
+            replayed(trainer.model, Batch((), torch.empty(0)), trainer.sampler.base_width, GPU, "fp32")
 
     def test_another_word(self):
         with pytest.raises(UserError, match="training.compile.*'graphs'"):

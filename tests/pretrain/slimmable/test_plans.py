@@ -143,6 +143,17 @@ def test_a_plan_of_any_backbone_with_stages_is_calibrated_extracted_kept_and_cou
     assert net.cost(0.25).params < net.cost(chosen).params < net.cost(1.0).params
 
 
+def test_plans_of_bottlenecks_keep_to_the_channels_that_were_trained():
+    """What a bottleneck ends in is rounded by itself in a width: 4 times what is inside can be more than there is."""
+    for base, high in ((64, 0.7), (12, 1.0)):
+        backbone = universal("resnet50", widths=(), base_channels=base).backbone
+        widest = plan(backbone, tuple(most for _, most in bounds(backbone, 0.25, high)), 0.25, high)
+        found, limit = backbone.channels(widest), backbone.channels(high)
+        assert all(a <= b for a, b in zip((*found.inner, *found.outer), (*limit.inner, *limit.outer), strict=True))
+        with pytest.raises(UserError, match="stage 1 has"):
+            plan(backbone, (limit.inner[0] + 1, *widest.stages[1:]), 0.25, high)
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_uniform_plan_of_any_backbone_has_the_channels_of_its_width(name):
     options, _, _, width = OTHERS[name]

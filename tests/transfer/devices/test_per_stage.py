@@ -66,6 +66,22 @@ def test_a_search_keeps_the_budget_repeats_and_ends_with_a_front_that_was_tested
     assert f"| {found.plan.found} |" in per_stage.table(found)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("resnet50", {"base_channels": 8}), ("convnextv2_atto", {"patch_size": 2})],
+)
+def test_bottlenecks_and_networks_without_norms_are_searched_and_a_width_has_its_own_accuracy(name, options, tmp_path):
+    options = {"base_channels": None, **options}
+    path = pretrain(tiny_config(backbone={"name": name, **options}), tmp_path / "run", False, "cpu")
+    source = load_source(path)
+    images = validation_images(source, SIZE, None, 20, 12)
+    found = search(source, middle(source), images, SIZE, tmp_path / "search", 6, say=quiet)
+    assert found.plan.found.name.count(".") + 1 == len(source.net.backbone.stage_channels)
+    hunt = Search(source, middle(source), images, tmp_path / "alone", cost=lambda found: {}, say=quiet)
+    for row in found.rows:
+        assert row.validation == hunt._judged(row.found)
+
+
 def test_a_search_that_was_cut_off_judges_nothing_twice(source, seen, tmp_path, monkeypatch):
     whole = search(source, middle(source), seen, SIZE, tmp_path / "whole", 7, say=quiet)
     real, judged = Search._judged, []
