@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pretrain import UniversalNetwork, create_backbone
-from tests.pretrain.helpers import MEAN, STD
+from tests.pretrain.helpers import MEAN, STD, universal
 from tests.transfer.helpers import a_result
 from transfer.source import Source
 
@@ -34,3 +34,18 @@ def source(network):
 def make_result():
     """A valid Result with some fields changed."""
     return a_result
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """A calibrated random network of each backbone."""
+    torch.manual_seed(0)
+    small = {name: universal(name, widths=(1.0, 0.9, 0.25), base_channels=16) for name in ("resnet34", "resnet101")}
+    return small | {name: universal(name, widths=(1.0, 0.9, 0.25)) for name in ("resnet18", "resnet50")}
+
+
+@pytest.fixture(scope="module")
+def small():
+    """ResNet-18 of an eighth of the channels, with a CIFAR stem."""
+    torch.manual_seed(0)
+    return universal(stem="cifar", base_channels=8)

@@ -1,6 +1,11 @@
-"""A result that many tests share."""
+"""What many tests of transfer share: a result, images, and a Python without this project."""
 
+import torch
+
+from tests.programs import python
 from transfer.results import Result
+
+VIT = {"image_size": 32, "patch_size": 8, "depth": 1}
 
 
 def a_result(**changes) -> Result:
@@ -11,3 +16,15 @@ def a_result(**changes) -> Result:
         "config": "b" * 64, "seconds": 1.5, "details": {"pretraining": {"seed": 0}},
     }  # fmt: skip
     return Result(**{**fields, **changes})
+
+
+def images(size=64, batch=2):
+    return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def run_without_us(code: str, folder) -> str:
+    """What Python prints in ``folder`` where this project cannot be imported."""
+    hidden = "import sys; sys.modules.update(pretrain=None, transfer=None)"
+    done = python(f"{hidden}\n{code}", cwd=folder, alone=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,4 +1,4 @@
-"""torchvision, timm, safetensors and ONNX: each file computes the plain backbone's features."""
+"""torchvision, safetensors and ONNX: each file computes the plain backbone's features."""
 
 import json
 
@@ -8,48 +8,18 @@ from safetensors import safe_open
 
 from pretrain.common.errors import UserError
 from tests.pretrain.helpers import MEAN, STD, universal
-from tests.programs import python
 from tests.requirements import demand, requires
+from tests.transfer.helpers import VIT, images, run_without_us
 from transfer.convert import convert, of_width
 from transfer.convert import onnx as to_onnx
 from transfer.convert.export import check
 from transfer.convert.fold import conv_norm_pairs, fold_batch_norms
 from transfer.convert.load import load_plain
-from transfer.convert.timm import byob_name
 from transfer.runtimes import onnxruntime
-
-WIDTHS = (1.0, 0.9, 0.25)
-
-
-@pytest.fixture(scope="module")
-def networks():
-    """A calibrated random network of each backbone."""
-    torch.manual_seed(0)
-    small = {name: universal(name, widths=WIDTHS, base_channels=16) for name in ("resnet34", "resnet101")}
-    return small | {name: universal(name, widths=WIDTHS) for name in ("resnet18", "resnet50")}
-
-
-@pytest.fixture(scope="module")
-def small():
-    """ResNet-18 of an eighth of the channels, with a CIFAR stem."""
-    torch.manual_seed(0)
-    return universal(stem="cifar", base_channels=8)
-
-
-def images(size=64, batch=2):
-    return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
 def assert_same(found, expected, tolerance=1e-5):
     assert float((found - expected).abs().max()) <= tolerance * float(expected.abs().max())
-
-
-def run(code: str, folder) -> str:
-    """What Python prints in ``folder`` where this project cannot be imported."""
-    hidden = "import sys; sys.modules.update(pretrain=None, transfer=None)"
-    done = python(f"{hidden}\n{code}", cwd=folder, alone=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @torch.no_grad()
@@ -66,7 +36,7 @@ def test_torchvisions_own_class_loads_the_full_width_strictly_as_its_json_says(n
         "model.eval(); images, expected = torch.load('expected.pt')\n"
         "with torch.no_grad(): print(float((model(images) - expected).abs().max() / expected.abs().max()))"
     )
-    difference = float(run(f"{record['load']}\n{check}", tmp_path))
+    difference = float(run_without_us(f"{record['load']}\n{check}", tmp_path))
     assert difference <= 1e-4 if fold else difference == 0  # this ResNet-50 in float32 is 1.4e-5 from itself in float64
 
 
@@ -169,61 +139,6 @@ class TestFolding:
         assert list(tmp_path.iterdir()) == []
 
 
-@requires("formats")
-class TestTimm:
-    CODE = (
-        "import torch; from {name} import create_model\n"
-        "images, expected, maps = torch.load('expected.pt')\n"
-        "with torch.no_grad():\n"
-        "    model = create_model().eval()\n"
-        "    print(type(model).__name__, float((model(images) - expected).abs().max() / expected.abs().max()))\n"
-        "    found = create_model(features_only=True).eval()(images)\n"
-        "    print(max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(found[-4:], maps, strict=True)))\n"
-        "    print(create_model(num_classes=7)(images).shape[1], create_model(in_chans=1)(images[:, :1]).shape[1])\n"
-        "    import timm; print(timm.data.resolve_model_data_config(model)['mean'])\n"
-    )
-
-    @torch.no_grad()
-    @pytest.mark.parametrize(
-        ("name", "width", "kind"),
-        [
-            ("resnet18", 1.0, "ResNet"),
-            ("resnet18", 0.25, "ByobNet"),
-            ("resnet50", 0.9, "ByobNet"),
-            ("resnet34", 0.9, "ByobNet"),
-            ("resnet101", 0.9, "ByobNet"),
-        ],
-    )
-    def test_timms_own_classes_compute_the_same_features_with_timms_options(
-        self, name, width, kind, networks, tmp_path
-    ):
-        net = networks[name]
-        plain = net.extract(width)
-        paths = convert(plain, "timm", tmp_path, of_width(net, width))
-        assert [path.name for path in paths] == [f"{name}.py", f"{name}.pth", f"{name}.json"]
-        torch.save((images(), plain(images()), plain.stage_maps(images())), tmp_path / "expected.pt")
-        model, features, sizes, mean = run(self.CODE.format(name=name), tmp_path).splitlines()
-        assert model.split()[0] == kind
-        assert float(model.split()[1]) <= 1e-5 and float(features) <= 1e-5
-        assert sizes.split() == ["7", str(plain.channels.outer[-1])]
-        assert mean == str(tuple(MEAN))
-        assert json.loads(paths[2].read_text())["checkpoint"] == net.hash
-
-    def test_names_are_one_to_one(self, networks):
-        for net in networks.values():
-            names = list(net.extract(0.25).state_dict())
-            assert len({byob_name(n, net.backbone.depth) for n in names}) == len(names)
-
-    def test_a_cifar_stem_is_refused_and_nothing_written(self, small, tmp_path):
-        with pytest.raises(UserError, match="no cifar stem"):
-            convert(small.extract(0.5), "timm", tmp_path / "out", of_width(small, 0.5))
-        assert not (tmp_path / "out").exists()
-
-    def test_a_class_without_a_recipe_is_refused(self, small, tmp_path):
-        with pytest.raises(UserError, match="nothing tells timm's names of Linear"):
-            convert(torch.nn.Linear(2, 2), "timm", tmp_path, of_width(small, 0.5))
-
-
 @pytest.fixture(scope="module")
 def exported(small, tmp_path_factory):
     """An ONNX file of 16-px images, its batch norms folded."""
@@ -270,9 +185,6 @@ def test_a_missing_package_is_named_with_its_extra(small, tmp_path, monkeypatch)
     assert not (tmp_path / "out").exists()
 
 
-VIT = {"image_size": 32, "patch_size": 8, "depth": 1}
-
-
 @torch.no_grad()
 def test_a_mobilenet_folds_and_loads_again(tmp_path):
     net = universal("mobilenetv2", stem="cifar")
@@ -280,22 +192,6 @@ def test_a_mobilenet_folds_and_loads_again(tmp_path):
     loaded = load_plain(convert(plain, "safetensors", tmp_path, of_width(net, 0.5), fold_bn=True)[0])
     assert_same(loaded(images(32)), plain(images(32)), 1e-4)
     assert not [m for m in loaded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-
-
-@requires("formats")
-@torch.no_grad()
-def test_timm_builds_a_vision_transformer_of_any_width(tmp_path):
-    net = universal("vit_tiny", widths=(0.5,), **VIT)
-    plain = net.extract(0.5)
-    convert(plain, "timm", tmp_path, of_width(net, 0.5))
-    torch.save((images(32), plain(images(32))), tmp_path / "expected.pt")
-    code = (
-        "import torch; from vit_tiny import create_model; images, expected = torch.load('expected.pt')\n"
-        "with torch.no_grad(): print(float((create_model().eval()(images) - expected).abs().max()))\n"
-        "print(create_model(num_classes=7)(images).shape[1])"
-    )
-    difference, classes = run(code, tmp_path).split()
-    assert float(difference) <= 1e-5 and classes == "7"
 
 
 @requires("formats")
@@ -308,40 +204,3 @@ def test_a_vision_transformer_goes_to_onnx_and_has_nothing_to_fold(tmp_path):
     assert_same(torch.from_numpy(found), plain(images(32, 4)), 1e-4)
     with pytest.raises(UserError, match="no batch norms to fold"):
         convert(plain, "safetensors", tmp_path / "folded", of_width(net, 0.5), fold_bn=True)
-
-
-@requires("formats")
-@torch.no_grad()
-@pytest.mark.parametrize("width", [1.0, 0.25, "mobilenetv2-16.8.24.16.48.96.96.160"])
-def test_timm_builds_a_mobilenet_of_any_width_and_plan_without_the_shortcuts_that_it_would_add(width, tmp_path):
-    torch.manual_seed(0)
-    net = universal("mobilenetv2", widths=(1.0,))
-    width = net.width(width)
-    net.calibrate([images(64, 4)], width)
-    plain = net.extract(width)
-    convert(plain, "timm", tmp_path, of_width(net, width))
-    torch.save((images(64, 4), plain(images(64, 4)), plain.stage_maps(images(64, 4))), tmp_path / "expected.pt")
-    said = run(
-        "import torch; from mobilenetv2 import create_model\n"
-        "x, features, maps = torch.load('expected.pt')\n"
-        "model = create_model().eval()\n"
-        "found = create_model(features_only=True).eval()(x)\n"
-        "with torch.no_grad(): print(type(model).__name__, (model(x) - features).abs().max().item())\n"
-        "print((found[1] - maps[0]).abs().max().item(), len(found), create_model(num_classes=7)(x).shape[1])",
-        tmp_path,
-    )
-    (kind, features), (maps, *sizes) = map(str.split, said.splitlines())
-    assert kind == "EfficientNet" and float(features) <= 1e-4 and float(maps) <= 1e-4 and sizes == ["5", "7"]
-
-
-@requires("formats")
-@pytest.mark.parametrize(
-    ("name", "plan"), [("resnet18", "r18-9.24.50.80"), ("mobilenetv2", "mobilenetv2-17.9.21.16.48.48.120.160")]
-)
-def test_channels_that_timm_would_round_are_refused(name, plan, tmp_path):
-    net = universal(name, widths=(), **({"base_channels": 16} if name == "resnet18" else {}))
-    width = net.width(plan)
-    net.calibrate([images(64, 4)], width)
-    with pytest.raises(UserError, match="timm rounds channels to multiples of 8"):
-        convert(net.extract(width), "timm", tmp_path, of_width(net, width))
-    assert list(tmp_path.iterdir()) == []
