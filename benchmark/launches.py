@@ -55,6 +55,7 @@ def counted_stages(address: str, overrides: list[str]) -> list[dict]:
     batch = random_batch(config.training.batch_size, trainer.model.views, config.data.image_size)
     rows = []
     for stage in range(STAGES):
+        torch.cuda.empty_cache()  # what an earlier stage left ready is no need of this one
         for iteration in (2 * stage, 2 * stage + 1):  # the first of a stage may allocate
             counting.reset()
             trainer.step(batch, iteration)
