@@ -19,7 +19,7 @@ SIGNS = {"spread": "spread (1: all directions, 0: one point)", "rank": "effectiv
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="work folders of pretrainings")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="write FILE.png and FILE.svg")
+    parser.add_argument("--picture", type=Path, metavar="NAME", help="write NAME.png and NAME.svg")
 
 
 def measure(args: argparse.Namespace) -> dict:
@@ -39,6 +39,7 @@ def measure(args: argparse.Namespace) -> dict:
 
 
 def log(folder: Path) -> list[dict]:
+    """The lines of a run's log that say how its widths do. Errors: UserError where there are none."""
     lines = [line for line in read_lines(folder / "metrics.jsonl") if watched([line])]
     if not lines:
         raise UserError(f"{folder} has no metrics.jsonl of a pretraining; expected its --work-dir")
@@ -46,11 +47,13 @@ def log(folder: Path) -> list[dict]:
 
 
 def watched(lines: list[dict]) -> list[str]:
+    """The widths that a log watches, as its keys name them: ``1``, ``0.25``."""
     return [name.removesuffix("/spread") for name in lines[0] if name.endswith("/spread")]
 
 
 def row(name: str, lines: list[dict], width: str) -> dict:
-    """collapsed_at: the first logged iteration from which on one sign stays below the limit; None where none does."""
+    """What a width came to. collapsed_at: the first logged iteration from which on a sign stays below its limit, or is
+    no number; None where none does."""
     limits, collapsed = MonitorSettings(), None
     for line in reversed(lines):
         if line[f"{width}/spread"] >= limits.min_spread and line[f"{width}/rank"] >= limits.min_rank:
@@ -58,14 +61,8 @@ def row(name: str, lines: list[dict], width: str) -> dict:
         collapsed = line["iteration"]
     lowest = {f"least_{sign}": min(line[f"{width}/{sign}"] for line in lines) for sign in SIGNS}
     last = {sign: lines[-1][f"{width}/{sign}"] for sign in SIGNS}
-    return {
-        "run": name,
-        "width": width,
-        "iterations": lines[-1]["iteration"],
-        **last,
-        **lowest,
-        "collapsed_at": collapsed,
-    }
+    facts = {"run": name, "width": width, "iterations": lines[-1]["iteration"]}
+    return facts | last | lowest | {"collapsed_at": collapsed}
 
 
 def draw(logs: dict[str, list[dict]]):

@@ -88,6 +88,7 @@ def steps(overrides: list[str], repeats: int, world: World) -> list[dict]:
     batch = random_batch(config.training.batch_size // world.size, trainer.model.views, config.data.image_size)
     rows = []
     for stage in range(STAGES):
+        torch.cuda.empty_cache()  # what an earlier stage left ready is no need of this one
         torch.cuda.reset_peak_memory_stats()
         wholes, hosts = [], []
         for repeat in range(WARM_UP + repeats):

@@ -115,6 +115,7 @@ class Distillation(Objective):
                 "objective.teacher.output is 'tokens', but the student has no maps; expected a convolutional one"
             )
         self.settings, self.teacher, self.chunks, self.views = settings, teacher, chunks, settings.views
+        self.asks_others = settings.sync_norms
         self.backbone = backbone
         self.projector = projector_of(backbone, settings.hidden, teacher.outputs)
         self.aux_head = predictor(teacher.outputs, settings.hidden) if settings.aux_head else None

@@ -55,8 +55,8 @@ class Objective(nn.Module, ABC):
     """A backbone with the heads and losses of a method.
 
     views: augmented views of each image. projector: None where there is none. teacher: the frozen network that the
-    method distils from, if it does; the training loop asks it, once for each batch. asks_others: whether the losses
-    take anything from other processes.
+    method distils from, if it does; the training loop asks it, once for each batch. asks_others: whether losses or
+    norms take anything from other processes.
 
     After every call each trainable parameter has a gradient, if need be of 0, so DistributedDataParallel needs no
     search for unused ones. What a call had no use for is named by ``unused``: it must not be learnt from that gradient.
