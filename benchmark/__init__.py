@@ -1,6 +1,7 @@
-"""What the suite costs in time and memory, measured on the machine at hand against plain arrangements of the same work.
+"""What the suite costs in time and memory, measured on the machine at hand against naive arrangements of the same work.
 
-A module that ``tools/benchmark.py`` names has ``EXAMPLE``, ``add_arguments(parser)`` and ``measure(args)``,
-which gives plain values by name: a ``title``, the figures of each arrangement as ``rows``, and the conditions they hold
-under. Arrangements that are compared take turns in one process, and medians are reported.
+A module that ``tools/benchmark.py`` names has ``EXAMPLE``, ``add_arguments(parser)`` and ``measure(args)``, which gives
+values by name: a ``title``, the figures of each arrangement as ``rows``, and the conditions they hold under.
+Arrangements that are compared take turns in one process, and medians are reported. ``evidence/`` asks what trainings
+are good for instead: the paper's claims, and whether a pretraining helped.
 """

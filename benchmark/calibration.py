@@ -48,16 +48,16 @@ def measure(args: argparse.Namespace) -> dict:
             raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is too small; expected 1 or more")
     widths = [check_width(width) for width in args.widths]
     backbone = network(args).to(args.device).eval()
-    source = image_dataset("folder" if args.data else "digits", args.data, image_size=args.image_size)
+    dataset = image_dataset("folder" if args.data else "digits", args.data, image_size=args.image_size)
     found: dict[str, dict[str, LayerMoments]] = {}
 
     def together() -> None:
-        found["together"] = one_pass(backbone, source, args, widths)
+        found["together"] = one_pass(backbone, dataset, args, widths)
 
     def one_by_one() -> None:
         found["one by one"] = {}
         for width in widths:
-            found["one by one"] |= one_pass(backbone, source, args, [width])
+            found["one by one"] |= one_pass(backbone, dataset, args, [width])
 
     together()  # warm-up: the first pass reads files and allocates
     seconds = [(timed(together, args.device), timed(one_by_one, args.device)) for _ in range(args.repeats)]
@@ -83,10 +83,10 @@ def network(args: argparse.Namespace) -> torch.nn.Module:
 
 
 def one_pass(
-    backbone: torch.nn.Module, source: Dataset, args: argparse.Namespace, widths: list[float]
+    backbone: torch.nn.Module, dataset: Dataset, args: argparse.Namespace, widths: list[float]
 ) -> dict[str, LayerMoments]:
     """Statistics of ``widths`` from one pass over the data, from the files on."""
-    batches = CalibrationBatches(source, LINEAR_EVALUATION, args.image_size, args.batch, args.batches, 0, MEAN, STD)
+    batches = CalibrationBatches(dataset, LINEAR_EVALUATION, args.image_size, args.batch, args.batches, 0, MEAN, STD)
     return calibrate(backbone, (images.to(args.device) for images in batches), widths)
 
 

@@ -28,7 +28,7 @@ from pretrain.common.files import make_folder, write_json, write_text
 from pretrain.data.augmentation.colour_stage import normalise
 from transfer.devices.universal_runtime import UniversalRuntime, probabilities
 from transfer.recognition.evaluate import prepare
-from transfer.recognition.images import Images, plain, train_augmentation
+from transfer.recognition.images import Images, as_tested, train_augmentation
 from transfer.recognition.labels import labelled
 from transfer.recognition.probe import train_probe
 from transfer.recognition.protocols import VIEWS
@@ -119,7 +119,7 @@ def images_of(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Normalised images [1, C, S, S] and their labels, ``count`` of them drawn by ``seed``."""
     order = np.random.default_rng(seed).permutation(len(test))[:count].tolist()
-    seen, metadata = plain(test, runtime.image_size), runtime.source.metadata
+    seen, metadata = as_tested(test, runtime.image_size), runtime.source.metadata
     pixels, labels = zip(*(seen[index] for index in order))
     return [normalise(p[None], metadata["mean"], metadata["std"]).numpy() for p in pixels], np.array(labels)
 

@@ -56,11 +56,11 @@ def measure(args: argparse.Namespace) -> dict:
     for name, value, least in (("image-size", size, 8), ("images", args.images, 1), ("repeats", args.repeats, 1)):
         if value < least:
             raise UserError(f"--{name} {value} is too small; expected {least} or more")
-    source = _source(data, args.data, size)
-    indices = [i % len(source) for i in range(args.images)]
-    plain, ours = Plain(source, data, size, indices), Ours(source, data, size, indices, args.device, args.decode)
-    plain.run(), ours.run(0)  # warm-up: the first pass reads files and allocates
-    times = [(timed(plain.run, "cpu"), *ours.run(repeat)) for repeat in range(1, args.repeats + 1)]
+    dataset = _dataset(data, args.data, size)
+    indices = [i % len(dataset) for i in range(args.images)]
+    on_pil, ours = OnPil(dataset, data, size, indices), Ours(dataset, data, size, indices, args.device, args.decode)
+    on_pil.run(), ours.run(0)  # warm-up: the first pass reads files and allocates
+    times = [(timed(on_pil.run, "cpu"), *ours.run(repeat)) for repeat in range(1, args.repeats + 1)]
     pil, decode, geometry, colour = (statistics.median(column) for column in zip(*times, strict=True))
     total = decode + geometry + colour
     cores = torch.get_num_threads()
@@ -82,7 +82,7 @@ def _default_config(image_size: int | None) -> Path:
     return SMALL if image_size is None or image_size <= LARGEST_SMALL else LARGE
 
 
-def _source(data: DataSettings, root: Path | None, size: int) -> Dataset:
+def _dataset(data: DataSettings, root: Path | None, size: int) -> Dataset:
     if root is not None:
         return in_memory(image_dataset(data.name, root))
     if size > LARGEST_SMALL:
@@ -90,13 +90,13 @@ def _source(data: DataSettings, root: Path | None, size: int) -> Dataset:
     return in_memory(image_dataset("digits", image_size=size))
 
 
-class Plain:
+class OnPil:
     """torchvision's v2 transforms, on PIL images, view by view."""
 
-    def __init__(self, source: Dataset, data: DataSettings, size: int, indices: list[int]):
-        self.source, self.indices, self.pictures = source, indices, None
-        if isinstance(source, TensorImages):
-            self.pictures = [V.to_pil_image(source[i][0]) for i in indices]
+    def __init__(self, dataset: Dataset, data: DataSettings, size: int, indices: list[int]):
+        self.dataset, self.indices, self.pictures = dataset, indices, None
+        if isinstance(dataset, TensorImages):
+            self.pictures = [V.to_pil_image(dataset[i][0]) for i in indices]
         self.transforms = [
             v2.Compose([
                 view.transform(size), v2.ToImage(), v2.ToDtype(torch.float32, scale=True),
@@ -110,15 +110,15 @@ class Plain:
         return [torch.stack(view) for view in zip(*views, strict=True)]
 
     def _opened(self) -> Iterable:
-        return self.pictures or (Image.open(BytesIO(self.source.encoded(i))).convert("RGB") for i in self.indices)
+        return self.pictures or (Image.open(BytesIO(self.dataset.encoded(i))).convert("RGB") for i in self.indices)
 
 
 class Ours:
     """What the training loop does; ``run`` gives the seconds of decoding, geometry and colours."""
 
-    def __init__(self, source: Dataset, data: DataSettings, size: int, indices: list[int], device: str, decode: str):
+    def __init__(self, dataset: Dataset, data: DataSettings, size: int, indices: list[int], device: str, decode: str):
         self.data, self.views, self.device, self.indices = data, _both(data), device, indices
-        self.loader = CutViews(source, self.views, size, seed=0, decode=decode)
+        self.loader = CutViews(dataset, self.views, size, seed=0, decode=decode)
 
     def run(self, epoch: int) -> tuple[float, float, float]:
         keys, loaded = [(epoch, i) for i in self.indices], []

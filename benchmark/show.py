@@ -7,7 +7,7 @@ from transfer.tables.table import Cell, Table
 
 
 def shown(found: dict, as_json: bool) -> str:
-    """found: plain values by name; ``title``; ``rows``, dicts that all have the keys of the first."""
+    """found: simple values by name; ``title``; ``rows``, dicts that all have the keys of the first."""
     if as_json:
         return json.dumps(found, indent=2)
     facts = {name: value for name, value in found.items() if name not in ("title", "rows")}

@@ -122,7 +122,7 @@ def _merged(address: Address, values: dict[str, Any], parts: list[dict]) -> dict
 
 
 def as_python(values: dict[str, Any]) -> str:
-    """Nested plain values as the text of a config file, which reads back as the same values."""
+    """Nested simple values as the text of a config file, which reads back as the same values."""
     return "\n".join(f"{key} = {_text(value, '')}" for key, value in values.items()) + "\n"
 
 

@@ -59,7 +59,7 @@ def is_finished(trainer: Trainer, path: Path) -> bool:
     return same and all(net.is_calibrated(width) for width in trainer.config.calibrated_widths)
 
 
-def write_universal(trainer: Trainer, source: Dataset, work_dir: Path) -> Path:
+def write_universal(trainer: Trainer, images: Dataset, work_dir: Path) -> Path:
     """Calibrate on linear evaluation's training views of the pretraining images and write ``universal.safetensors``."""
     config, world, path = trainer.config, trainer.world, work_dir / FILE_NAME
     if main_says(world.is_main and is_finished(trainer, path), world):
@@ -67,10 +67,10 @@ def write_universal(trainer: Trainer, source: Dataset, work_dir: Path) -> Path:
             print("finished already: nothing is left to do", flush=True)
         return path
     projector = trainer.model.projector if config.training.keep_projector else None
-    net = UniversalNetwork(trainer.model.backbone, metadata(trainer, len(source)), projector=projector)
+    net = UniversalNetwork(trainer.model.backbone, metadata(trainer, len(images)), projector=projector)
     settings, data = config.calibration, config.data
     batches = CalibrationBatches(
-        source, settings.views, data.image_size, settings.batch_size, settings.batches, config.training.seed,
+        images, settings.views, data.image_size, settings.batch_size, settings.batches, config.training.seed,
         data.mean, data.std, world.rank, world.size, data.on_bad,
     )  # fmt: skip
     net.calibrate(

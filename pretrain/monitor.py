@@ -29,7 +29,7 @@ from pretrain.knn import knn_scores, neighbours
 from pretrain.objectives.step import Objective
 from pretrain.run.distributed import World, mean_over_processes
 from pretrain.slimmable.calibrate import calibrate
-from pretrain.slimmable.statistics import FixedStatistics, batch_norms
+from pretrain.slimmable.norms.statistics import FixedStatistics, batch_norms
 
 
 @settings
@@ -134,16 +134,16 @@ class NearestNeighbours:
         self.classes = len(train.classes)
         self.mean, self.std, self.device, self.batch_size = mean, std, device, batch_size
         view = v2.Compose([v2.Resize(image_size, antialias=True), v2.CenterCrop(image_size)])
-        self.bank, self.queries = (self._draw(source, view, images, seed, on_bad) for source in (train, test))
+        self.bank, self.queries = (self._draw(dataset, view, images, seed, on_bad) for dataset in (train, test))
 
     @staticmethod
-    def _draw(source: Dataset, view: v2.Transform, images: int, seed: int, on_bad: str) -> tuple[Tensor, Tensor]:
-        order = generator("knn", seed).permutation(len(source))
+    def _draw(dataset: Dataset, view: v2.Transform, images: int, seed: int, on_bad: str) -> tuple[Tensor, Tensor]:
+        order = generator("knn", seed).permutation(len(dataset))
         if on_bad == "stop":
-            items = [source[int(index)] for index in order[:images]]
+            items = [dataset[int(index)] for index in order[:images]]
         else:
             places = range(min(images, len(order)))
-            items = [first_readable(source.__getitem__, following(order, n), [])[1] for n in places]
+            items = [first_readable(dataset.__getitem__, following(order, n), [])[1] for n in places]
         return torch.stack([view(image) for image, _ in items]), torch.tensor([label for _, label in items])
 
     @torch.no_grad()

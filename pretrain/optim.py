@@ -100,7 +100,7 @@ class GroupRegularisation:
     """Adds the gradient of sum_k lambda_k ||w_k||^2 (US3L, Eq. 4), 2 lambda_k w_k, to every gradient.
 
     Grouped by output channel on the backbone's convolutions and batch norms, with ``settings.group_heads`` on the norms
-    and biases of the heads too; plain lambda on everything else. Replaces weight decay: with alpha = 0 it is bit-equal
+    and biases of the heads too; lambda alone on everything else. Replaces weight decay: with alpha = 0 it is bit-equal
     to SGD's own. Closed form, because a loss term costs 25 times as much.
 
     model: the module to regularise, parameters without requires_grad left out; backbone: its grouped part.
@@ -117,7 +117,7 @@ class GroupRegularisation:
             grouped |= {parameter for parameter in model.parameters() if parameter.dim() == 1}
         self.settings, self.factor = settings, 1.0
         parameters = [p for p in model.parameters() if p.requires_grad]
-        self.plain = [p for p in parameters if p not in grouped or not settings.alpha]
+        self.ungrouped = [p for p in parameters if p not in grouped or not settings.alpha]
         self.grouped = [p for p in parameters if p in grouped and settings.alpha]
         self.strengths = {len(p): p.new_empty(len(p)) for p in self.grouped}
         self.as_parameters = [_like(self.strengths[len(p)], p) for p in self.grouped]
@@ -142,7 +142,7 @@ class GroupRegularisation:
     def terms(self) -> list[tuple[nn.Parameter, Tensor]]:
         """Each parameter with its 2 lambda, or with those of its output channels."""
         return [
-            *((p, p.new_full((), self.settings.weight_decay)) for p in self.plain),
+            *((p, p.new_full((), self.settings.weight_decay)) for p in self.ungrouped),
             *((p, _along(self.strengths[len(p)], p)) for p in self.grouped),
         ]
 
@@ -152,8 +152,8 @@ class GroupRegularisation:
 
         Parameters without a gradient take no part in the step and are left out.
         """
-        if plain := [p for p in self.plain if p.grad is not None]:
-            torch._foreach_add_([p.grad for p in plain], plain, alpha=self.settings.weight_decay)
+        if ungrouped := [p for p in self.ungrouped if p.grad is not None]:
+            torch._foreach_add_([p.grad for p in ungrouped], ungrouped, alpha=self.settings.weight_decay)
         used = [(p, strength) for p, strength in zip(self.grouped, self.as_parameters) if p.grad is not None]
         if used:
             parameters, strengths = map(list, zip(*used))

@@ -58,38 +58,38 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     warm = None if found or not backbone.weights else load_start(backbone, training.seed)
     if warm and world.is_main:
         print(f"{backbone.weights}: {warm.fit}", flush=True)
-    source = image_dataset(data.name, data.root, "train", data.image_size, data.images_per_class, data.channels)
+    images = image_dataset(data.name, data.root, "train", data.image_size, data.images_per_class, data.channels)
     if world.is_main:
-        print(f"{data.name}: {getattr(source, 'found', f'{len(source):,} images')}", flush=True)
-    source = in_memory(source, data.on_bad)
-    epoch_iterations = max(1, len(source) // training.batch_size)
+        print(f"{data.name}: {getattr(images, 'found', f'{len(images):,} images')}", flush=True)
+    images = in_memory(images, data.on_bad)
+    epoch_iterations = max(1, len(images) // training.batch_size)
     iterations = training.iterations or training.epochs * epoch_iterations
     chunks = recorded_chunks(found.state) if found else None
     weights = None
     if warm:
-        weights = warm.prepared(source, data.image_size, data.mean, data.std, training.seed, data.on_bad).state_dict()
-    trainer = Trainer(config, world, iterations, epoch_iterations, len(source.classes), chunks, weights)
+        weights = warm.prepared(images, data.image_size, data.mean, data.std, training.seed, data.on_bad).state_dict()
+    trainer = Trainer(config, world, iterations, epoch_iterations, len(images.classes), chunks, weights)
     start, interval = begin(trainer, work_dir, found)
     del found  # the state has been copied
     teacher = trainer.model.teacher
     fixed = teacher.settings.views if teacher else None
     batches = IterationBatches(
-        len(source), training.batch_size, training.seed, start, iterations, world.rank, world.size, fixed
+        len(images), training.batch_size, training.seed, start, iterations, world.rank, world.size, fixed
     )
     rehearse(trainer)
     if fixed:
-        trainer.learn_from(keep_features(trainer, source, -(-iterations // epoch_iterations), work_dir))
-    views = CutViews(source, trainer.views, data.image_size, training.seed, data.decode, data.on_bad)
+        trainer.learn_from(keep_features(trainer, images, -(-iterations // epoch_iterations), work_dir))
+    views = CutViews(images, trainer.views, data.image_size, training.seed, data.decode, data.on_bad)
     if world.is_main and (said := loader_memory(trainer)):
         print(said, flush=True)
     loader = view_loader(views, batches, data.workers)
-    bad = BadImages(source, data.max_bad, work_dir, world)
+    bad = BadImages(images, data.max_bad, work_dir, world)
     try:
         run(trainer, loader, start, epoch_iterations, work_dir, Watch(trainer), interval, bad)
     except NonFiniteLossError as error:
         hint = f"last good checkpoint: {last_good(work_dir)}; a smaller optimizer.lr may help"
         raise NonFiniteLossError(f"{error}; {hint}") from None
-    return write_universal(trainer, source, work_dir)
+    return write_universal(trainer, images, work_dir)
 
 
 def run(

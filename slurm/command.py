@@ -12,7 +12,7 @@ from pretrain.common.errors import UserError, nearest
 from pretrain.configfile import Address
 from pretrain.slimmable.widths import FOUR_WIDTHS
 from slurm import manage
-from slurm.graph import ROOT
+from slurm.grid.graph import ROOT
 from slurm.launch import Launch, launch
 from slurm.presets import list_presets, load_preset, minutes
 from transfer.targets import FRAMEWORKS
@@ -121,7 +121,7 @@ def add_pretrain(parser: argparse.ArgumentParser) -> None:
 
 
 def run_pretrain(arguments: argparse.Namespace) -> None:
-    from slurm import definition, gridfile
+    from slurm.grid import definition, gridfile
 
     preset = preset_of(arguments)
     if arguments.nodes < 1 or arguments.tasks_per_node < 1:
@@ -160,7 +160,7 @@ def add_transfer(parser: argparse.ArgumentParser) -> None:
 
 
 def run_transfer(arguments: argparse.Namespace) -> None:
-    from slurm import transfers
+    from slurm.grid import transfers
     from transfer.command import parse
 
     parse(arguments.target, arguments.args)
@@ -177,7 +177,7 @@ def add_grid(parser: argparse.ArgumentParser) -> None:
 
 
 def run_grid(arguments: argparse.Namespace) -> None:
-    from slurm import definition
+    from slurm.grid import definition
 
     preset = preset_of(arguments)
     graph = definition.load_graph(arguments.grid, preset.gpus_per_node)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pretrain.common.errors import UserError
-from slurm.graph import Node
+from slurm.grid.graph import Node
 from slurm.presets import Preset
 from slurm.submit import on_machine
 from transfer.targets import TARGETS

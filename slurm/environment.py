@@ -3,7 +3,7 @@
 import os
 
 from pretrain.run.allocator import lacking_variables
-from slurm.graph import ROOT, Node
+from slurm.grid.graph import ROOT, Node
 from slurm.presets import Preset
 
 

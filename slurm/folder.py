@@ -14,7 +14,7 @@ from pretrain.common.settings import read
 from pretrain.run.ownership import owner_lives
 from slurm.attempts import cancelled, events
 from slurm.cluster import State, states
-from slurm.graph import OWN, Graph, Node
+from slurm.grid.graph import OWN, Graph, Node
 from slurm.jobs import DONE, FAILED
 from slurm.presets import Preset
 

@@ -16,7 +16,7 @@ from pretrain.common.errors import CollapsedError, NonFiniteLossError, UserError
 from pretrain.common.files import write_json
 from pretrain.run.membership import PORTS
 from slurm.attempts import FAILED, fail, note
-from slurm.graph import Command
+from slurm.grid.graph import Command
 
 DONE = "done.json"
 

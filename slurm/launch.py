@@ -11,7 +11,7 @@ from pretrain.common.files import read_object
 from slurm.cluster import check_cluster
 from slurm.data import check_data
 from slurm.folder import FILE_NAME, JOB, Entry, Launched, Standing, place, read_grid, standings, write_grid
-from slurm.graph import ROOT, Graph
+from slurm.grid.graph import ROOT, Graph
 from slurm.local import run_here
 from slurm.plan import changed, show_plan
 from slurm.presets import Preset

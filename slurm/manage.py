@@ -14,7 +14,7 @@ from rich.live import Live
 from pretrain.common.errors import UserError
 from slurm.attempts import note
 from slurm.folder import JOB, Entry, job_of, local_lives, read_grid, standings
-from slurm.graph import ROOT, expand
+from slurm.grid.graph import ROOT, expand
 from slurm.launch import carry_out
 from slurm.presets import Preset, list_presets, load_preset
 from slurm.status import log_files, status_table, watch_header

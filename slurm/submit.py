@@ -16,7 +16,7 @@ from pretrain.common.files import write_json, write_text
 from slurm.attempts import FAILED, note
 from slurm.environment import job_environment
 from slurm.folder import JOB, Entry, Standing
-from slurm.graph import ROOT, Command, Node
+from slurm.grid.graph import ROOT, Command, Node
 from slurm.jobs import NodeJob
 from slurm.presets import Preset
 

@@ -18,7 +18,7 @@ MODULES = [
     module.name
     for package in (pretrain, transfer)
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
-    if module.name != "pretrain.slimmable.fused_kernels"  # Triton's own language, imported on GPUs alone
+    if module.name != "pretrain.slimmable.norms.fused_kernels"  # Triton's own language, imported on GPUs alone
 ]
 # What builds on detectron2's or mmdet's classes cannot do without; the command line, which is read for --help, must.
 DETECTION = [name for name in MODULES if name.startswith("transfer.detection.") and not name.endswith(".command")]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure what the suite costs on this machine, against plain arrangements of the same work."""
+"""Measure what the suite costs on this machine, against naive arrangements of the same work."""
 
 import importlib
 import sys
@@ -13,7 +13,7 @@ from pretrain.common.errors import UserError, nearest
 from pretrain.run.allocator import restart_for_cpu
 
 BENCHMARKS = {
-    "step": "seconds of a training step, beside the plain arrangement of the same maths",
+    "step": "seconds of a training step, beside the naive arrangement of the same maths",
     "widths": "a pass of each width, beside its share of operations and the plain network of its channels",
     "data": "images a second of the augmentation, beside torchvision's on PIL images",
     "evaluation": "one pass of the fast protocol over all widths, beside a run of the paper's for each",

@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
 
 def runs(args: argparse.Namespace) -> list[tuple[str, int]]:
     """(system, seed) of the chosen claims, each once; first seeds first."""
-    from benchmark.claims import CLAIMS
+    from benchmark.evidence.claims import CLAIMS
 
     wanted: dict[str, int] = {}
     for name in args.only or CLAIMS:
@@ -69,10 +69,10 @@ def linked_images(data: Path, folder: Path) -> Path:
     """``folder`` with links to the first ``PER_CLASS`` training images of each class, and to all test images."""
     if not all((data / split).is_dir() for split in ("train", "test")):
         raise UserError(f"no images in {data}; expected {data}/train/<class>/ and {data}/test/<class>/")
-    for source in sorted(p for p in (data / "train").iterdir() if p.is_dir()):
-        target = folder / "train" / source.name
+    for theirs in sorted(p for p in (data / "train").iterdir() if p.is_dir()):
+        target = folder / "train" / theirs.name
         target.mkdir(parents=True, exist_ok=True)
-        for image in sorted(source.iterdir())[:PER_CLASS]:
+        for image in sorted(theirs.iterdir())[:PER_CLASS]:
             if not (target / image.name).exists():
                 (target / image.name).symlink_to(image.resolve())
     if not (folder / "test").exists():
@@ -82,8 +82,8 @@ def linked_images(data: Path, folder: Path) -> Path:
 
 def run(system: str, config, folder: Path, images: Path, overrides: list[str]) -> None:
     """Pretrain and evaluate, or as much of it as is missing. ``record.json`` says what came out."""
-    from benchmark.claims import record
-    from benchmark.training_cost import training_flops
+    from benchmark.evidence.claims import record
+    from benchmark.evidence.training_cost import training_flops
     from pretrain.slimmable.widths import FOUR_WIDTHS
     from pretrain.train import pretrain
     from transfer.recognition.evaluate import evaluate
@@ -121,8 +121,8 @@ def collect(record: Path, records: Path) -> None:
 
 def write_page(records: Path, output: Path) -> Path:
     """``claims.md`` and ``claims.svg`` in ``output``, of the records in a file."""
-    from benchmark.claims import claim_table, read_records, system_table
-    from benchmark.claims_figure import draw, draw_costs
+    from benchmark.evidence.claims import claim_table, read_records, system_table
+    from benchmark.evidence.claims_figure import draw, draw_costs
     from transfer.tables import render
 
     found = read_records(records)

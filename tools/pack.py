@@ -60,23 +60,23 @@ def main(argv: list[str]) -> None:
     except OSError as error:
         raise UserError(f"cannot make the folder {args.output}: {error.strerror}; expected another OUTPUT") from None
     with owned(args.output):
-        for split, source in sources.items():
-            pack(source, args.root, args.output, split)
+        for split, images in sources.items():
+            pack(images, args.root, args.output, split)
     print(args.output)
 
 
-def pack(source: "EncodedImages", root: Path, output: Path, split: str) -> None:
+def pack(images: "EncodedImages", root: Path, output: Path, split: str) -> None:
     from pretrain.data.images.packed import holds, index_path, pack_path, write_pack
 
     path = pack_path(output, split)
-    if holds(output, split, source):
+    if holds(output, split, images):
         print(f"{split}: {path} is there already", flush=True)
         return
     if index_path(output, split).exists():
         raise UserError(f"{path} holds other images than {root}; expected another OUTPUT")
-    print(f"{split}: {source.found} from {root}", flush=True)
+    print(f"{split}: {images.found} from {root}", flush=True)
     hidden = not Console().is_terminal
-    write_pack(source, output, split, lambda indices: track(indices, description=split, disable=hidden))
+    write_pack(images, output, split, lambda indices: track(indices, description=split, disable=hidden))
 
 
 def check(sources: "dict[str, EncodedImages]", args: argparse.Namespace) -> None:
@@ -84,10 +84,10 @@ def check(sources: "dict[str, EncodedImages]", args: argparse.Namespace) -> None
     from pretrain.data.images.check import faults
 
     found = []
-    for split, source in sources.items():
-        print(f"{split}: {source.found} in {args.root}", flush=True)
+    for split, images in sources.items():
+        print(f"{split}: {images.found} in {args.root}", flush=True)
         watch = partial(track, description=split, disable=not Console().is_terminal)
-        found += faults(source, args.image_size, args.workers, watch)
+        found += faults(images, args.image_size, args.workers, watch)
     counts, shown = Counter(fault.kind for fault in found), Counter()
     lines = [f"{fault.kind}\t{fault.name}\t{fault.what}" for fault in found]
     for fault, line in zip(found, lines):

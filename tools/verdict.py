@@ -21,7 +21,7 @@ from transfer.targets import METRICS, PROTOCOLS, headline, targets_of
 
 def main(argv: list[str]) -> None:
     args = parsed(argv)
-    from benchmark import overlap, verdict, verdict_page
+    from benchmark.evidence import overlap, verdict, verdict_page
     from transfer.source import find_checkpoint
 
     checkpoint = find_checkpoint(args.checkpoint)
@@ -65,7 +65,7 @@ def parsed(argv: list[str]) -> argparse.Namespace:
 
 def question_of(args: argparse.Namespace, checkpoint: Path):
     """What is asked. Errors: UserError for a share, a setting or data that are none."""
-    from benchmark.verdict import Question
+    from benchmark.evidence.verdict import Question
     from transfer.recognition.labels import share
     from transfer.recognition.settings import RecognitionSettings, override
     from transfer.recognition.targets import find_root

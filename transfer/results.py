@@ -63,7 +63,7 @@ class Result:
     def write(self, folder: Path) -> Path:
         """Write ``folder/result.json`` in one step (a reader never sees half a file) and return its path."""
         path = Path(folder) / FILE_NAME
-        record = check({"schema": SCHEMA_VERSION, **_plain(asdict(self)), "versions": versions()}, path)
+        record = check({"schema": SCHEMA_VERSION, **_sayable(asdict(self)), "versions": versions()}, path)
         return write_json(path, record, sort_keys=True)
 
 
@@ -151,7 +151,7 @@ def check(record: Any, path: Path) -> dict:
     if not isinstance(record, dict):
         raise UserError(f"{where}: expected an object, got {str(record)[:60]!r}")
     try:
-        _check_plain(record)
+        _check_sayable(record)
         _record_type().validate_json(json.dumps(record))
     except ValidationError as error:
         # a key of another schema is missing as well: what is unknown says more
@@ -182,15 +182,16 @@ def versions() -> dict[str, str | None]:
     """Versions of what a result depends on; None where a package is absent."""
     return {
         "python": platform.python_version(),
-        "torch": _version("torch"),
-        "torchvision": _version("torchvision"),
-        "detectron2": _version("detectron2"),
-        "mmdet": _version("mmdet"),
+        "torch": version_of("torch"),
+        "torchvision": version_of("torchvision"),
+        "detectron2": version_of("detectron2"),
+        "mmdet": version_of("mmdet"),
         "project": pretrain.__version__,
     }
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """The installed version of a package; None where it is absent."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -201,12 +202,12 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _plain(value: Any) -> Any:
+def _sayable(value: Any) -> Any:
     """``value`` as JSON can say it: NaN and infinities as None, what is no Unicode (of odd file names) escaped."""
     if isinstance(value, dict):
-        return {_plain(str(key)): _plain(item) for key, item in value.items()}
+        return {_sayable(str(key)): _sayable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_sayable(item) for item in value]
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
     if isinstance(value, float) and not math.isfinite(value):
@@ -214,7 +215,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _check_plain(record: dict) -> None:
+def _check_sayable(record: dict) -> None:
     """ValueError for what JSON can say and other programs, or tables, cannot read: it names the place."""
     left: list[tuple[tuple[str, ...], Any]] = [((), record)]
     while left:

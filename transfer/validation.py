@@ -16,7 +16,7 @@ from pretrain.data.images.datasets import image_dataset
 from pretrain.data.images.layout import images_at
 from pretrain.knn import knn_scores, neighbours
 from pretrain.recalibrate import recorded_data
-from transfer.recognition.images import evaluation_view, plain_view, usual_interpolation
+from transfer.recognition.images import evaluation_view, tested_view, usual_interpolation
 from transfer.recognition.probe import ProbeSettings, train_probe
 from transfer.source import Source
 
@@ -70,7 +70,7 @@ def by_neighbours(bank: Tensor, labels: Tensor, queries: Tensor, classes: int) -
 
 
 def by_probe(bank: Tensor, labels: Tensor, queries: Tensor, classes: int) -> Tensor:
-    """Scores [N, K] of the fast protocol's linear probe of the bank's features, one plain view each."""
+    """Scores [N, K] of the fast protocol's linear probe of the bank's features, one view each, as tested."""
     return train_probe([bank], bank, labels, classes, ProbeSettings())(queries)
 
 
@@ -118,7 +118,7 @@ def drawn(dataset: Dataset, indices: list[int], image_size: int) -> tuple[Tensor
     images, labels = [], []
     for start in range(0, len(indices), DECODED):
         some, found = zip(*(dataset[index] for index in indices[start : start + DECODED]))
-        images.append(plain_view(view, some, []))
+        images.append(tested_view(view, some, []))
         labels += found
     return torch.cat(images), torch.tensor(labels)
 

@@ -45,7 +45,7 @@ def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
 
 
 def on_host(state: Any) -> Any:
-    """A copy of nested dicts, lists and tuples of plain values whose tensors lie in the host's memory, and nowhere
+    """A copy of nested dicts, lists and tuples of simple values whose tensors lie in the host's memory, and nowhere
     else. From a GPU all go to pinned memory, one after the other, and are waited for once.
     """
     copies: dict[_Place, Tensor] = {}  # a tensor that is there twice, under two names, is copied once

@@ -73,7 +73,7 @@ class CutViews(Dataset):
             )
             return LoadedBatch(torch.stack(list(cut), dim=1), self.dataset.labels[indices], rows)
         bad: list[int] = []
-        cut, taken = zip(*((self._cut(pixels, drawn), index) for index, pixels, drawn in self.decoded(rows, bad)))
+        cut, taken = zip(*((self.cut(pixels, drawn), index) for index, pixels, drawn in self.decoded(rows, bad)))
         return LoadedBatch(
             torch.stack(cut), self.dataset.labels[list(taken)], rows, torch.tensor(bad, dtype=torch.int64)
         )
@@ -102,7 +102,7 @@ class CutViews(Dataset):
                     raise
             order = epoch_order(len(self.dataset), self.seed, epoch)
             others = following(order, int(np.flatnonzero(order == index)[0]))
-            taken, found = first_readable(lambda other, row=rows[n : n + 1]: self._read(other, row), others, bad)
+            taken, found = first_readable(lambda other, row=rows[n : n + 1]: self.read(other, row), others, bad)
             yield taken, *found
 
     def _opened(self, index: int) -> EncodedImage | DecodedImage | None:
@@ -114,7 +114,7 @@ class CutViews(Dataset):
                 raise
             return None
 
-    def _read(self, index: int, row: Tensor) -> tuple[Tensor, list[ViewParameters]]:
+    def read(self, index: int, row: Tensor) -> tuple[Tensor, list[ViewParameters]]:
         """An image by the random numbers of a row."""
         image = self.dataset.open(index)
         return self._decoded(image, self.draw(row, [image.size]))
@@ -129,7 +129,8 @@ class CutViews(Dataset):
         boxes = scaled(boxes, image.size, pixels.shape[1:])
         return pixels, [replace(of_view, box=box[None]) for of_view, box in zip(drawn, boxes)]
 
-    def _cut(self, image: Tensor, parameters: list[ViewParameters]) -> Tensor:
+    def cut(self, image: Tensor, parameters: list[ViewParameters]) -> Tensor:
+        """uint8 [V, C, S, S]: an image's views by their parameters."""
         views = zip(self.views, parameters)
         return torch.stack([crop_one(image, drawn, self.image_size, view.interpolation) for view, drawn in views])
 

@@ -32,7 +32,7 @@ from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, 
 from pretrain.objectives.us3l import US3L, US3LSettings
 from pretrain.run.distributed import all_gather
 from pretrain.slimmable.heads import predictor, projector_of
-from pretrain.slimmable.statistics import BatchStatistics, statistics_of
+from pretrain.slimmable.norms.statistics import BatchStatistics, statistics_of
 from pretrain.slimmable.widths import WIDTH_MAX
 from pretrain.teachers.load import load_teacher
 from pretrain.teachers.settings import TeacherSettings

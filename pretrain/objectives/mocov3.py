@@ -26,8 +26,8 @@ from pretrain.objectives.losses import unit
 from pretrain.objectives.momentum import MomentumEncoder, coefficient
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads
 from pretrain.run.distributed import all_gather, process_rank
-from pretrain.slimmable.heads import plain_mlp
-from pretrain.slimmable.statistics import BatchStatistics, statistics_of
+from pretrain.slimmable.heads import bias_free_mlp
+from pretrain.slimmable.norms.statistics import BatchStatistics, statistics_of
 from pretrain.slimmable.widths import WIDTH_MAX
 
 
@@ -75,8 +75,8 @@ class MoCoV3(Objective):
         self.settings, self.chunks, self.width_max = settings, chunks, width_max
         hidden, outputs = settings.hidden, settings.outputs
         self.backbone = backbone
-        self.projector = plain_mlp([backbone.num_features(WIDTH_MAX), hidden, hidden, outputs])
-        self.predictor = plain_mlp([outputs, hidden, outputs])
+        self.projector = bias_free_mlp([backbone.num_features(WIDTH_MAX), hidden, hidden, outputs])
+        self.predictor = bias_free_mlp([outputs, hidden, outputs])
         self.sub_predictor = copy.deepcopy(self.predictor) if settings.keys == "base" else None
         self.momentum_encoder = MomentumEncoder(self.backbone, self.projector)
 

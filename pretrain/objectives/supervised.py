@@ -17,8 +17,8 @@ from pretrain.common.settings import settings
 from pretrain.data.facts import ImageFacts
 from pretrain.objectives.losses import at_least_fp32
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term
+from pretrain.slimmable.norms.statistics import BatchStatistics
 from pretrain.slimmable.ops import SlimLinear
-from pretrain.slimmable.statistics import BatchStatistics
 from pretrain.slimmable.widths import WIDTH_MAX
 
 

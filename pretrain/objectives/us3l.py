@@ -22,7 +22,7 @@ from pretrain.objectives.losses import pair_loss, per_chunk
 from pretrain.objectives.momentum import MomentumEncoder, coefficient
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads
 from pretrain.slimmable.heads import predictor, projector_of
-from pretrain.slimmable.statistics import BatchStatistics, statistics_of
+from pretrain.slimmable.norms.statistics import BatchStatistics, statistics_of
 from pretrain.slimmable.widths import WIDTH_MAX
 
 Loss = Literal["infonce", "mse"]

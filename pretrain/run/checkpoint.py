@@ -2,7 +2,7 @@
 
 ``checkpoints/iteration_00000500.pt`` and its ``.sha256``, which is there first; the two newest whole ones are kept. A
 file counts if its checksum holds, so a damaged one is passed over, and never takes the place of one that is whole.
-Written by ``torch.save``, loaded with ``weights_only=True``: tensors and plain values only.
+Written by ``torch.save``, loaded with ``weights_only=True``: tensors and simple values only.
 """
 
 import re

@@ -19,8 +19,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
+from pretrain.slimmable.norms.statistics import BatchStatistics, Moments, batch_norms
 from pretrain.slimmable.ops import SlimBatchNorm
-from pretrain.slimmable.statistics import BatchStatistics, Moments, batch_norms
 
 LayerMoments = dict[str, Moments]
 

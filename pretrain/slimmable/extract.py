@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.calibrate import LayerMoments
-from pretrain.slimmable.statistics import batch_norms
+from pretrain.slimmable.norms.statistics import batch_norms
 
 
 def extract(backbone: SlimBackbone, channels, moments: LayerMoments, share: bool = False) -> nn.Module:

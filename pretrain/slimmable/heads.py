@@ -60,6 +60,6 @@ def predictor(features: int, hidden: int = 2048) -> Head:
     return Head([features, hidden, features], hidden_bias=False)
 
 
-def plain_mlp(sizes: list[int]) -> Head:
+def bias_free_mlp(sizes: list[int]) -> Head:
     """MoCo v3's form: no biases, ending in a batch norm without affine parameters."""
     return Head(sizes, hidden_bias=False, last_bias=False, final_norm=True)

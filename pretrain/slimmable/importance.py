@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pretrain.common.errors import UserError
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.groups import ChannelGroup, Slot, reordered
-from pretrain.slimmable.statistics import batch_norms
+from pretrain.slimmable.norms.statistics import batch_norms
 from pretrain.slimmable.widths import WIDTH_MAX
 
 CRITERIA = ("bn", "l1", "activation")

@@ -18,8 +18,8 @@ from pretrain.plain.mobilenetv2 import (
 )
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.groups import ChannelGroup, Slot, module_slots
+from pretrain.slimmable.norms.statistics import batch_statistics
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, SlimDepthwiseConv2d, Statistics
-from pretrain.slimmable.statistics import batch_statistics
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, Plan, WidthSpace, round_channels
 
 INITS = ("kaiming", "small_projector")

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from pretrain.plain.resnet import BLOCKS, STEMS, PlainResNet, ResNetChannels
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.groups import ChannelGroup, Slot, module_slots
+from pretrain.slimmable.norms.statistics import batch_statistics
 from pretrain.slimmable.ops import SlimBatchNorm, SlimConv2d, Statistics
-from pretrain.slimmable.statistics import batch_statistics
 from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN, Plan, WidthSpace, round_channels
 
 Norm = Callable[[int], SlimBatchNorm]

@@ -51,8 +51,8 @@ class KeptFeatures:
         return sent(torch.from_numpy(found), self.device).to(torch.get_default_dtype()).unflatten(1, self.shape)
 
 
-def keep_features(trainer: Trainer, source: Dataset, epochs: int, work_dir: Path) -> KeptFeatures:
-    """The features of all images of ``source``: from disk, or by a pass of the teacher for each fixed view.
+def keep_features(trainer: Trainer, images: Dataset, epochs: int, work_dir: Path) -> KeptFeatures:
+    """The features of all ``images``: from disk, or by a pass of the teacher for each fixed view.
 
     epochs: of the training, which needs no more fixed views than that. Every process must call it.
     Errors: UserError for a folder that cannot be written or has no room, and for images that do not say what they are.
@@ -60,11 +60,11 @@ def keep_features(trainer: Trainer, source: Dataset, epochs: int, work_dir: Path
     world, teacher = trainer.world, trainer.model.teacher
     folder = Path(teacher.settings.cache or work_dir / "teacher")
     cache = FeatureCache(folder, options="objective.teacher.cache=FOLDER")
-    passes = Passes(trainer, source, cache, min(teacher.settings.views, epochs))
+    passes = Passes(trainer, images, cache, min(teacher.settings.views, epochs))
     missing = [place for place in passes.places if passes.load(place) is None]
     if world.is_main and missing:
         _check_space(folder, sum(map(passes.size, missing)))
-        print(f"teacher: {passes.fixed} fixed views of {len(source):,} images, features kept in {folder}", flush=True)
+        print(f"teacher: {passes.fixed} fixed views of {len(images):,} images, features kept in {folder}", flush=True)
     _wait(world)  # nobody writes what another one still looks for
     passes.run(missing[world.rank :: world.size])
     _wait(world)
@@ -79,20 +79,20 @@ def keep_features(trainer: Trainer, source: Dataset, epochs: int, work_dir: Path
 class Passes:
     """The teacher's looks at the images, cut into blocks. fixed: views an image. places: (fixed view, block) of all."""
 
-    def __init__(self, trainer: Trainer, source: Dataset, cache: FeatureCache, fixed: int):
-        self.trainer, self.source, self.cache, self.fixed = trainer, source, cache, fixed
-        self.places = [(k, block) for k in range(fixed) for block in range(-(-len(source) // BLOCK))]
+    def __init__(self, trainer: Trainer, images: Dataset, cache: FeatureCache, fixed: int):
+        self.trainer, self.images, self.cache, self.fixed = trainer, images, cache, fixed
+        self.places = [(k, block) for k in range(fixed) for block in range(-(-len(images) // BLOCK))]
         teacher, config = trainer.model.teacher, trainer.config
         self.common = {
             "teacher": teacher.described, "answers": teacher.answers, "image_size": teacher.image_size,
-            "precision": trainer.precision, "images": fingerprint(source), "views": [asdict(v) for v in trainer.views],
+            "precision": trainer.precision, "images": fingerprint(images), "views": [asdict(v) for v in trainer.views],
             "size": config.data.image_size, "decode": config.data.decode, "seed": config.training.seed,
             "mean": config.data.mean, "std": config.data.std, "random_numbers": RANDOM_NUMBERS,
             "torchvision": torchvision.__version__,
         }  # fmt: skip
 
     def rows(self, block: int) -> range:
-        return range(block * BLOCK, min(len(self.source), (block + 1) * BLOCK))
+        return range(block * BLOCK, min(len(self.images), (block + 1) * BLOCK))
 
     def keys(self, place: tuple[int, int]) -> list[dict]:
         """What the features of each view depend on."""
@@ -117,7 +117,7 @@ class Passes:
     def run(self, places: list[tuple[int, int]]) -> None:
         """Compute the features of ``places``; each is whole on disk before the next begins."""
         trainer, data, seed = self.trainer, self.trainer.config.data, self.trainer.config.training.seed
-        cut = CutViews(self.source, trainer.views, data.image_size, seed, data.decode, data.on_bad)
+        cut = CutViews(self.images, trainer.views, data.image_size, seed, data.decode, data.on_bad)
         with progress(trainer.world) as bar:
             task = bar.add_task("teacher", total=sum(len(self.rows(block)) for _, block in places), left="")
             for place in places:

@@ -30,8 +30,8 @@ from pretrain.common.files import write_bytes
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.calibrate import LayerMoments
 from pretrain.slimmable.heads import Head
+from pretrain.slimmable.norms.statistics import batch_norms
 from pretrain.slimmable.plans import calibrated
-from pretrain.slimmable.statistics import batch_norms
 from pretrain.universal import metadata as facts
 
 FILE_NAME = "universal.safetensors"

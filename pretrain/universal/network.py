@@ -14,8 +14,8 @@ from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.calibrate import LayerMoments, all_norms, calibrate
 from pretrain.slimmable.extract import extract
 from pretrain.slimmable.heads import Head
+from pretrain.slimmable.norms.statistics import FixedStatistics
 from pretrain.slimmable.plans import calibrated, read_plan
-from pretrain.slimmable.statistics import FixedStatistics
 from pretrain.slimmable.widths import Plan, check_width
 from pretrain.universal.file import Contents, network_state, read_universal_file, weights_hash, write_universal_file
 from pretrain.universal.fingerprint import fingerprint

@@ -41,8 +41,8 @@ def parsed(*options) -> argparse.Namespace:
 
 def test_small_images_come_from_memory_and_need_no_data():
     found = data.measure(parsed("--image-size", 32))
-    plain, ours = found["rows"]
-    assert ours["ratio"] == pytest.approx(ours["images_per_second"] / plain["images_per_second"])
+    on_pil, ours = found["rows"]
+    assert ours["ratio"] == pytest.approx(ours["images_per_second"] / on_pil["images_per_second"])
     shares = found["shares_of_ours_percent"]
     assert shares["decode"] == 0 and sum(shares.values()) == pytest.approx(100, abs=0.01)
     assert found["threads"] == 1 and found["data"] == "digits"
@@ -56,10 +56,10 @@ def test_photographs_are_decoded_and_both_arrangements_give_equal_shapes(folder,
     geometry = {"jitter_p": 0, "grayscale": 0, "blur": 0}  # of images of one colour it leaves all as it was
     settings, source = load_config(data.LARGE, []).data, image_dataset("folder", folder)
     settings = replace(settings, views=replace(settings.views, **geometry))
-    plain = data.Plain(source, settings, 72, [0, 1]).run()
+    on_pil = data.OnPil(source, settings, 72, [0, 1]).run()
     ours = data.Ours(source, settings, 72, [0, 1], "cpu", decode)
     finished = ours.finish(ours.loader.__getitems__([(0, 0), (0, 1)]))
-    for a, b in zip(plain, finished, strict=True):
+    for a, b in zip(on_pil, finished, strict=True):
         assert a.shape == b.shape == (2, 3, 72, 72) and a.dtype == b.dtype
         torch.testing.assert_close(a, b, rtol=0, atol=0.05)  # two or three of 255 levels, normalised
 

@@ -1,4 +1,4 @@
-"""tools/benchmark.py step: the plain arrangement computes the same, and operations are counted as costs say."""
+"""tools/benchmark.py step: the naive arrangement computes the same, and operations are counted as costs say."""
 
 import json
 from contextlib import contextmanager, nullcontext
@@ -8,7 +8,7 @@ import torch
 
 from benchmark import step
 from benchmark.arrangement import arrangement, step_config, step_flops
-from benchmark.plain_step import PlainStep
+from benchmark.naive_step import NaiveStep
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.plain.cost import cost
@@ -24,15 +24,15 @@ def float64():
     torch.set_default_dtype(torch.float32)
 
 
-def test_the_plain_step_leaves_the_weights_of_a_step_after_each_width(float64):
+def test_the_naive_step_leaves_the_weights_of_a_step_after_each_width(float64):
     """In float64, where equal formulations stay equal, over three iterations."""
     args = step_arguments()
     ours, other = (arrangement(step_config(args, update="per_width"), args.widths, "cpu") for _ in range(2))
     before = torch.cat([p.detach().flatten() for p in other.trainer.model.parameters()])
-    plain = PlainStep(other.trainer.model, other.trainer.config, other.trainer.lr)
+    naive = NaiveStep(other.trainer.model, other.trainer.config, other.trainer.lr)
     for _ in range(3):
         ours()
-        plain.step(other.batch.views, args.widths)
+        naive.step(other.batch.views, args.widths)
     names = dict(ours.trainer.model.named_parameters())
     for name, parameter in other.trainer.model.named_parameters():
         torch.testing.assert_close(parameter, names[name], msg=name)
@@ -53,13 +53,13 @@ def test_operations_are_those_of_two_views_forward_and_twice_as_many_backward():
 
 def test_every_arrangement_is_timed(monkeypatch):
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    found = step.measure(step_arguments(repeats=1, compile=False, without_plain=False))
-    assert [row["arrangement"] for row in found["rows"]] == ["plain", "per_width", "accumulate"]
+    found = step.measure(step_arguments(repeats=1, compile=False, without_naive=False))
+    assert [row["arrangement"] for row in found["rows"]] == ["naive", "per_width", "accumulate"]
     assert all(row["seconds"] > 0 for row in found["rows"])
-    assert found["rows"][2]["times_plain"] == found["plain_seconds_per_step"] / found["seconds_per_step"]
+    assert found["rows"][2]["times_naive"] == found["naive_seconds_per_step"] / found["seconds_per_step"]
 
 
-def test_only_the_plain_step_starts_without_what_keeps_memory(monkeypatch):
+def test_only_the_naive_step_starts_without_what_keeps_memory(monkeypatch):
     started = []
 
     @contextmanager
@@ -69,16 +69,16 @@ def test_only_the_plain_step_starts_without_what_keeps_memory(monkeypatch):
 
     monkeypatch.setattr(step, "apart", recorded)
     monkeypatch.setenv("GLIBC_TUNABLES", FOR_CPU["GLIBC_TUNABLES"])
-    with step.arrangements(step_arguments(compile=True, without_plain=False)) as steps:
-        assert list(steps) == ["plain", "plain, memory kept", "per_width", "accumulate", "accumulate, compiled"]
+    with step.arrangements(step_arguments(compile=True, without_naive=False)) as steps:
+        assert list(steps) == ["naive", "naive, memory kept", "per_width", "accumulate", "accumulate, compiled"]
     assert started == [["GLIBC_TUNABLES"], [], [], [], []]
 
 
 def test_a_users_own_setting_of_memory_is_every_arrangements(monkeypatch):
     monkeypatch.setattr(step, "apart", lambda make, *arguments, without=(): nullcontext(list(without)))
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
-    with step.arrangements(step_arguments(compile=False, without_plain=False)) as steps:
-        assert steps == {"plain": [], "per_width": [], "accumulate": []}
+    with step.arrangements(step_arguments(compile=False, without_naive=False)) as steps:
+        assert steps == {"naive": [], "per_width": [], "accumulate": []}
 
 
 def test_bad_steps_are_refused():
@@ -94,7 +94,7 @@ SMALL = ["--base-channels", "8", "--batch", "4", "--image-size", "16", "--repeat
 
 
 def test_json_has_the_seconds_of_a_step():
-    done = tool("benchmark", "step", *SMALL, "--widths", "1", "0.5", "--without-plain", "--json")
+    done = tool("benchmark", "step", *SMALL, "--widths", "1", "0.5", "--without-naive", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["seconds_per_step"] > 0
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from slurm.folder import Entry
-from slurm.graph import Command, Node
+from slurm.grid.graph import Command, Node
 
 
 def entry(name: str, needs: tuple = (), kind: str = "transfer", path: Path | None = None, **changes) -> Entry:

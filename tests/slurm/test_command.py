@@ -15,7 +15,7 @@ from pretrain.common.files import read_object
 from slurm import command
 from slurm.command import SUBCOMMANDS
 from slurm.folder import Launched, place, read_grid, write_grid
-from slurm.graph import ROOT, Command, Graph, Node
+from slurm.grid.graph import ROOT, Command, Graph, Node
 from slurm.manage import names_foreign
 from slurm.presets import load_preset
 from tests.pretrain.helpers import universal

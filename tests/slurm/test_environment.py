@@ -3,7 +3,7 @@
 import dataclasses
 
 from slurm.environment import job_environment
-from slurm.graph import ROOT
+from slurm.grid.graph import ROOT
 from slurm.presets import Preset
 
 

@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from slurm.definition import ROOT, load_graph
-from slurm.graph import Graph
+from slurm.grid.definition import ROOT, load_graph
+from slurm.grid.graph import Graph
 from transfer.tables import NAMES
 
 GRIDS = sorted((ROOT / "configs/grids").glob("*.py"))

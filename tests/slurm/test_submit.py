@@ -16,7 +16,7 @@ from pretrain.run.ownership import owned
 from slurm.cluster import State
 from slurm.folder import Entry, Launched, Standing, place, standing, write_grid
 from slurm.folder import read_grid as read_folder
-from slurm.graph import Command, Graph, Node
+from slurm.grid.graph import Command, Graph, Node
 from slurm.jobs import NodeJob, collect, final
 from slurm.presets import Preset, load_preset
 from slurm.submit import groups, on_machine, only_one, script_text, to_submit

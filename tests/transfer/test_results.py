@@ -25,7 +25,7 @@ def test_versions_say_what_a_result_depends_on(make_result, tmp_path):
     assert versions["project"] == pretrain.__version__
     assert set(versions) == {"python", "torch", "torchvision", "detectron2", "mmdet", "project"}
     assert versions["torch"] and versions["torchvision"]
-    assert results._version("a_package_that_is_absent") is None
+    assert results.version_of("a_package_that_is_absent") is None
 
 
 def test_undefined_metrics_are_null_rather_than_nan(make_result, tmp_path):

@@ -86,14 +86,14 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     paths = [output / f"{name}{suffix}" for suffix in (".py", ".pth", ".json")]
     with replacing(paths[0]) as code, replacing(paths[1]) as weights, replacing(paths[2]) as beside:
         save_tensors(translation.state, weights)
-        code.write_text(source(translation, name, record))
+        code.write_text(python_code(translation, name, record))
         record |= {"load": f"from {name} import create_model; model = create_model()"}
         beside.write_text(as_json(record, indent=2) + "\n")
         check_same(plain, built(code, weights), getattr(plain, "image_size", 64))
     return paths
 
 
-def source(translation: Translation, name: str, record: dict) -> str:
+def python_code(translation: Translation, name: str, record: dict) -> str:
     """The text of the Python file."""
     size = record["image_size"]
     pretrained = {

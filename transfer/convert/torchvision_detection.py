@@ -101,13 +101,13 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     record = {**description(plain, metadata), "load": f"from {name} import create_model; model = create_model()"}
     with replacing(paths[0]) as code, replacing(paths[1]) as weights, replacing(paths[2]) as beside:
         save_tensors(plain.state_dict(), weights)
-        code.write_text(source(plain, record))
+        code.write_text(python_code(plain, record))
         beside.write_text(as_json(record, indent=2) + "\n")
         check(plain, code, weights)
     return paths
 
 
-def source(plain: PlainResNet, record: dict) -> str:
+def python_code(plain: PlainResNet, record: dict) -> str:
     """The text of the Python file."""
     channels = plain.channels
     return SOURCE.format(

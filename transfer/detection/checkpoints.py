@@ -1,6 +1,6 @@
 """Checkpoints of a detection training, the same for all frameworks: ``checkpoints/iteration_*.pt``, as pretraining's.
 
-Each is written in one step with its checksum beside it, holds tensors and plain values alone, and is loaded as nothing
+Each is written in one step with its checksum beside it, holds tensors and simple values alone, and is loaded as nothing
 else. What is damaged is passed over; weights that are not finite are never saved, so the last one is a good one.
 """
 

@@ -119,7 +119,7 @@ def run_job(job: Job) -> None:
         resolved = framework.resolve(settings, job.backbone, job.data, job.place)
         if main:
             print(framework.summary(resolved, job.data), flush=True)
-        plain = framework.plain_settings(resolved.config)
+        values = framework.settings_values(resolved.config)
         training = framework.training(job, resolved.config)
         trained(training, job, path, main)
         failure, results, detector = None, {}, {}
@@ -130,7 +130,7 @@ def run_job(job: Job) -> None:
     if main and not (failure and settings.eval_only):
         check_owner(job.place)
         result(
-            job, framework.recipe_path(settings).name, framework.image_size(resolved.config), resolved.schedule, plain,
+            job, framework.recipe_path(settings).name, framework.image_size(resolved.config), resolved.schedule, values,
             results, detector, time.monotonic() - began, failure and one_line(failure),
         ).write(job.place)  # fmt: skip
     if failure and isinstance(failure, UserError) and not settings.eval_only:

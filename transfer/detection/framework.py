@@ -44,7 +44,7 @@ class Training(ABC):
 
     @abstractmethod
     def final(self) -> dict:
-        """What the framework's own programs load as a trained detector: tensors and plain values."""
+        """What the framework's own programs load as a trained detector: tensors and simple values."""
 
 
 class Framework(ABC):
@@ -71,7 +71,7 @@ class Framework(ABC):
         """The config of one training. backbone: what the converter wrote. Errors: UserError for what does not fit."""
 
     @abstractmethod
-    def plain_settings(self, config: Any) -> dict:
+    def settings_values(self, config: Any) -> dict:
         """A config as JSON values, without what a machine chooses."""
 
     @abstractmethod

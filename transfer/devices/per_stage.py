@@ -21,8 +21,8 @@ from pretrain.knn import knn_scores, neighbours
 from pretrain.recalibrate import pretraining_batches, recorded_data
 from pretrain.slimmable.calibrate import calibrate
 from pretrain.slimmable.extract import extract
+from pretrain.slimmable.norms.statistics import batch_norms
 from pretrain.slimmable.plans import bounds, plan
-from pretrain.slimmable.statistics import batch_norms
 from pretrain.slimmable.widths import FOUR_WIDTHS, Plan, round_channels
 from transfer.devices.budget import Budget, within
 from transfer.devices.choose import Times, candidates, costs, timed
@@ -82,7 +82,7 @@ class Search:
         """kNN accuracy of a plan or width in percent, from the folder where it stands there."""
         name = f"{chosen:g}"
         if name not in self.known:
-            self.known[name] = self._judged(chosen)
+            self.known[name] = self.measure(chosen)
             append_line(self.folder / "plans.jsonl", {"plan": name, "top1": self.known[name], "of": self.identity})
         return self.known[name]
 
@@ -92,7 +92,8 @@ class Search:
         counts = (round_channels(full, width) for full in self.source.net.backbone.stage_channels)
         return self.plan([min(max(c, low), high) for c, (low, high) in zip(counts, self.limits, strict=True)])
 
-    def _judged(self, chosen: float) -> float:
+    def measure(self, chosen: float) -> float:
+        """What ``accuracy`` remembers: calibrated on pretraining's images, judged on the validation images."""
         backbone, moments = self.source.net.backbone, {}
         channels = backbone.channels(chosen)
         if batch_norms(backbone):

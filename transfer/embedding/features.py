@@ -103,13 +103,14 @@ class Embedder:
         indices, names = range(start, min(start + PART, len(self.images))), {f"{width:g}" for width in self.widths}
         if part.keys() == {"reasons", *names} and all(len(array) == len(indices) for array in part.values()):
             return part
-        part = self._compute(indices)
+        part = self.compute(indices)
         with replacing(path) as partial:
             np.savez(partial, **part)
         return part
 
     @torch.no_grad()
-    def _compute(self, indices: range) -> dict[str, np.ndarray]:
+    def compute(self, indices: range) -> dict[str, np.ndarray]:
+        """A part: float vectors by width, a row for each of ``indices``, and why an image has none."""
         workers = self.workers if len(indices) > self.batch else 0
         loader = DataLoader(Subset(self.shown, indices), batch_size=self.batch, num_workers=workers)
         reasons: list[str] = []

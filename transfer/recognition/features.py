@@ -19,11 +19,11 @@ from pretrain.universal import weights_hash
 from transfer.recognition.images import (
     Images,
     Viewed,
+    as_tested,
     augmented,
     batches,
     copied,
     placed,
-    plain,
     resized,
     shown,
     together,
@@ -58,7 +58,7 @@ class View:
 
     def of(self, images: Images) -> Viewed:
         if self.views is None:
-            return plain(images, self.image_size, self.interpolation)
+            return as_tested(images, self.image_size, self.interpolation)
         return augmented(images, self.views, self.image_size, self.seed, self.number)
 
     def description(self) -> dict:
@@ -100,7 +100,7 @@ class Extractor:
     def __call__(self, images: Images, views: list[View], description: str) -> dict[float, list[Tensor]]:
         """float16 [N, D] of each view by width, in the order of ``views``; what is not in the cache is computed."""
         data = fingerprint(images.dataset) if self.cache.folder else None
-        keys = {(w, i): self._key(w, view, data) for w in self.modules for i, view in enumerate(views)}
+        keys = {(w, i): self.key(w, view, data) for w in self.modules for i, view in enumerate(views)}
         shapes = {key: (len(images), self.sizes[key[0]]) for key in keys}
         found = {key: self.cache.load(keys[key], shapes[key]) for key in keys}
         missing = [key for key in keys if found[key] is None]
@@ -122,7 +122,8 @@ class Extractor:
             **({} if self.precision == "fp32" else {"precision": self.precision}),
         }  # fmt: skip
 
-    def _key(self, width: float, view: View, data: str | None) -> dict:
+    def key(self, width: float, view: View, data: str | None) -> dict:
+        """All that the features of a view depend on, by which they are kept."""
         return {
             "network": self.networks[width], "data": data, "view": view.description(), "mean": list(self.mean),
             "std": list(self.std), "torchvision": torchvision.__version__,

@@ -135,13 +135,13 @@ def training_view(
     return augmented_views(images, keys, views, image_size)
 
 
-def plain(images: Images, image_size: int, interpolation: str | None = None) -> Viewed:
+def as_tested(images: Images, image_size: int, interpolation: str | None = None) -> Viewed:
     """Images as they are tested on. interpolation: None for the usual one."""
     view = evaluation_view(image_size, interpolation or usual_interpolation(image_size))
-    return Viewed(images, partial(plain_view, view))
+    return Viewed(images, partial(tested_view, view))
 
 
-def plain_view(transform: v2.Transform, images: list[Tensor], _: list[int]) -> Tensor:
+def tested_view(transform: v2.Transform, images: list[Tensor], _: list[int]) -> Tensor:
     return by_size(images, lambda group, rows: transform(group))
 
 

@@ -67,11 +67,11 @@ class Probe:
 
 
 def train_probe(
-    views: list[Tensor], plain: Tensor, labels: Tensor, classes: int, settings: ProbeSettings, seed: int = 0
+    views: list[Tensor], tested: Tensor, labels: Tensor, classes: int, settings: ProbeSettings, seed: int = 0
 ) -> Probe:
     """The best head of the grid.
 
-    views: features [N, D] of each training view; plain: those of the view that is tested on, by which held-out images
+    views: features [N, D] of each training view; tested: those of the view that is tested on, by which held-out images
     are judged; labels: int64 [N] in 0..classes-1, on the device that computes. An image is held out in all its views.
     """
     scale = scale_of(views, labels.device)
@@ -79,7 +79,7 @@ def train_probe(
     grid = list(itertools.product(settings.learning_rates, settings.weight_decays))
     rates, decays = scale.mean.new_tensor(grid).T
     weight, bias = train_heads(views, labels, train, classes, rates, decays, settings, seed, scale)
-    correct = heads_top1(plain, labels, validation, weight, bias, scale)
+    correct = heads_top1(tested, labels, validation, weight, bias, scale)
     best = int(correct.argmax())  # the first of equals: the smaller learning rate and weight decay
     chosen, everything = slice(best, best + 1), torch.arange(len(labels))
     weight, bias = train_heads(views, labels, everything, classes, rates[chosen], decays[chosen], settings, seed, scale)

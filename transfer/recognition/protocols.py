@@ -13,14 +13,14 @@ from pretrain.data.augmentation.settings import Augmentation
 from pretrain.knn import knn_scores, neighbours
 from transfer.recognition.features import Extractor, View
 from transfer.recognition.finetune import fine_tuned
-from transfer.recognition.images import Images, augmented, batches, plain, shown, shuffled
+from transfer.recognition.images import Images, as_tested, augmented, batches, shown, shuffled
 from transfer.recognition.metrics import accuracies
 from transfer.recognition.probe import train_probe
 from transfer.recognition.settings import RecognitionSettings
 from transfer.recognition.sgd import LinearSettings, train_heads_sgd
 
 VIEWS = 4  # augmented, of each training image, for the fast probe; eight were no better (docs/results.md)
-VIEWS_BYTES = 2**32  # of features for which it takes fewer, down to none (it then learns from the plain view)
+VIEWS_BYTES = 2**32  # of features for which it takes fewer, down to none (then the view of testing alone)
 
 Outcome = tuple[str, float, dict, float, dict]  # task, width, metrics, seconds, details
 
@@ -49,12 +49,12 @@ class Evaluation:
         """Features of the view without augmentation and then of so many augmented ones."""
         settings = self.settings
         more = [View(settings.image_size, self.train_augmentation, settings.seed, number) for number in range(views)]
-        plain = View(settings.image_size, interpolation=settings.interpolation)
-        return self.extractor(self.train, [plain, *more], "features of training images")
+        tested = View(settings.image_size, interpolation=settings.interpolation)
+        return self.extractor(self.train, [tested, *more], "features of training images")
 
     def features_of_test_images(self) -> dict[float, Tensor]:
-        plain = View(self.settings.image_size, interpolation=self.settings.interpolation)
-        found = self.extractor(self.test, [plain], "features of test images")
+        tested = View(self.settings.image_size, interpolation=self.settings.interpolation)
+        found = self.extractor(self.test, [tested], "features of test images")
         return {width: features for width, [features] in found.items()}
 
     def augmented_batches(self, epoch: int, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -96,16 +96,16 @@ def on_features(shared: Evaluation, tasks: tuple[Callable, ...], views: int) -> 
 
 
 def knn_outcome(train: list[Tensor], labels: Tensor, test: Tensor, classes: int, settings: RecognitionSettings):
-    """Neighbours among the plain training views."""
-    plain = train[0]
-    k = min(settings.neighbours or neighbours(len(plain)), len(plain))
-    return "knn", knn_scores(plain, labels, test, classes, k, settings.temperature), {"neighbours": k}
+    """Neighbours among the training images as tested."""
+    images = train[0]
+    k = min(settings.neighbours or neighbours(len(images)), len(images))
+    return "knn", knn_scores(images, labels, test, classes, k, settings.temperature), {"neighbours": k}
 
 
 def probe_outcome(train: list[Tensor], labels: Tensor, test: Tensor, classes: int, settings: RecognitionSettings):
-    """The linear probe on all training views, the plain one among them."""
-    plain, *views = train
-    probe = train_probe([*views, plain], plain, labels, classes, settings.probe, settings.seed)
+    """The linear probe on all training views, that of testing among them."""
+    tested, *views = train
+    probe = train_probe([*views, tested], tested, labels, classes, settings.probe, settings.seed)
     chosen = {
         "learning_rate": probe.learning_rate,
         "weight_decay": probe.weight_decay,
@@ -174,7 +174,7 @@ def finetune(shared: Evaluation) -> Iterator[Outcome]:
 def classified(shared: Evaluation, networks: dict[float, nn.Module]) -> dict[float, dict]:
     """Metrics of whole networks on the test images, which are looked at once."""
     settings, scores = shared.settings, {width: [] for width in networks}
-    view = plain(shared.test, settings.image_size, settings.interpolation)
+    view = as_tested(shared.test, settings.image_size, settings.interpolation)
     for images, _ in batches(view, shared.extractor.batch, workers=settings.workers):
         x = shown(images, shared.device, shared.mean, shared.std)
         for width, network in networks.items():

@@ -35,10 +35,10 @@ CHARACTERS = {
 
 def escape(text: str) -> str:
     """``text`` for LaTeX: every character shows, in plain ASCII; one that pdflatex does not know by its code point."""
-    return "".join(CHARACTERS.get(character) or plain_ascii(character) for character in text)
+    return "".join(CHARACTERS.get(character) or ascii_only(character) for character in text)
 
 
-def plain_ascii(character: str) -> str:
+def ascii_only(character: str) -> str:
     """A printable ASCII character itself, an accented letter without its accent, a line break as a space."""
     if character.isspace():
         return " "

@@ -1,4 +1,4 @@
-"""The plain table: every figure that there is against width, pretrained and random beside each other."""
+"""Every figure that there is against width, pretrained and random beside each other."""
 
 from dataclasses import dataclass, field, replace
 

@@ -155,13 +155,13 @@ def _cifar(kind: type, root: Root | None, split: str, image_size: int, channels:
     if not folder.is_dir():
         raise UserError(f"no such folder: {folder}; expected the root of the data set '{kind.__name__.lower()}'")
     try:
-        source = kind(folder, train=split == "train", download=False)
+        dataset = kind(folder, train=split == "train", download=False)
     except RuntimeError as error:
         raise UserError(
             f"no {kind.__name__} in {folder}: {error}; expected torchvision's layout, or train/ and test/"
         ) from None
-    images = with_channels(torch.from_numpy(source.data).permute(0, 3, 1, 2), channels)
-    return TensorImages(images, torch.tensor(source.targets), source.classes)
+    images = with_channels(torch.from_numpy(dataset.data).permute(0, 3, 1, 2), channels)
+    return TensorImages(images, torch.tensor(dataset.targets), dataset.classes)
 
 
 def _roots(root: Root | None) -> list[Path]:

@@ -15,9 +15,9 @@ def digits(split: str, image_size: int = 32) -> tuple[Tensor, Tensor]:
     """uint8 [N, 3, image_size, image_size] and labels [N] of ``train`` (4 of 5) or ``test`` (every fifth)."""
     from sklearn.datasets import load_digits
 
-    source = load_digits()
-    held_out = np.arange(len(source.target)) % TEST_SHARE == 0
+    digits = load_digits()
+    held_out = np.arange(len(digits.target)) % TEST_SHARE == 0
     chosen = held_out if split == "test" else ~held_out
-    small = torch.tensor(source.images[chosen], dtype=torch.float32)[:, None] / 16 * 255
+    small = torch.tensor(digits.images[chosen], dtype=torch.float32)[:, None] / 16 * 255
     large = interpolate(small, size=(image_size, image_size), mode="bicubic", antialias=True).clamp(0, 255)
-    return large.round().to(torch.uint8).expand(-1, 3, -1, -1), torch.tensor(source.target[chosen])
+    return large.round().to(torch.uint8).expand(-1, 3, -1, -1), torch.tensor(digits.target[chosen])

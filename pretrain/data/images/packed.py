@@ -97,37 +97,37 @@ def is_packed(root: Path, split: str) -> bool:
     return pack_path(root, split).exists() or index_path(root, split).exists()
 
 
-def write_pack(source: EncodedImages, root: Path, split: str, watch: Callable[[range], Iterable[int]] = iter) -> None:
-    """Pack ``source``; either file appears under its name when it is whole. watch: goes along and shows progress.
+def write_pack(images: EncodedImages, root: Path, split: str, watch: Callable[[range], Iterable[int]] = iter) -> None:
+    """Pack ``images``; either file appears under its name when it is whole. watch: goes along and shows progress.
 
     UserError names a file that cannot be read.
     """
-    ends, packed = [len(MAGIC)], fingerprint(source)  # before anything is read: what changes meanwhile is noticed
+    ends, packed = [len(MAGIC)], fingerprint(images)  # before anything is read: what changes meanwhile is noticed
     with replacing(pack_path(root, split)) as partial, open(partial, "wb") as file:
         file.write(MAGIC)
-        for index in watch(range(len(source))):
-            with readable(source.name(index)):
-                encoded = source.encoded(index)
+        for index in watch(range(len(images))):
+            with readable(images.name(index)):
+                encoded = images.encoded(index)
             ends.append(ends[-1] + file.write(encoded))
-    header = json.dumps({"version": VERSION, "classes": source.classes, "source": packed}).encode()
+    header = json.dumps({"version": VERSION, "classes": images.classes, "source": packed}).encode()
     with replacing(index_path(root, split)) as partial, open(partial, "wb") as file:
         np.savez(
-            file, header=np.frombuffer(header, np.uint8), ends=np.array(ends, np.int64), labels=source.labels.numpy(),
-            names=source.names.bytes, name_ends=source.names.ends,
+            file, header=np.frombuffer(header, np.uint8), ends=np.array(ends, np.int64), labels=images.labels.numpy(),
+            names=images.names.bytes, name_ends=images.names.ends,
         )  # fmt: skip
 
 
-def holds(root: Path, split: str, source: EncodedImages) -> bool:
+def holds(root: Path, split: str, images: EncodedImages) -> bool:
     """Whether the split is packed completely, from these images: known by names, sizes and times of change, else by
     their bytes, since files may have been copied."""
     if not index_path(root, split).exists():
         return False
     packed = PackedImages(root, split)
-    if packed.source == fingerprint(source):
+    if packed.source == fingerprint(images):
         return True
     return (
-        packed.classes == source.classes
-        and np.array_equal(packed.labels, source.labels)
-        and np.array_equal(packed.names.bytes, source.names.bytes)
-        and all(packed.encoded(index) == source.encoded(index) for index in range(len(source)))
+        packed.classes == images.classes
+        and np.array_equal(packed.labels, images.labels)
+        and np.array_equal(packed.names.bytes, images.names.bytes)
+        and all(packed.encoded(index) == images.encoded(index) for index in range(len(images)))
     )

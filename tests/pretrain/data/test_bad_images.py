@@ -51,8 +51,8 @@ def test_the_next_image_of_the_epoch_takes_its_place_with_its_randomness(workers
             after = order[order.index(index) + 1 :] + order
             other = next(i for i in after if i not in (3, 10))
             views = CutViews(image_dataset("folder", folder), VIEWS, 16, seed=3, decode=decode)
-            pixels, drawn = views._read(other, batch.keys[row : row + 1])
-            assert torch.equal(batch.images[row], views._cut(pixels, drawn))
+            pixels, drawn = views.read(other, batch.keys[row : row + 1])
+            assert torch.equal(batch.images[row], views.cut(pixels, drawn))
             assert batch.labels[row] == other // 8
 
 

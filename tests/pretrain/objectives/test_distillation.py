@@ -14,7 +14,7 @@ from pretrain.objectives.distillation import Distillation, DistillationSettings
 from pretrain.objectives.step import Batch
 from pretrain.objectives.us3l import US3L
 from pretrain.run.distributed import World
-from pretrain.slimmable.statistics import BatchStatistics
+from pretrain.slimmable.norms.statistics import BatchStatistics
 from pretrain.teachers.settings import TeacherSettings
 from pretrain.trainer import Trainer
 from tests.pretrain.helpers import tiny_config

@@ -8,7 +8,7 @@ from pretrain.common.errors import UserError
 from pretrain.common.settings import read
 from pretrain.objectives.mocov3 import MoCoV3, MoCoV3Settings, contrast
 from pretrain.objectives.step import Batch
-from pretrain.slimmable.statistics import BatchStatistics
+from pretrain.slimmable.norms.statistics import BatchStatistics
 from tests.pretrain.processes import run_processes
 
 WIDTHS = [1.0, 0.25, 0.6]

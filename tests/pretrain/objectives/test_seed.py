@@ -13,7 +13,7 @@ from pretrain.data.facts import ImageFacts
 from pretrain.objectives.distillation import Distillation
 from pretrain.objectives.seed import SeedSettings
 from pretrain.objectives.step import Batch
-from pretrain.slimmable.statistics import BatchStatistics
+from pretrain.slimmable.norms.statistics import BatchStatistics
 from tests.pretrain.helpers import MEAN, STD, universal, universal_with_projector
 
 

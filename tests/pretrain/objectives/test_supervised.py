@@ -7,7 +7,7 @@ from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.objectives.step import Batch
 from pretrain.objectives.supervised import Supervised, SupervisedSettings
-from pretrain.slimmable.statistics import BatchStatistics
+from pretrain.slimmable.norms.statistics import BatchStatistics
 
 WIDTHS = [1.0, 0.75, 0.5, 0.25]
 

@@ -10,7 +10,7 @@ from pretrain.common.errors import UserError
 from pretrain.objectives.losses import infonce, mse
 from pretrain.objectives.step import Batch, Term
 from pretrain.objectives.us3l import US3L, US3LSettings
-from pretrain.slimmable.statistics import BatchStatistics
+from pretrain.slimmable.norms.statistics import BatchStatistics
 
 WIDTHS = [1.0, 0.25, 0.6]
 

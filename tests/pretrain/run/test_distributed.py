@@ -14,8 +14,8 @@ from pretrain.objectives.step import Batch
 from pretrain.objectives.us3l import US3L, US3LSettings
 from pretrain.run.distributed import World, all_gather, join_world, own_gpu, same_in_all
 from pretrain.slimmable.calibrate import calibrate
+from pretrain.slimmable.norms.statistics import SynchronisedStatistics
 from pretrain.slimmable.ops import SlimBatchNorm
-from pretrain.slimmable.statistics import SynchronisedStatistics
 from pretrain.train import pretrain
 from pretrain.universal import load_universal
 from tests.pretrain.helpers import tiny_config

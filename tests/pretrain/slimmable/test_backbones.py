@@ -10,8 +10,8 @@ from torch import nn
 from pretrain import UncalibratedWidthError, UserError, load_universal
 from pretrain.backbones import create_backbone
 from pretrain.slimmable.calibrate import batch_norms
+from pretrain.slimmable.norms.statistics import BatchStatistics
 from pretrain.slimmable.ops import SlimConv2d, SlimDepthwiseConv2d
-from pretrain.slimmable.statistics import BatchStatistics
 from pretrain.train import pretrain
 from pretrain.universal import backbone_cost
 from tests.pretrain.helpers import tiny_config, universal

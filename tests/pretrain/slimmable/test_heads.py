@@ -3,7 +3,7 @@
 import torch
 
 from pretrain.slimmable.heads import predictor, projector
-from pretrain.slimmable.statistics import BatchStatistics
+from pretrain.slimmable.norms.statistics import BatchStatistics
 
 
 def test_the_projector_takes_the_first_features_and_keeps_its_own_size():

@@ -8,7 +8,7 @@ from pretrain.backbones import create_backbone
 from pretrain.slimmable.calibrate import batch_norms
 from pretrain.slimmable.groups import ChannelGroup, Slot, module_slots, reordered
 from pretrain.slimmable.importance import CRITERIA, sort_channels
-from pretrain.slimmable.statistics import BatchStatistics, FixedStatistics
+from pretrain.slimmable.norms.statistics import BatchStatistics, FixedStatistics
 from tests.pretrain.networks import TINY, every_network
 
 CONVOLUTIONS = {case: (name, options) for case, (name, options) in TINY.items() if "stem" in options}

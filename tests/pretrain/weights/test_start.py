@@ -12,7 +12,7 @@ from pretrain.config import differences
 from pretrain.data.images.datasets import image_dataset
 from pretrain.run.distributed import World
 from pretrain.sections import BackboneSettings
-from pretrain.slimmable.statistics import BatchStatistics
+from pretrain.slimmable.norms.statistics import BatchStatistics
 from pretrain.train import pretrain
 from pretrain.trainer import Trainer
 from pretrain.weights.start import identified, load_start

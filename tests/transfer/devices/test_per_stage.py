@@ -79,12 +79,12 @@ def test_bottlenecks_and_networks_without_norms_are_searched_and_a_width_has_its
     assert found.plan.found.name.count(".") + 1 == len(source.net.backbone.stage_channels)
     hunt = Search(source, middle(source), images, tmp_path / "alone", cost=lambda found: {}, say=quiet)
     for row in found.rows:
-        assert row.validation == hunt._judged(row.found)
+        assert row.validation == hunt.measure(row.found)
 
 
 def test_a_search_that_was_cut_off_judges_nothing_twice(source, seen, tmp_path, monkeypatch):
     whole = search(source, middle(source), seen, SIZE, tmp_path / "whole", 7, say=quiet)
-    real, judged = Search._judged, []
+    real, judged = Search.measure, []
 
     def cut(self, chosen):
         if len(judged) == 4:
@@ -92,13 +92,13 @@ def test_a_search_that_was_cut_off_judges_nothing_twice(source, seen, tmp_path, 
         judged.append(chosen)
         return real(self, chosen)
 
-    monkeypatch.setattr(Search, "_judged", cut)
+    monkeypatch.setattr(Search, "measure", cut)
     with pytest.raises(KeyboardInterrupt):
         search(source, middle(source), seen, SIZE, tmp_path / "cut", 7, say=quiet)
     with open(tmp_path / "cut/plans.jsonl", "a") as file:
         file.write('{"plan": "r18-8')  # a line that the crash cut short
     before = list(judged)
-    monkeypatch.setattr(Search, "_judged", lambda self, chosen: judged.append(chosen) or real(self, chosen))
+    monkeypatch.setattr(Search, "measure", lambda self, chosen: judged.append(chosen) or real(self, chosen))
     found = search(load_source(source.path), middle(source), seen, SIZE, tmp_path / "cut", 7, say=quiet)
     assert not set(before) & set(judged[4:]), "what stood in the folder was not judged again"
     assert per_stage.record(found) == per_stage.record(whole)

@@ -52,7 +52,7 @@ def test_a_killed_run_goes_on_where_it_was(source, images, tmp_path, monkeypatch
     monkeypatch.setattr(features, "PART", 6)
     whole = embedder(source, images, tmp_path / "whole").embed()
     computed = []
-    compute = Embedder._compute
+    compute = Embedder.compute
 
     def dies(self, indices):
         computed.append(indices)
@@ -60,7 +60,7 @@ def test_a_killed_run_goes_on_where_it_was(source, images, tmp_path, monkeypatch
             raise KeyboardInterrupt
         return compute(self, indices)
 
-    monkeypatch.setattr(Embedder, "_compute", dies)
+    monkeypatch.setattr(Embedder, "compute", dies)
     with pytest.raises(KeyboardInterrupt):
         embedder(source, images, tmp_path).embed()
     found = embedder(source, images, tmp_path).embed()

@@ -12,7 +12,7 @@ from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.images.datasets import image_dataset
 from pretrain.data.images.identity import fingerprint
 from transfer.recognition.features import Extractor, View, extract_widths
-from transfer.recognition.images import Images, plain
+from transfer.recognition.images import Images, as_tested
 from transfer.source import Source
 
 FLIP = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
@@ -55,7 +55,7 @@ def test_features_are_those_of_the_sliced_network(source, extractor, image_folde
             expected = source.net(normalise(pixels, source.metadata["mean"], source.metadata["std"]), width=width)
             torch.testing.assert_close(found[width][i].float(), expected, rtol=1e-3, atol=1e-3)
     assert torch.equal(pixels[3], VIEWS[2].of(images)[3][0]) and len(images) == 48
-    assert torch.equal(plain(images, 16)[5][0], View(16).of(images)[5][0])
+    assert torch.equal(as_tested(images, 16)[5][0], View(16).of(images)[5][0])
 
 
 @pytest.mark.parametrize("count", [2, 5, 20])
@@ -190,17 +190,17 @@ def test_the_key_of_an_entry_can_be_read(extractor, source, image_folder, tmp_pa
 
 
 def test_views_of_other_random_numbers_have_keys_of_their_own(monkeypatch, extractor):
-    plain, augmented = (extractor()._key(0.5, view, "data") for view in VIEWS[:2])
+    plain, augmented = (extractor().key(0.5, view, "data") for view in VIEWS[:2])
     monkeypatch.setattr("transfer.recognition.features.RANDOM_NUMBERS", 99)
-    assert extractor()._key(0.5, VIEWS[0], "data") == plain
-    assert extractor()._key(0.5, VIEWS[1], "data") != augmented
+    assert extractor().key(0.5, VIEWS[0], "data") == plain
+    assert extractor().key(0.5, VIEWS[1], "data") != augmented
 
 
 def test_networks_of_the_same_weights_but_another_stem_have_keys_of_their_own(source, extractor):
-    key = extractor()._key(0.5, VIEWS[0], "data")
+    key = extractor().key(0.5, VIEWS[0], "data")
     other = Source(source.net, "us3l", source.net.hash)
     other.net.metadata["backbone"] = {**source.net.metadata["backbone"], "stem": "imagenet"}
-    assert extractor(of=other)._key(0.5, VIEWS[0], "data") != key
+    assert extractor(of=other).key(0.5, VIEWS[0], "data") != key
 
 
 def test_embedded_images_have_a_fingerprint_of_their_pixels():

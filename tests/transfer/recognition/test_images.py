@@ -9,7 +9,16 @@ from torchvision.transforms.v2 import functional as F
 from pretrain.common.errors import UserError
 from tests.pretrain.helpers import MEAN, STD
 from transfer.recognition import images as module
-from transfer.recognition.images import Images, augmented, batches, plain, shown, shuffled, together, train_augmentation
+from transfer.recognition.images import (
+    Images,
+    as_tested,
+    augmented,
+    batches,
+    shown,
+    shuffled,
+    together,
+    train_augmentation,
+)
 
 NOWHERE = {"data": {"name": "elsewhere"}, "calibration": {}}
 
@@ -37,7 +46,7 @@ def test_small_sets_are_decoded_once_and_large_ones_are_not_kept(monkeypatch):
     kept.decode()
     before = list(source.decoded)
     for _ in range(3):
-        labels = torch.cat([y for _, y in batches(plain(kept, 16), 4)])
+        labels = torch.cat([y for _, y in batches(as_tested(kept, 16), 4)])
     assert source.decoded == before and labels.tolist() == [0, 1] * 3
     monkeypatch.setattr(module, "IN_MEMORY", 6 * 3 * 24 * 20 - 1)
     large = Images(source)
@@ -58,11 +67,11 @@ def test_training_views_are_a_pure_function_of_seed_epoch_and_index():
 
 def test_views_are_the_same_in_whatever_batch_they_are_made():
     found, views = Images(Counted()), train_augmentation("x", 16, NOWHERE)
-    for viewed in (augmented(found, views, 16, 1, 2), plain(found, 16), together([plain(found, 16)] * 2)):
+    for viewed in (augmented(found, views, 16, 1, 2), as_tested(found, 16), together([as_tested(found, 16)] * 2)):
         pixels, labels = viewed.__getitems__([4, 0, 3])
         assert labels.tolist() == [0, 0, 1]
         assert all(torch.equal(pixels[row], viewed[i][0]) for row, i in enumerate((4, 0, 3)))
-    assert torch.equal(plain(found, 16)[5][0], module.evaluation_view(16, "bicubic")(found[5][0]))
+    assert torch.equal(as_tested(found, 16)[5][0], module.evaluation_view(16, "bicubic")(found[5][0]))
 
 
 def test_worker_processes_give_the_same_batches(monkeypatch):
@@ -103,7 +112,7 @@ def test_large_images_are_resized_bilinear_unless_asked_otherwise():
     for size, asked, mode in ((16, None, "BICUBIC"), (96, None, "BILINEAR"), (96, "bicubic", "BICUBIC")):
         side = 18 if size == 16 else 110
         expected = F.center_crop(F.resize(image, [side], InterpolationMode[mode], antialias=True), [size])
-        assert torch.equal(plain(found, size, asked)[3][0], expected), (size, asked)
+        assert torch.equal(as_tested(found, size, asked)[3][0], expected), (size, asked)
     recorded = {"interpolation": "bilinear"}
     metadata = {"data": {"name": "digits", "image_size": 32}, "calibration": {"views": recorded}}
     assert train_augmentation("digits", 32, metadata).interpolation == "bilinear", "as it was calibrated"

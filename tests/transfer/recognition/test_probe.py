@@ -124,7 +124,7 @@ def test_every_epoch_sees_another_view():
     assert weight[2].abs().max() == 0, "the third was not reached"
 
 
-def test_held_out_images_are_held_out_in_all_views_and_judged_by_the_plain_one():
+def test_held_out_images_are_held_out_in_all_views_and_judged_by_the_tested_one():
     """Labels that cannot be learned but by heart: a head that had seen an image in any view would know it."""
     generator = torch.Generator().manual_seed(0)
     base = torch.randn(200, 400, generator=generator)
@@ -138,7 +138,7 @@ def test_held_out_images_are_held_out_in_all_views_and_judged_by_the_plain_one()
     told = base.clone()
     told[held_out] = 0
     constant = (train_probe(views, told, labels, 2, settings).validation_top1 * len(held_out)) / 100
-    assert round(constant) in labels[held_out].bincount().tolist(), "one answer for all where the plain view is blank"
+    assert round(constant) in labels[held_out].bincount().tolist(), "one answer for all where what is tested is blank"
 
 
 @pytest.mark.parametrize("labels", [torch.arange(100) % 4, torch.arange(10)], ids=["25 a class", "1 a class"])

@@ -109,18 +109,18 @@ def apply_schedule(config, recipe: Schedule, used: Schedule) -> None:
         config.lr_multiplier.warmup_length = used.warmup / used.iterations
 
 
-def plain_settings(config) -> dict:
+def settings_values(config) -> dict:
     """The config as JSON values, without what a machine chooses: paths, the device and names of registered data."""
     from omegaconf import OmegaConf
 
-    def plain(value):
+    def simple(value):
         if isinstance(value, dict):
-            return {str(key): plain(item) for key, item in value.items() if key not in MACHINE}
+            return {str(key): simple(item) for key, item in value.items() if key not in MACHINE}
         if isinstance(value, list | tuple):
-            return [plain(item) for item in value]
+            return [simple(item) for item in value]
         return f"{value.__module__}.{value.__qualname__}" if callable(value) else value
 
-    return json.loads(json.dumps(plain(OmegaConf.to_container(config, resolve=True)), default=str))
+    return json.loads(json.dumps(simple(OmegaConf.to_container(config, resolve=True)), default=str))
 
 
 def summary(resolved: Resolved, data: Data) -> str:

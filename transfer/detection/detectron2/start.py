@@ -27,7 +27,7 @@ def load_start(model: nn.Module, file: str, trust: bool) -> None:
 
 
 class SafeCheckpointer(DetectionCheckpointer):
-    """detectron2's, but a file that is more than tensors and plain values is refused."""
+    """detectron2's, but a file that is more than tensors and simple values is refused."""
 
     def _load_file(self, filename: str) -> dict:
         path = Path(filename)
@@ -40,7 +40,7 @@ class SafeCheckpointer(DetectionCheckpointer):
                 raise UserError(f"initial weights {path} may run code when they are read; expected .pth or "
                                 ".safetensors, or --trust")  # fmt: skip
         except pickle.UnpicklingError:
-            raise UserError(f"initial weights {path} hold more than tensors and plain values, and may run code when "
+            raise UserError(f"initial weights {path} hold more than tensors and simple values, and may run code when "
                             "they are read; expected weights alone, or --trust") from None  # fmt: skip
         except (SafetensorError, EOFError, ValueError, KeyError) as error:
             if isinstance(error, UserError):

@@ -23,7 +23,7 @@ class Mmdet(Framework):
     check_sayable = staticmethod(check_sayable)
     recipe_path = staticmethod(recipe.recipe_path)
     resolve = staticmethod(recipe.resolve)
-    plain_settings = staticmethod(recipe.plain_settings)
+    settings_values = staticmethod(recipe.settings_values)
     summary = staticmethod(recipe.summary)
 
     def image_size(self, config: Any) -> int:

@@ -149,17 +149,17 @@ def apply_schedule(config, recipe: Schedule, used: Schedule) -> None:
     config.param_scheduler = [s for s in config.param_scheduler if s.type != "LinearLR" or s.end > 1]
 
 
-def plain_settings(config) -> dict:
+def settings_values(config) -> dict:
     """The config as JSON values, without what a machine chooses: paths, the device and numbers of workers."""
 
-    def plain(value: Any) -> Any:
+    def simple(value: Any) -> Any:
         if isinstance(value, dict):
-            return {str(key): plain(item) for key, item in value.items() if key not in MACHINE}
+            return {str(key): simple(item) for key, item in value.items() if key not in MACHINE}
         if isinstance(value, list | tuple):
-            return [plain(item) for item in value]
+            return [simple(item) for item in value]
         return value
 
-    return json.loads(json.dumps(plain(config.to_dict()), default=str))
+    return json.loads(json.dumps(simple(config.to_dict()), default=str))
 
 
 def summary(resolved: Resolved, data: Data) -> str:

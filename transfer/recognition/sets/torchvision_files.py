@@ -55,9 +55,9 @@ class TorchvisionFiles:
                 f"or {self.by_hand(root)}"
             ) from None
         if hasattr(parts[0], "data"):
-            [source] = parts
+            [dataset] = parts
             return TensorImages(
-                with_channels(cifar_pixels(source), channels), torch.tensor(source.targets), list(source.classes)
+                with_channels(cifar_pixels(dataset), channels), torch.tensor(dataset.targets), list(dataset.classes)
             )
         # torchvision has no public list of files; its own __getitem__ names no file that it cannot read
         files = [file for part in parts for file in getattr(part, "_image_files", None) or part._images]
@@ -85,9 +85,9 @@ class TorchvisionFiles:
         return f"fetch {files} to {root / self.unpack} and unpack there"
 
 
-def cifar_pixels(source: Dataset) -> Tensor:
+def cifar_pixels(dataset: Dataset) -> Tensor:
     """uint8 [N, 3, 32, 32] of torchvision's [N, 32, 32, 3]."""
-    return torch.from_numpy(source.data).permute(0, 3, 1, 2)
+    return torch.from_numpy(dataset.data).permute(0, 3, 1, 2)
 
 
 def _line(error: Exception) -> str:

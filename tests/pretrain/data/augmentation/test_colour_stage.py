@@ -1,4 +1,4 @@
-"""Colours and normalisation together: the plain steps one after the other, whatever the slices."""
+"""Colours and normalisation together: the naive steps one after the other, whatever the slices."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""All views at once: what the plain arrangement makes of each view, on the CPU."""
+"""All views at once: what the naive arrangement makes of each view, on the CPU."""
 
 import numpy as np
 import pytest

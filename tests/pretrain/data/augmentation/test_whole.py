@@ -70,7 +70,7 @@ def test_images_of_one_size_are_viewed_together_and_come_back_in_their_order():
 @pytest.mark.parametrize("size", [(32, 32), (20, 31), (120, 80)])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_torchvision_resizes_a_batch_as_it_does_each_image(size, channels_last):
-    """Bit for bit; the plain view of evaluation relies on it."""
+    """Bit for bit; the view of evaluation relies on it."""
     batch = torch.stack(images([size] * 5))
     batch = batch.contiguous(memory_format=torch.channels_last) if channels_last else batch
     view = v2.Compose([v2.Resize(36, InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(32)])

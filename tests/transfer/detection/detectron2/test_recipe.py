@@ -14,8 +14,8 @@ from transfer.detection.detectron2.recipe import (
     RECIPES,
     VOC,
     check_target,
-    plain_settings,
     resolve,
+    settings_values,
     summary,
 )
 from transfer.detection.settings import DetectionSettings
@@ -74,9 +74,9 @@ def test_overrides_come_last(resolved, settings):
 
 
 def test_the_hashed_settings_hold_what_matters_and_no_paths(resolved, settings):
-    one, other = plain_settings(resolved(settings, "a")), plain_settings(resolved(settings, "b"))
+    one, other = settings_values(resolved(settings, "a")), settings_values(resolved(settings, "b"))
     assert one == other and "/" not in str(one)
-    assert plain_settings(resolved(replace(settings, overrides=("optimizer.lr=0.5",)))) != one
+    assert settings_values(resolved(replace(settings, overrides=("optimizer.lr=0.5",)))) != one
     assert one["model"]["backbone"]["bottom_up"]["stages"][0]["block_class"].endswith("BasicBlock")
 
 

@@ -10,7 +10,7 @@ from tests.requirements import requires
 from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
 from transfer.detection.data.coco import read as read_coco
 from transfer.detection.data.voc import read as read_voc
-from transfer.detection.mmdet.recipe import CONFIGS, RECIPES, plain_settings, resolve, summary
+from transfer.detection.mmdet.recipe import CONFIGS, RECIPES, resolve, settings_values, summary
 from transfer.detection.mmdet.resolution import image_size
 from transfer.detection.settings import DetectionSettings
 
@@ -163,7 +163,7 @@ def test_a_recipe_of_detectron2s_is_refused_with_a_reason(resolved, name):
 
 
 def test_settings_hold_no_paths_and_depend_on_what_counts(resolved, settings, tmp_path):
-    plain, other = plain_settings(resolved().config), plain_settings(resolved(seed=1).config)
+    plain, other = settings_values(resolved().config), settings_values(resolved(seed=1).config)
     assert str(tmp_path) not in str(plain) and str(settings.data) not in str(plain)
     assert plain != other and plain["optim_wrapper"]["optimizer"]["lr"] == 0.0025
 

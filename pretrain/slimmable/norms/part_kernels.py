@@ -1,4 +1,4 @@
-"""In plain operations what torch has for GPUs only: the functions that its SyncBatchNorm is made of, same arguments.
+"""What torch has for GPUs only, by elementary operations: what its SyncBatchNorm is made of, with the same arguments.
 
 x: [B, C, ...]. mean, inverse: [C], the mean and 1 / sqrt(variance + eps) of each channel.
 """

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from benchmark.arrangement import arrangement
+from benchmark.evidence.training_cost import training_flops
 from benchmark.machine import operations
-from benchmark.training_cost import training_flops
 from tests.pretrain.helpers import tiny_config
 
 ALONE = {"distill": "infonce", "aux_head": False, "momentum_base": False, "momentum_sub": False}

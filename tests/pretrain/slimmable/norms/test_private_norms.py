@@ -7,8 +7,8 @@ from pretrain import load_universal
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UncalibratedWidthError, UserError
 from pretrain.config import validate
+from pretrain.slimmable.norms.statistics import BatchStatistics
 from pretrain.slimmable.ops import SlimBatchNorm
-from pretrain.slimmable.statistics import BatchStatistics
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config, universal
 

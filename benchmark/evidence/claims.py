@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.evidence.paired import paired
 from benchmark.machine import machine
-from benchmark.paired import paired
 from pretrain.common.errors import UserError
 from pretrain.common.files import read_lines
 from pretrain.slimmable.widths import FOUR_WIDTHS

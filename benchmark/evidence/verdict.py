@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.paired import Difference, paired
+from benchmark.evidence.paired import Difference, paired
 from pretrain.common.errors import UserError
 from pretrain.sections import BackboneSettings
 from pretrain.slimmable.widths import check_width
@@ -121,12 +121,12 @@ def _done(folder: Path, source: Source, settings: RecognitionSettings, images: d
         details = record["details"]
         same = {name: details["settings"].get(name) for name in settings.recorded()} | {"interpolation": None}
         wanted = settings.recorded() | {"interpolation": None}  # filled in by the evaluation
-        alike = record["task"] == task(settings) and same == _plain(wanted) and details["images"] == images
+        alike = record["task"] == task(settings) and same == _sayable(wanted) and details["images"] == images
         if alike and record["checkpoint"] == source.checkpoint_hash:
             yield Result(**{key: value for key, value in record.items() if key not in ("schema", "versions")})
 
 
-def _plain(values: dict) -> dict:
+def _sayable(values: dict) -> dict:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 

@@ -13,10 +13,10 @@ from pretrain.config import PretrainConfig
 from pretrain.objectives.losses import infonce, mse
 from pretrain.objectives.us3l import US3L
 from pretrain.optim import GroupRegularisation
-from pretrain.slimmable.statistics import BatchStatistics
+from pretrain.slimmable.norms.statistics import BatchStatistics
 
 
-class PlainStep:
+class NaiveStep:
     """``step(views, widths)`` trains ``model`` as case 13 of Table 7: InfoNCE, MSE to distil, g, momentum targets.
 
     model: its parameters are trained in place. lr: at the configured batch.

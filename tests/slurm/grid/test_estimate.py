@@ -2,7 +2,7 @@
 
 import pytest
 
-from slurm.estimate import backbone_cost, detection, pretraining, recognition, relative_width
+from slurm.grid.estimate import backbone_cost, detection, pretraining, recognition, relative_width
 from slurm.plan import bytes_text, gpu_hours, hours_text
 from slurm.presets import Preset
 from tests.pretrain.helpers import tiny_config

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.common.errors import UserError
-from slurm.graph import ROOT, Command, Graph, Node, expand, file_hash
+from slurm.grid.graph import ROOT, Command, Graph, Node, expand, file_hash
 
 
 def node(name: str, parents: tuple = (), after: tuple = (), **settings) -> Node:

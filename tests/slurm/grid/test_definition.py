@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pretrain.common.errors import UserError
-from slurm.definition import ROOT, fitting, load_graph
 from slurm.folder import place
+from slurm.grid.definition import ROOT, fitting, load_graph
 from tests.pretrain.helpers import tiny_config
 
 DIGITS = "configs/pretrain/us3l_resnet18_digits.py"

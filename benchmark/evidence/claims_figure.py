@@ -3,7 +3,7 @@
 import statistics
 from pathlib import Path
 
-from benchmark.claims import accuracy, cost
+from benchmark.evidence.claims import accuracy, cost
 from pretrain.backbones import create_backbone
 from pretrain.slimmable.widths import FOUR_WIDTHS
 from pretrain.universal import backbone_cost

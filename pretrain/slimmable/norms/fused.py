@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pretrain.slimmable.parts import added
+from pretrain.slimmable.norms.parts import added
 
 FEWEST_PARTS = 3  # with two parts torch's own kernels are as few
 BLOCK_ROWS, BLOCK = 32, 64  # of a tile: 2,048 numbers for 128 threads, rows of 128 bytes in bf16
@@ -76,7 +76,7 @@ class FusedBatchNorm(torch.autograd.Function):
 
 def moments(x: Tensor, parts: int, eps: float) -> tuple[Tensor, Tensor]:
     """Mean and 1 / deviation of each part, float32 [parts, C] each."""
-    from pretrain.slimmable import fused_kernels as kernels
+    from pretrain.slimmable.norms import fused_kernels as kernels
 
     cut = Cut(x, parts)
     means, squares = x.new_empty(2, cut.pieces, cut.channels, dtype=torch.float32)
@@ -92,7 +92,7 @@ def moments(x: Tensor, parts: int, eps: float) -> tuple[Tensor, Tensor]:
 
 def normalised(x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, inverse: Tensor) -> Tensor:
     """y, by the first channels of weight and bias."""
-    from pretrain.slimmable import fused_kernels as kernels
+    from pretrain.slimmable.norms import fused_kernels as kernels
 
     cut, y = Cut(x, len(mean)), torch.empty_like(x)
     kernels.normalise[cut.parts * cut.tiles, cut.blocks](
@@ -104,7 +104,7 @@ def normalised(x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tens
 
 def gradient_sums(grad: Tensor, x: Tensor, mean: Tensor, inverse: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Sums of dy and dy (x - mean), float32 [2, parts, C], and the gradients of weight and bias, float32 [C] each."""
-    from pretrain.slimmable import fused_kernels as kernels
+    from pretrain.slimmable.norms import fused_kernels as kernels
 
     cut = Cut(x, len(mean))
     found = x.new_empty(2, cut.pieces, cut.channels, dtype=torch.float32)
@@ -123,7 +123,7 @@ def input_gradient(
     grad: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, inverse: Tensor, sums: Tensor
 ) -> Tensor:
     """dx, of the shape and number format of ``x``. sums: those of ``gradient_sums``."""
-    from pretrain.slimmable import fused_kernels as kernels
+    from pretrain.slimmable.norms import fused_kernels as kernels
 
     cut, dx = Cut(x, len(mean)), torch.empty_like(x)
     kernels.input_gradient[cut.parts * cut.tiles, cut.blocks](

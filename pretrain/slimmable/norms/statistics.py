@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretrain.common.errors import UncalibratedWidthError
-from pretrain.slimmable.affine import AffineChain
-from pretrain.slimmable.grouped import GroupedBatchNorm
+from pretrain.slimmable.norms.affine import AffineChain
+from pretrain.slimmable.norms.grouped import GroupedBatchNorm
 from pretrain.slimmable.ops import SlimBatchNorm
 
 Moments = tuple[Tensor, Tensor]

@@ -98,7 +98,7 @@ def gradient_sums_of_pieces(
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     here = c < channels
     mean = tl.load(means + part * channels + c, mask=here, other=0.0)
-    plain, centred = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
+    summed, centred = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
     begin, end = piece(rows, splits, split)
     for start in range(begin, end, BLOCK_ROWS):
         row = start + tl.arange(0, BLOCK_ROWS)
@@ -106,9 +106,9 @@ def gradient_sums_of_pieces(
         place = (part * rows + row).to(tl.int64)[:, None] * channels + c[None, :]
         dy = tl.load(grad + place, mask=there, other=0.0).to(tl.float32)
         value = tl.load(x + place, mask=there, other=0.0).to(tl.float32)
-        plain += tl.sum(dy, axis=0)
+        summed += tl.sum(dy, axis=0)
         centred += tl.sum(dy * (value - mean[None, :]), axis=0)
-    tl.store(sums + program * channels + c, plain, mask=here)
+    tl.store(sums + program * channels + c, summed, mask=here)
     tl.store(sums + (pieces + program) * channels + c, centred, mask=here)
 
 
@@ -122,14 +122,14 @@ def gradient_sums_of_parts(
     here = c < channels
     bias, weight = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
     for part in range(parts):
-        plain, centred = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
+        summed, centred = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
         for split in range(splits):
             place = (part * splits + split) * channels + c
-            plain += tl.load(sums + place, mask=here, other=0.0)
+            summed += tl.load(sums + place, mask=here, other=0.0)
             centred += tl.load(sums + pieces * channels + place, mask=here, other=0.0)
-        tl.store(totals + part * channels + c, plain, mask=here)
+        tl.store(totals + part * channels + c, summed, mask=here)
         tl.store(totals + (parts + part) * channels + c, centred, mask=here)
-        bias += plain
+        bias += summed
         weight += centred * tl.load(inverses + part * channels + c, mask=here, other=0.0)
     tl.store(affine + c, weight, mask=here)
     tl.store(affine + channels + c, bias, mask=here)
@@ -146,7 +146,7 @@ def input_gradient(
     here = c < channels
     mean = tl.load(means + part * channels + c, mask=here, other=0.0)
     inverse = tl.load(inverses + part * channels + c, mask=here, other=0.0)
-    plain = tl.load(totals + part * channels + c, mask=here, other=0.0) / rows
+    summed = tl.load(totals + part * channels + c, mask=here, other=0.0) / rows
     centred = tl.load(totals + (parts + part) * channels + c, mask=here, other=0.0) / rows
     scale = inverse
     if AFFINE:
@@ -156,5 +156,5 @@ def input_gradient(
     place = (part * rows + row).to(tl.int64)[:, None] * channels + c[None, :]
     dy = tl.load(grad + place, mask=there, other=0.0).to(tl.float32)
     distance = tl.load(x + place, mask=there, other=0.0).to(tl.float32) - mean[None, :]
-    result = (dy - plain[None, :] - distance * (inverse * inverse * centred)[None, :]) * scale[None, :]
+    result = (dy - summed[None, :] - distance * (inverse * inverse * centred)[None, :]) * scale[None, :]
     tl.store(dx + place, result.to(dx.dtype.element_ty), mask=there)

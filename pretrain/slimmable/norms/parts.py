@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pretrain.common.devices import constant
-from pretrain.slimmable import part_kernels
+from pretrain.slimmable.norms import part_kernels
 
 Pair = tuple[Tensor | None, Tensor | None]
 
@@ -56,7 +56,7 @@ class PartsBatchNorm(torch.autograd.Function):
 
 
 def kernels_of(x: Tensor) -> ModuleType:
-    """torch's own on GPUs, the same functions in plain operations elsewhere."""
+    """torch's own on GPUs, the same functions in elementary operations elsewhere."""
     return torch if x.is_cuda else part_kernels
 
 

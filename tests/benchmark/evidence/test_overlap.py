@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from benchmark.overlap import pretraining_images, shared, warnings
+from benchmark.evidence.overlap import pretraining_images, shared, warnings
 from pretrain.data.images.datasets import TensorImages, image_dataset
 from pretrain.train import pretrain
 from pretrain.universal import load_universal

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from benchmark.claims import CLAIMS, accuracy, claim_table, read_records, system_table
-from benchmark.claims_figure import TRAINED, draw, draw_costs
+from benchmark.evidence.claims import CLAIMS, accuracy, claim_table, read_records, system_table
+from benchmark.evidence.claims_figure import TRAINED, draw, draw_costs
 from pretrain.common.errors import UserError
 from pretrain.configfile import read_python
 

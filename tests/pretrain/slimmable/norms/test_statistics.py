@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from pretrain.slimmable.norms.statistics import BatchStatistics, FixedStatistics, SynchronisedStatistics
 from pretrain.slimmable.ops import SlimBatchNorm
-from pretrain.slimmable.statistics import BatchStatistics, FixedStatistics, SynchronisedStatistics
 
 
 def norm_of(channels: int) -> SlimBatchNorm:

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from benchmark import verdict, verdict_page
-from benchmark.verdict import GIVEN, OURS, RANDOM, Question, answer, rows
+from benchmark.evidence import verdict, verdict_page
+from benchmark.evidence.verdict import GIVEN, OURS, RANDOM, Question, answer, rows
 from pretrain import UserError
 from tests.pretrain.helpers import universal
 from transfer.recognition.settings import RecognitionSettings

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pretrain.slimmable.fused import Cut, FusedBatchNorm, can_fuse
+from pretrain.slimmable.norms.fused import Cut, FusedBatchNorm, can_fuse
 from tests.pretrain.processes import run_processes
 
 EPS = 1e-5

@@ -8,8 +8,8 @@ channels.
 import torch
 from torch import Tensor, nn
 
-from pretrain.slimmable.fused import FusedBatchNorm, can_fuse
-from pretrain.slimmable.parts import Pair, PartsBatchNorm
+from pretrain.slimmable.norms.fused import FusedBatchNorm, can_fuse
+from pretrain.slimmable.norms.parts import Pair, PartsBatchNorm
 
 
 class AffineChain:

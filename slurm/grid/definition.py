@@ -22,9 +22,9 @@ from typing import Any
 from pretrain.common.errors import UserError, nearest
 from pretrain.config import PretrainConfig, load_config
 from pretrain.configfile import Address, find_configs
-from slurm import estimate
-from slurm.graph import ROOT, Command, Graph, Node, file_hash
-from slurm.gridfile import PretrainingRow, TableRow, TransferRow, read_grid
+from slurm.grid import estimate
+from slurm.grid.graph import ROOT, Command, Graph, Node, file_hash
+from slurm.grid.gridfile import PretrainingRow, TableRow, TransferRow, read_grid
 from transfer.command import parse
 from transfer.tables import NAMES, SUFFIXES
 from transfer.targets import FRAMEWORKS, TARGETS, targets_of

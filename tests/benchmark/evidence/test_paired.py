@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmark.paired import Difference, paired
+from benchmark.evidence.paired import Difference, paired
 
 
 def test_mean_and_error_are_those_of_the_pairs():

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pretrain.common.errors import UserError, nearest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OWN = "output"
 Tool = Literal["tools/pretrain.py", "tools/convert.py", "tools/transfer.py", "tools/tables.py"]
 
@@ -63,7 +63,7 @@ class Command:
 class Node:
     """One job. ``name`` is unique in its graph and may differ between graphs that share the node.
 
-    settings: plain values that determine the result, beside those of the parents (names of nodes).
+    settings: simple values that determine the result, beside those of the parents (names of nodes).
     after: nodes that must have succeeded before, without a say in the result.
     command: ``{output}`` in it stands for the node's own folder, ``{NAME}`` for that of the parent NAME.
     collect: parents whose result.json files are copied to ``{output}/results`` first.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pretrain.common.errors import UserError
 from pretrain.config import validate
-from slurm.definition import Choice, transfer_node
-from slurm.graph import Graph, Node
-from slurm.gridfile import TransferRow
+from slurm.grid.definition import Choice, transfer_node
+from slurm.grid.graph import Graph, Node
+from slurm.grid.gridfile import TransferRow
 from slurm.presets import Preset
 from transfer.targets import FRAMEWORKS, targets_of
 

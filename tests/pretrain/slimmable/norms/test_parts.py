@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pretrain.slimmable.affine import AffineChain
+from pretrain.slimmable.norms.affine import AffineChain
+from pretrain.slimmable.norms.statistics import BatchStatistics, SynchronisedStatistics
 from pretrain.slimmable.ops import SlimBatchNorm
-from pretrain.slimmable.statistics import BatchStatistics, SynchronisedStatistics
 from tests.pretrain.processes import run_processes
 
 WIDTHS = (16, 12, 5)

@@ -3,7 +3,7 @@
 import statistics
 from pathlib import Path
 
-from benchmark.verdict import GIVEN, OURS, RANDOM, Question, Row, Scores
+from benchmark.evidence.verdict import GIVEN, OURS, RANDOM, Question, Row, Scores
 from pretrain.common.files import make_folder, write_text
 from transfer.plots import COLOURS, styled
 from transfer.tables import render
