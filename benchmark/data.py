@@ -20,6 +20,7 @@ from torchvision.transforms.v2 import functional as V
 from benchmark.index import LAYOUTS, measure_index
 from benchmark.machine import machine, timed
 from pretrain.common.errors import UserError
+from pretrain.common.repository import CONFIGS
 from pretrain.config import load_config
 from pretrain.data.images.datasets import TensorImages, image_dataset
 from pretrain.data.images.memory import in_memory
@@ -27,8 +28,7 @@ from pretrain.data.loader import CutViews, LoadedBatch, coloured_views
 from pretrain.sections import DataSettings
 
 EXAMPLE = "--image-size 224 --data datasets/imagenet"
-CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "pretrain"
-SMALL, LARGE = CONFIGS / "us3l_resnet18_cifar10.py", CONFIGS / "us3l_resnet50_imagenet.py"
+SMALL, LARGE = (CONFIGS / "pretrain" / name for name in ("us3l_resnet18_cifar10.py", "us3l_resnet50_imagenet.py"))
 LARGEST_SMALL = 64  # px: up to here the embedded digits can stand for the data
 
 

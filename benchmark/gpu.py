@@ -21,6 +21,7 @@ import torch.multiprocessing
 from benchmark.launches import CLASSES, random_batch
 from benchmark.machine import machine
 from pretrain.common.errors import UserError
+from pretrain.common.repository import CONFIGS
 from pretrain.config import load_config
 from pretrain.configfile import Address
 from pretrain.run.device import choose_kernels
@@ -30,7 +31,7 @@ from pretrain.sampling import STAGES
 from pretrain.trainer import Trainer
 
 EXAMPLE = "--output docs/gpu_measured.json --batch 64"
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "pretrain" / "us3l_resnet50_imagenet.py"
+CONFIG = CONFIGS / "pretrain" / "us3l_resnet50_imagenet.py"
 BUDGET = 600.0  # seconds in all; a part that begins later is left out, and said so
 WARM_UP = 3  # steps; cuDNN chooses its algorithms, torch's allocator finds its blocks
 

@@ -74,7 +74,7 @@ class PretrainConfig:
         return tuple(sorted({*(w for w in TEN_WIDTHS if low <= w <= high), low, high}, reverse=True))
 
     def as_dict(self) -> dict:
-        """Plain values, as ``config.json`` and checkpoints hold them."""
+        """Nested dicts, lists, numbers and text, as ``config.json`` and checkpoints hold them."""
         return json.loads(
             json.dumps(dataclasses.asdict(self) | {"backbone": self.backbone.arguments | self.backbone.start})
         )
@@ -135,7 +135,8 @@ def _own_objective(values: dict) -> ObjectiveSettings | None:
 
 
 def _resolved(backbone: BackboneSettings, data: DataSettings) -> BackboneSettings:
-    """With its defaults filled in. UserError for what ``create_backbone`` refuses, or for images of another size."""
+    """The backbone with its defaults filled in. UserError for what ``create_backbone`` refuses, or images of another
+    size."""
     given, image_size = backbone.arguments, data.image_size
     if data.channels != 3:
         given.setdefault("input_channels", data.channels)

@@ -20,14 +20,14 @@ FIELDS = {
 }  # fmt: skip
 
 
-class Found(NamedTuple):
+class LastGood(NamedTuple):
     """A checkpoint and what it holds."""
 
     path: Path
     state: dict
 
 
-def find(work_dir: Path, resume: bool, world: World) -> Found | None:
+def find(work_dir: Path, resume: bool, world: World) -> LastGood | None:
     """The checkpoint to continue from, None to start anew.
 
     Errors: UserError for a folder whose content would be lost: a run that nobody asked to resume, one of which only
@@ -45,10 +45,10 @@ def find(work_dir: Path, resume: bool, world: World) -> Found | None:
             f"{work_dir} holds a {FILE_NAME} without the checkpoints of its run, which a new run would replace; "
             "expected another --work-dir"
         )
-    return None if newest is None else Found(newest, load_checkpoint(newest, world.device, FIELDS))
+    return None if newest is None else LastGood(newest, load_checkpoint(newest, world.device, FIELDS))
 
 
-def begin(trainer: Trainer, work_dir: Path, found: Found | None) -> tuple[int, Interval]:
+def begin(trainer: Trainer, work_dir: Path, found: LastGood | None) -> tuple[int, Interval]:
     """Load what was found, say how the run goes on, and return the number of iterations that are done and what was
     seen since the last line of the log."""
     world = trainer.world
@@ -75,7 +75,7 @@ def begin(trainer: Trainer, work_dir: Path, found: Found | None) -> tuple[int, I
     return start, interval
 
 
-def take_up(trainer: Trainer, found: Found) -> tuple[int, Interval]:
+def take_up(trainer: Trainer, found: LastGood) -> tuple[int, Interval]:
     """Load what was found. UserError, with the file's name, for what is not of such a run."""
     with understood(found.path):
         start, iterations = found.state["iteration"], found.state["iterations"]

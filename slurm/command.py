@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pretrain.common import cli
 from pretrain.common.errors import UserError, nearest
+from pretrain.common.repository import ROOT
 from pretrain.configfile import Address
 from pretrain.slimmable.widths import FOUR_WIDTHS
 from slurm import manage
-from slurm.grid.graph import ROOT
 from slurm.launch import Launch, launch
 from slurm.presets import list_presets, load_preset, minutes
 from transfer.targets import FRAMEWORKS

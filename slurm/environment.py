@@ -2,8 +2,9 @@
 
 import os
 
+from pretrain.common.repository import ROOT
 from pretrain.run.allocator import lacking_variables
-from slurm.grid.graph import ROOT, Node
+from slurm.grid.graph import Node
 from slurm.presets import Preset
 
 

@@ -21,7 +21,6 @@ from slurm.presets import Preset
 FILE_NAME = "grid.json"
 JOB = "job.json"
 KEYS = {"hash": str, "job": str, "title": str, "executor": str, "submission": str, "time": float | int}  # of it
-WAITING = ("pending", "configuring", "requeued")
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def write_grid(folder: Path, entries: list[Entry], launched: Launched) -> None:
     write_json(folder / FILE_NAME, {"options": asdict(launched), "entries": values})
 
 
-def read_grid(folder: Path) -> tuple[list[Entry], Launched]:
+def read_folder(folder: Path) -> tuple[list[Entry], Launched]:
     """The entries of a grid's folder, and how it was launched.
 
     Errors: UserError if it is none, or its jobs are none that this project makes.

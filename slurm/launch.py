@@ -8,10 +8,11 @@ from rich.console import Console
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import read_object
+from pretrain.common.repository import ROOT
 from slurm.cluster import check_cluster
 from slurm.data import check_data
-from slurm.folder import FILE_NAME, JOB, Entry, Launched, Standing, place, read_grid, standings, write_grid
-from slurm.grid.graph import ROOT, Graph
+from slurm.folder import FILE_NAME, JOB, Entry, Launched, Standing, place, read_folder, standings, write_grid
+from slurm.grid.graph import Graph
 from slurm.local import run_here
 from slurm.plan import changed, show_plan
 from slurm.presets import Preset
@@ -39,7 +40,7 @@ def launch(order: Launch, dry_run: bool) -> None:
     check_folders(entries)
     found = standings(entries)
     chosen = to_submit(entries, found)
-    old = read_grid(order.folder)[0] if (order.folder / FILE_NAME).is_file() else []
+    old = read_folder(order.folder)[0] if (order.folder / FILE_NAME).is_file() else []
     for name in changed(old, entries):
         print(f"changed since the last launch: {name}")
     check_data([entry.node for entry in chosen], order.preset)

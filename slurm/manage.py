@@ -12,9 +12,10 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from pretrain.common.errors import UserError
+from pretrain.common.repository import ROOT
 from slurm.attempts import note
-from slurm.folder import JOB, Entry, job_of, local_lives, read_grid, standings
-from slurm.grid.graph import ROOT, expand
+from slurm.folder import JOB, Entry, job_of, local_lives, read_folder, standings
+from slurm.grid.graph import expand
 from slurm.launch import carry_out
 from slurm.presets import Preset, list_presets, load_preset
 from slurm.status import log_files, status_table, watch_header
@@ -28,7 +29,7 @@ TRUST = "--trust"
 
 def status(arguments: argparse.Namespace) -> None:
     """Print the table, with ``--watch`` until no job is active."""
-    entries, _ = read_grid(arguments.folder)
+    entries, _ = read_folder(arguments.folder)
     entries = chosen_entries(entries, arguments.names)
     if not arguments.watch:
         console = Console()
@@ -46,7 +47,7 @@ def status(arguments: argparse.Namespace) -> None:
 
 def logs(arguments: argparse.Namespace) -> None:
     """Print the ends of the logs of the jobs that ``names`` name, or of all that failed or run."""
-    entries, _ = read_grid(arguments.folder)
+    entries, _ = read_folder(arguments.folder)
     found = standings(entries)
     if arguments.names:
         entries = chosen_entries(entries, arguments.names)
@@ -79,7 +80,7 @@ def follow(path: Path, entry: Entry) -> None:
 
 def cancel(arguments: argparse.Namespace) -> None:
     """End the active jobs."""
-    entries, launched = read_grid(arguments.folder)
+    entries, launched = read_folder(arguments.folder)
     entries = chosen_entries(entries, arguments.names)
     found = standings(entries)
     active = [entry for entry in entries if found[entry.name].active]
@@ -105,7 +106,7 @@ def cancel(arguments: argparse.Namespace) -> None:
 
 def retry(arguments: argparse.Namespace) -> None:
     """Submit what failed, died or was cancelled once more, with everything that needs it."""
-    entries, launched = read_grid(arguments.folder)
+    entries, launched = read_folder(arguments.folder)
     preset, found = launched.preset, standings(entries)
     if not arguments.trust:
         check_own(entries, preset, arguments.folder)

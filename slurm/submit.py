@@ -13,10 +13,11 @@ from pathlib import Path
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import write_json, write_text
+from pretrain.common.repository import ROOT
 from slurm.attempts import FAILED, note
 from slurm.environment import job_environment
 from slurm.folder import JOB, Entry, Standing
-from slurm.grid.graph import ROOT, Command, Node
+from slurm.grid.graph import Command, Node
 from slurm.jobs import NodeJob
 from slurm.presets import Preset
 

@@ -47,11 +47,11 @@ def main(argv: list[str]) -> None:
 
     from pretrain.data.images.layout import SPLITS, images_at
 
-    sources = {split: images for split in SPLITS if (images := images_at(args.root, split)) is not None}
-    if not sources:
+    splits = {split: images for split in SPLITS if (images := images_at(args.root, split)) is not None}
+    if not splits:
         raise UserError(f"no 'train', 'test' or 'val' folder in {args.root}; expected {args.root}/train/<class>/*.jpg")
     if args.check:
-        check(sources, args)
+        check(splits, args)
         return
     if args.output is None:
         raise UserError("where to? expected OUTPUT after ROOT, or --check")
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> None:
     except OSError as error:
         raise UserError(f"cannot make the folder {args.output}: {error.strerror}; expected another OUTPUT") from None
     with owned(args.output):
-        for split, images in sources.items():
+        for split, images in splits.items():
             pack(images, args.root, args.output, split)
     print(args.output)
 
@@ -79,12 +79,12 @@ def pack(images: "EncodedImages", root: Path, output: Path, split: str) -> None:
     write_pack(images, output, split, lambda indices: track(indices, description=split, disable=hidden))
 
 
-def check(sources: "dict[str, EncodedImages]", args: argparse.Namespace) -> None:
+def check(splits: "dict[str, EncodedImages]", args: argparse.Namespace) -> None:
     """Print what is wrong with the images, and write all of it to OUTPUT if there is one."""
     from pretrain.data.images.check import faults
 
     found = []
-    for split, images in sources.items():
+    for split, images in splits.items():
         print(f"{split}: {images.found} in {args.root}", flush=True)
         watch = partial(track, description=split, disable=not Console().is_terminal)
         found += faults(images, args.image_size, args.workers, watch)

@@ -28,8 +28,8 @@ DEEPEST = 50  # of what lies within each other
 
 Text = Annotated[str, Field(min_length=1)]
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=1, le=LARGEST)]
-Seed = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+Amount = Annotated[int, Field(ge=1, le=LARGEST)]
+AnySeed = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
 Percent = Annotated[float, Field(ge=-0.001, le=100.001, allow_inf_nan=False)]
 WHOLE = {"extra": "forbid", "strict": True}
 
@@ -51,10 +51,10 @@ class Result:
     method: Text
     backbone: Text
     width: Annotated[float, Field(gt=0, le=1)]
-    seed: Seed
+    seed: AnySeed
     metrics: Annotated[dict[str, Percent | None], Field(min_length=1)]
-    params: Count
-    macs: Count
+    params: Amount
+    macs: Amount
     checkpoint: Hash | None
     config: Hash
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -1,5 +1,5 @@
 """Table 7: the design of the loss, ResNet-18 on CIFAR-100: four networks an iteration, no dynamic sampling and no group
-regularisation. Base MSE brings its own recipe along."""
+regularisation. Base MSE brings its own optimizer settings along."""
 
 _base_ = ["_base_/us3l.py", "_base_/cifar100_resnet18.py"]
 
@@ -8,12 +8,12 @@ optimizer = dict(alpha=0.0)
 
 
 def case(base, distill, aux_head, momentum_base, momentum_sub):
-    recipe = dict(optimizer=dict(lr=0.05, weight_decay=5e-4)) if base == "mse" else {}
+    simsiam = dict(optimizer=dict(lr=0.05, weight_decay=5e-4)) if base == "mse" else {}
     return dict(
         objective=dict(
             base=base, distill=distill, aux_head=aux_head, momentum_base=momentum_base, momentum_sub=momentum_sub
         ),
-        **recipe,
+        **simsiam,
     )
 
 

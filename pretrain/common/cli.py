@@ -68,7 +68,7 @@ def _nobody_reads() -> bool:
 
 
 def _message(error: UserError) -> str:
-    """In one line. A loader's worker process wraps the message in its traceback, as what comes after the last name."""
+    """The error in one line. A loader's worker process wraps it in its traceback, as what comes after the last name."""
     text = str(error).strip()
     if "\nTraceback " in text or text.startswith("Caught "):
         text = re.split(r"^[\w.]+Error: ", text, flags=re.MULTILINE)[-1]

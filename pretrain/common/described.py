@@ -85,7 +85,7 @@ def takes_text(hint: Any) -> str:
 
 
 def _bounds(extra: Any) -> str:
-    """Of pydantic's ``Field`` and annotated_types alike."""
+    """The bounds that a hint's ``Field`` says, of pydantic or of annotated_types."""
     words = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
     found = []
     for part in getattr(extra, "metadata", [extra]):

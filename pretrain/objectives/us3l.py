@@ -6,7 +6,7 @@ of f at width w_max. The base network (largest width) minimises the base loss; e
 
     loss = base(f(x; w_max), base targets) + sum_w distill(student(f(x; w)), distillation targets)
 
-always across opposite views, every distillation term of weight 1. The choices of ``Objective`` span the 17 cases of
+always across opposite views, every distillation term of weight 1. The choices of ``US3LSettings`` span the 17 cases of
 Table 7; the default is case 13, the method itself. docs/method.md, sections 2 and 3.
 """
 

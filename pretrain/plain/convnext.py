@@ -103,7 +103,7 @@ class Stage(nn.Module):
         return self.blocks(self.downsample(x))
 
 
-class Head(nn.Module):
+class LinearHead(nn.Module):
     """Mean over the map, layer norm, and a classifier where ``num_classes`` is not 0."""
 
     def __init__(self, channels: int, num_classes: int):
@@ -131,7 +131,7 @@ class PlainConvNeXt(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(input_channels, first, patch_size, patch_size), LayerNorm2d(first))
         before = (None, *channels.stages[:-1])
         self.stages = nn.Sequential(*(Stage(*sizes) for sizes in zip(before, channels.stages, DEPTHS, strict=True)))
-        self.head = Head(channels.stages[-1], num_classes)
+        self.head = LinearHead(channels.stages[-1], num_classes)
         initialise(self)
 
     def stage_maps(self, x: Tensor) -> list[Tensor]:

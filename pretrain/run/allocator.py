@@ -59,5 +59,5 @@ def reads_tunables(library: str, version: str) -> bool:
 
 
 def has_gpu() -> bool:
-    """Seen without importing torch."""
+    """Whether the machine has a GPU, seen without importing torch."""
     return any(Path(file).exists() for file in GPU_FILES)

@@ -30,7 +30,7 @@ class Interval:
         self.started, self.waited = time.perf_counter(), 0.0
 
     def state(self) -> dict:
-        """Plain values and tensors, as checkpoints hold them."""
+        """Lists, numbers and tensors, as checkpoints hold them."""
         return {"terms": [(iteration, *term) for iteration, term in self.terms], "iterations": self.iterations}
 
     def pace(self, batch_size: int) -> dict[str, float]:

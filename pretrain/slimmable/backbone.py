@@ -73,7 +73,7 @@ class SlimBackbone(nn.Module, ABC):
 
     @property
     def layouts(self) -> tuple[Mapping[str, str], ...]:
-        """Of the names that files of other programs have for the parameters: from ours to theirs, where they differ."""
+        """Names of the parameters in other programs' files: a layout each, from ours to theirs where they differ."""
         return ({},)
 
     def adapted(self, name: str, tensor: Tensor) -> Tensor:

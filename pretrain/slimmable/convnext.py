@@ -40,7 +40,7 @@ class SlimLayerNorm2d(SlimLayerNorm):
 
 
 class SlimResponseNorm(GlobalResponseNorm):
-    """Of the first channels: [B, c, H, W], with the first c of weight and bias."""
+    """The norm of the first channels [B, c, H, W], with the first c of weight and bias."""
 
     def forward(self, x: Tensor) -> Tensor:
         return response_norm(x, self.weight[: x.shape[1]], self.bias[: x.shape[1]])

@@ -108,7 +108,7 @@ class SlimMobileNetV2(SlimBackbone):
 
     @property
     def stage_channels(self) -> tuple[int, ...]:
-        """Of the stem, and of the seven stages."""
+        """Channels of the stem and of the seven stages at width 1."""
         return (self.base_channels, *(self.scaled(c) for c in OUTER))
 
     def channels(self, width: float) -> MobileNetV2Channels:

@@ -119,7 +119,7 @@ class SlimResNet(SlimBackbone):
         return () if self.private_norms else tuple(self.base_channels * 2**i for i in range(4))
 
     def stage_bounds(self, low: float, high: float) -> list[tuple[int, int]]:
-        """With what a bottleneck ends in, which rounds by itself, within its bounds too."""
+        """Bounds within which what a bottleneck ends in, which rounds by itself, is within its own too."""
         times, found = self.blocks.expansion, []
         for full, (fewest, most) in zip(self.stage_channels, super().stage_bounds(low, high)):
             outer = [round_channels(times * full, width) for width in (low, high)]

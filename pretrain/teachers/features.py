@@ -24,7 +24,7 @@ from pretrain.common.devices import sent
 from pretrain.common.errors import UserError
 from pretrain.common.feature_cache import FeatureCache
 from pretrain.data.augmentation.parameters import RANDOM_NUMBERS
-from pretrain.data.images.identity import fingerprint
+from pretrain.data.images.identity import dataset_hash
 from pretrain.data.loader import CutViews, view_loader
 from pretrain.data.order import Key
 from pretrain.run.distributed import World
@@ -85,7 +85,7 @@ class Passes:
         teacher, config = trainer.model.teacher, trainer.config
         self.common = {
             "teacher": teacher.described, "answers": teacher.answers, "image_size": teacher.image_size,
-            "precision": trainer.precision, "images": fingerprint(images), "views": [asdict(v) for v in trainer.views],
+            "precision": trainer.precision, "images": dataset_hash(images), "views": [asdict(v) for v in trainer.views],
             "size": config.data.image_size, "decode": config.data.decode, "seed": config.training.seed,
             "mean": config.data.mean, "std": config.data.std, "random_numbers": RANDOM_NUMBERS,
             "torchvision": torchvision.__version__,

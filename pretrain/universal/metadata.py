@@ -11,16 +11,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pretrain.common.errors import UserError
-from pretrain.slimmable.widths import WIDTH_MAX, WIDTH_MIN
+from pretrain.slimmable.widths import Width
 
 DEEPEST = 32  # levels of nested values
 MOST = 1 << 16  # channels, pixels or layers; a crafted number must not build modules until memory is full
 
-Count = Annotated[int, Field(ge=1, le=MOST)]
-Width = Annotated[float, Field(ge=WIDTH_MIN, le=WIDTH_MAX)]
+Size = Annotated[int, Field(ge=1, le=MOST)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PerChannel = Field(min_length=1, max_length=1000)
-Option = Annotated[str, Field(max_length=100)] | bool | Count | Annotated[list[Width], Field(max_length=1000)]
+Option = Annotated[str, Field(max_length=100)] | bool | Size | Annotated[list[Width], Field(max_length=1000)]
 
 
 class _Facts(BaseModel):
@@ -31,7 +30,7 @@ class DataFacts(_Facts):
     """name: of the data set. images: of its training split. image_size: px that a view has."""
 
     name: str
-    image_size: Count
+    image_size: Size
     images: Annotated[int, Field(ge=0)] | None = None
 
 
@@ -52,7 +51,7 @@ class ProjectorFacts(_Facts):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    sizes: Annotated[list[Count], Field(min_length=2, max_length=32)]
+    sizes: Annotated[list[Size], Field(min_length=2, max_length=32)]
     hidden_bias: bool = True
     last_bias: bool = True
     final_norm: bool = False

@@ -46,7 +46,7 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def _reason(error: Exception) -> str:
-    """In a few words; torch's own are about its options."""
+    """Why a file cannot be read, in a few words; torch's own are about its options."""
     text = " ".join(str(error).split())
     if "Weights only load failed" not in text:
         return text[:120] or type(error).__name__

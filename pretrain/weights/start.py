@@ -29,8 +29,8 @@ IMAGES, BATCH = 256, 64  # that channels' magnitudes are measured on
 
 
 def identified(settings: BackboneSettings, recorded: dict | None = None) -> BackboneSettings:
-    """With the SHA-256 of the file that it starts from. recorded: the backbone's config of a run that is continued,
-    which needs the file no more.
+    """The settings with the SHA-256 of the file that it starts from. recorded: the backbone's config of a run that is
+    continued, which needs the file no more.
 
     Errors: UserError for a file that is missing or has another content than ``weights_sha256``.
     """

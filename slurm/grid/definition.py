@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from pretrain.common.errors import UserError, nearest
+from pretrain.common.repository import ROOT
 from pretrain.config import PretrainConfig, load_config
 from pretrain.configfile import Address, find_configs
 from slurm.grid import estimate
-from slurm.grid.graph import ROOT, Command, Graph, Node, file_hash
+from slurm.grid.graph import Command, Graph, Node, config_hash
 from slurm.grid.gridfile import PretrainingRow, TableRow, TransferRow, read_grid
 from transfer.command import parse
 from transfer.tables import NAMES, SUFFIXES
@@ -108,7 +109,7 @@ class Builder:
                 for init in row.inits:
                     for width in widths:
                         for seed in row.seeds:
-                            what = Choice(row, framework, init, width, seed)
+                            what = Evaluated(row, framework, init, width, seed)
                             node = transfer_node(f"{self.label}/{key}", parent, config, what, self.gpus)
                             self.transfers.append(self.add(dataclasses.replace(node, after=after)))
 
@@ -117,7 +118,7 @@ class Builder:
         parent, config = self.pretrained[key]
         texts = [f"{width:g}" for width in widths]
         checkpoint = f"{{{parent}}}/universal.safetensors"
-        size = estimate.backbone_cost(config.backbone, config.data.image_size)[1] * 4 * sum(w**2 for w in widths)
+        size = estimate.full_cost(config.backbone, config.data.image_size)[1] * 4 * sum(w**2 for w in widths)
         return self.add(
             Node(
                 name=f"{self.label}/{key}/{framework}-{'-'.join(texts)}", kind="convert",
@@ -162,7 +163,7 @@ class Builder:
 
 
 @cache
-def read_config(config: Address, overrides: tuple[str, ...]) -> PretrainConfig:
+def row_config(config: Address, overrides: tuple[str, ...]) -> PretrainConfig:
     """``load_config``, once for what many tables have in common."""
     return load_config(config, list(overrides))
 
@@ -183,7 +184,7 @@ def pretrain_node(
             [f"{row.teacher_key}={{{parents[0]}}}/universal.safetensors"],
             [f"{row.teacher_key}=teacher"],
         )
-    config = read_config(address, (*row.overrides, *stand_in))  # the same hash wherever the teacher lies
+    config = row_config(address, (*row.overrides, *stand_in))  # the same hash wherever the teacher lies
     gpus = row.gpus if row.gpus is not None else fitting(gpus, row.nodes, config)
     tasks = gpus or row.tasks
     processes, chunks = row.nodes * tasks, config.training.chunks
@@ -215,7 +216,7 @@ def fitting(gpus: int, nodes: int, config: PretrainConfig) -> int:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Evaluated:
     """One choice of each of a transfer's lists."""
 
     row: TransferRow
@@ -226,7 +227,7 @@ class Choice:
 
 
 def transfer_node(
-    base: str, parent: str | None, config: PretrainConfig, what: Choice, gpus: int, checkpoint: Path | None = None
+    base: str, parent: str | None, config: PretrainConfig, what: Evaluated, gpus: int, checkpoint: Path | None = None
 ) -> Node:
     """The node of one evaluation of one width. base: the first part of its name. parent: the pretraining's node, or
     None and a ``checkpoint`` that is there. gpus: of a cluster's node."""
@@ -240,7 +241,7 @@ def transfer_node(
     recipes = sorted(
         (ROOT / "configs/transfer").glob(f"*_{row.target}.py")
     )  # which of them is the framework's own choice
-    files = {path.name: file_hash(path) for path in (*named, *recipes) if path.is_file()}
+    files = {path.name: config_hash(path) for path in (*named, *recipes) if path.is_file()}
     cost = estimate.detection if what.framework else estimate.recognition
     flops, size = cost(config, what.width, said)
     words = [row.target, *filter(None, [what.framework]), *(["random"] if what.init == "random" else [])]

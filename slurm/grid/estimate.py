@@ -24,7 +24,7 @@ SAMPLES = 256  # iterations whose widths stand for all
 
 def pretraining(config: PretrainConfig) -> tuple[float, float]:
     """(operations, bytes) of a pretraining: its views through the widths of a step, and the momentum network's."""
-    macs, params = backbone_cost(config.backbone, config.data.image_size)
+    macs, params = full_cost(config.backbone, config.data.image_size)
     steps = iterations(config)
     forward = 2 * macs * 2 * config.training.batch_size * steps
     calibration = config.calibration
@@ -53,7 +53,7 @@ def detection(config: PretrainConfig, width: float, said: argparse.Namespace) ->
     batch, (height, across) = said.batch or usual.batch, usual.image_size
     steps = said.iterations or usual.iterations * usual.batch / batch
     scale = ((said.image_size or height) / height) ** 2
-    macs, params = backbone_cost(config.backbone, 224)
+    macs, params = full_cost(config.backbone, 224)
     image = (macs * width**2 * height * across / 224**2 + usual.head_macs) * scale
     return 2 * image * 3 * batch * steps, params * width**2 * 16 + DETECTOR_BYTES
 
@@ -61,7 +61,7 @@ def detection(config: PretrainConfig, width: float, said: argparse.Namespace) ->
 def recognition(config: PretrainConfig, width: float, said: argparse.Namespace) -> tuple[float, float]:
     """(operations, bytes) of a linear evaluation: frozen features of every pass over the images."""
     settings = said.settings
-    macs, _ = backbone_cost(config.backbone, settings.image_size or config.data.image_size)
+    macs, _ = full_cost(config.backbone, settings.image_size or config.data.image_size)
     epochs = settings.epochs if settings.protocol in ("paper", "finetune") else None
     passes = (epochs or PASSES[settings.protocol]) * (3 if settings.protocol == "finetune" else 1)
     return 2 * macs * width**2 * images_of(said.target) * passes, 1e6
@@ -72,21 +72,16 @@ def images_of(name: str) -> int:
     return TARGETS[name].images if name in TARGETS else UNKNOWN_IMAGES
 
 
-def backbone_cost(backbone: BackboneSettings, image_size: int) -> tuple[int, int]:
+def full_cost(backbone: BackboneSettings, image_size: int) -> tuple[int, int]:
     """(multiply-accumulates, parameters) of a backbone's full width for one image."""
-    return _backbone_cost(json.dumps(backbone.arguments, sort_keys=True), image_size)
+    return _full_cost(json.dumps(backbone.arguments, sort_keys=True), image_size)
 
 
 @functools.cache
-def _backbone_cost(options: str, image_size: int) -> tuple[int, int]:
-    import torch
+def _full_cost(options: str, image_size: int) -> tuple[int, int]:
+    from pretrain.universal import backbone_cost
 
-    from pretrain.plain.cost import cost
-
-    backbone = _meta_backbone(options)
-    with torch.device("meta"):
-        plain = backbone.plain(backbone.channels(1.0))
-    found = cost(plain, image_size)
+    found = backbone_cost(_meta_backbone(options), 1.0, image_size)
     return found.macs, found.params
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from pretrain.common.errors import UserError, nearest
+from pretrain.common.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 OWN = "output"
 Tool = Literal["tools/pretrain.py", "tools/convert.py", "tools/transfer.py", "tools/tables.py"]
 
@@ -157,14 +157,14 @@ def node_hash(node: Node, parents: dict[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def file_hash(path: Path, seen: frozenset[Path] = frozenset()) -> str:
+def config_hash(path: Path, seen: frozenset[Path] = frozenset()) -> str:
     """SHA-256 of a config and of the configs that it names (``"other.py"``), wherever they lie."""
     text = path.read_text()
     parts = [text]
     for name in re.findall(r"[\"']([\w./-]+\.py)[\"']", text):
         other = (path.parent / name).resolve()
         if other.is_file() and other not in seen and other != path.resolve():
-            parts.append(file_hash(other, seen | {path.resolve()}))
+            parts.append(config_hash(other, seen | {path.resolve()}))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

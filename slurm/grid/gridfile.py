@@ -8,10 +8,9 @@ from pydantic import Field
 
 from pretrain.common.settings import Count, PositiveFloat, PositiveInt, Seed, read, settings
 from pretrain.configfile import read_python
-from pretrain.slimmable.widths import FOUR_WIDTHS, WIDTH_MAX, WIDTH_MIN
+from pretrain.slimmable.widths import FOUR_WIDTHS, Width
 from transfer.targets import FRAMEWORKS
 
-Width = Annotated[float, Field(ge=WIDTH_MIN, le=WIDTH_MAX)]
 SOME = Field(min_length=1)
 
 

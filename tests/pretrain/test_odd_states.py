@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pretrain.common.errors import UserError
 from pretrain.run.checkpoint import check_fields, save_checkpoint
 from pretrain.run.distributed import World
-from pretrain.start import FIELDS, Found, find, take_up
+from pretrain.start import FIELDS, LastGood, find, take_up
 from pretrain.trainer import Trainer
 from tests.pretrain.helpers import tiny_config
 
@@ -62,7 +62,7 @@ def resumed(state: dict) -> int | None:
     """The iteration at which a run goes on from ``state``, None where it is refused."""
     try:
         check_fields(state, FOUND, {"iteration": int, **FIELDS})
-        return take_up(TRAINER, Found(FOUND, state))[0]
+        return take_up(TRAINER, LastGood(FOUND, state))[0]
     except UserError as error:
         assert "\n" not in str(error)
         return None

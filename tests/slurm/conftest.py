@@ -14,7 +14,7 @@ import torch
 
 from pretrain.common.files import read_object
 from slurm import command
-from slurm.folder import read_grid, standings
+from slurm.folder import read_folder, standings
 from tests.requirements import demand
 
 SCRIPT = Path(__file__).parent / "cluster.sh"
@@ -103,7 +103,7 @@ def until(condition: Callable[[], object], what: str, seconds: float = 150) -> o
 
 def wait_until_over(folder: Path, seconds: float = 200) -> dict[str, str]:
     """Wait until no job of a grid is active; the standing of each."""
-    entries, _ = read_grid(folder)
+    entries, _ = read_folder(folder)
 
     def over() -> dict[str, str] | None:
         found = standings(entries)

@@ -12,10 +12,11 @@ import pytest
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import read_object
+from pretrain.common.repository import ROOT
 from slurm import command
 from slurm.command import SUBCOMMANDS
-from slurm.folder import Launched, place, read_grid, write_grid
-from slurm.grid.graph import ROOT, Command, Graph, Node
+from slurm.folder import Launched, place, read_folder, write_grid
+from slurm.grid.graph import Command, Graph, Node
 from slurm.manage import names_foreign
 from slurm.presets import load_preset
 from tests.pretrain.helpers import universal
@@ -178,7 +179,7 @@ class TestThisMachine:
         folder = tmp_path / "runs/grids/small"
         table = launch("status", folder)
         assert "failed" in table and "photos" in table and "missing" in table
-        assert [json.loads((entry.path / "failed.json").read_text())["message"] for entry in read_grid(folder)[0][:1]]
+        assert [json.loads((entry.path / "failed.json").read_text())["message"] for entry in read_folder(folder)[0][:1]]
         assert "photos" in launch("logs", folder)
 
     def test_what_is_cancelled_does_not_start_again_and_nothing_that_waits_starts(
@@ -201,7 +202,7 @@ class TestThisMachine:
         with pytest.raises(UserError, match="2 of 2 jobs failed, first two/"):
             launch("grid", "two.py", "--cluster", "local")
         assert "cancelling two/x" in canceller.communicate()[0]
-        nodes = {entry.name: entry.path for entry in read_grid(folder)[0]}
+        nodes = {entry.name: entry.path for entry in read_folder(folder)[0]}
         starts = {name: (path / "attempts.jsonl").read_text().count('"started"') for name, path in nodes.items()}
         assert starts == {"two/x": 1, "two/y": 0}
         assert "cancelled" in launch("status", folder)

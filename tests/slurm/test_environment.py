@@ -2,8 +2,8 @@
 
 import dataclasses
 
+from pretrain.common.repository import ROOT
 from slurm.environment import job_environment
-from slurm.grid.graph import ROOT
 from slurm.presets import Preset
 
 

@@ -4,7 +4,8 @@ import csv
 
 import pytest
 
-from slurm.grid.definition import ROOT, load_graph
+from pretrain.common.repository import ROOT
+from slurm.grid.definition import load_graph
 from slurm.grid.graph import Graph
 from transfer.tables import NAMES
 

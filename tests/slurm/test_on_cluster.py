@@ -10,7 +10,7 @@ import torch
 from pretrain.common.files import read_object
 from pretrain.config import load_config
 from pretrain.train import pretrain
-from slurm.folder import read_grid
+from slurm.folder import read_folder
 from tests.pretrain.processes import run_processes
 from tests.requirements import requires
 from tests.slurm.conftest import (
@@ -74,7 +74,7 @@ def test_a_grid_goes_to_its_table_and_is_not_computed_again(cluster, launch, gri
     folder = runs / "grids/small"
     # submitted at once, in order; a second launch finds them in the queue
     assert "4 jobs: 0 done, 4 in the queue, 0 to submit" in launch("grid", grid, "--runs", runs, *ON_MAIN)
-    entries = {entry.name: entry for entry in read_grid(folder)[0]}
+    entries = {entry.name: entry for entry in read_folder(folder)[0]}
     first, second = (job_number(entries[f"small/tiny/digits-{w}-s0-epochs_2"].path) for w in ("w1", "w0.25"))
     assert (first.split("_")[0], [first[-2:], second[-2:]]) == (second.split("_")[0], ["_0", "_1"]), "one array"
     assert set(wait_until_over(folder).values()) == {"done"}, launch("status", folder)
@@ -144,6 +144,6 @@ def test_transfers_of_every_width_and_seed_are_one_array(cluster, launch, tmp_pa
     launch("transfer", "digits", *ON_MAIN, *options)
     folder = tmp_path / "transfer/digits"
     assert set(wait_until_over(folder).values()) == {"done"}, launch("status", folder)
-    jobs = {job_number(entry.path).split("_")[0] for entry in read_grid(folder)[0]}
+    jobs = {job_number(entry.path).split("_")[0] for entry in read_folder(folder)[0]}
     assert len(jobs) == 1 and len(list(folder.rglob("linear*/*/*/result.json"))) == 2
     assert os.path.exists(folder / "grid.json")

@@ -14,8 +14,7 @@ from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.run.allocator import FOR_CPU
 from pretrain.run.ownership import owned
 from slurm.cluster import State
-from slurm.folder import Entry, Launched, Standing, place, standing, write_grid
-from slurm.folder import read_grid as read_folder
+from slurm.folder import Entry, Launched, Standing, place, read_folder, standing, write_grid
 from slurm.grid.graph import Command, Graph, Node
 from slurm.jobs import NodeJob, collect, final
 from slurm.presets import Preset, load_preset

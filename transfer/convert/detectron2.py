@@ -18,8 +18,9 @@ from pretrain.common.errors import UserError
 from pretrain.common.files import replacing, save_tensors
 from pretrain.plain.resnet import PlainResNet
 from transfer.installed import require_detectron2, without_deprecations
+from transfer.recipes import RECIPES
 
-RECIPE = Path(__file__).parents[2] / "configs/transfer/mask_rcnn_fpn_coco.py"
+RECIPE = RECIPES["detectron2"]["coco"]
 NAME = "mask_rcnn_fpn"
 ZOO_YAML = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml"
 

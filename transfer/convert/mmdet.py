@@ -21,9 +21,9 @@ from pretrain.common.files import replacing, save_tensors
 from pretrain.plain.resnet import BLOCKS, PlainResNet, ResNetChannels
 from transfer.convert.detectron2 import pixel_statistics
 from transfer.installed import require_mmdet, without_deprecations
+from transfer.recipes import FOLDERS, RECIPES
 
-RECIPES = Path(__file__).parents[2] / "configs/transfer/mmdet"
-CONFIGS = {"mask_rcnn_fpn": "mask_rcnn_fpn_coco.py", "faster_rcnn_fpn": "faster_rcnn_fpn_voc.py"}
+DETECTORS = {"mask_rcnn_fpn": RECIPES["mmdet"]["coco"], "faster_rcnn_fpn": RECIPES["mmdet"]["voc"]}
 TITLES = {"mask_rcnn_fpn": "Mask R-CNN", "faster_rcnn_fpn": "Faster R-CNN"}
 CHANNEL_LIST = Path(__file__).with_name("channel_list_resnet.py")
 
@@ -36,10 +36,12 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     """
     check_sayable(plain)
     require_mmdet()
-    if not all((RECIPES / recipe).is_file() for recipe in CONFIGS.values()):
-        raise UserError(f"no recipes in {RECIPES}; expected this project to run from its repository, not from a copy")
+    if not all(recipe.is_file() for recipe in DETECTORS.values()):
+        raise UserError(
+            f"no recipes in {FOLDERS['mmdet']}; expected this project to run from its repository, not from a copy"
+        )
     weights, listed = output / f"resnet{plain.depth}.pth", output / CHANNEL_LIST.name
-    configs = [output / f"{name}.py" for name in CONFIGS]
+    configs = [output / f"{name}.py" for name in DETECTORS]
     with without_deprecations(), replacing(weights) as partial_weights:
         save_tensors({"state_dict": backbone_state(plain)}, partial_weights)
         if native(plain.depth, plain.channels) is None:
@@ -89,7 +91,7 @@ def backbone_state(plain: PlainResNet) -> dict[str, torch.Tensor]:
 def config_text(name: str, plain: PlainResNet, metadata: dict, weights_name: str) -> str:
     """The recipe's text, and below it this backbone: the source of a config."""
     mean, std = pixel_statistics(metadata)
-    recipe = (RECIPES / CONFIGS[name]).read_text().split('"""', 2)[2].lstrip()
+    recipe = DETECTORS[name].read_text().split('"""', 2)[2].lstrip()
     title = f"{TITLES[name]} with a feature pyramid on a pretrained ResNet-{plain.depth}, for mmdet 3."
     return f'''"""{title}"""
 

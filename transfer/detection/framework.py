@@ -1,7 +1,7 @@
 """What a program that trains detectors has to offer: a folder beside this file, and a line in ``FRAMEWORKS``.
 
 A folder holds the same files for the same roles: ``framework.py`` (the class below), ``recipe.py``, ``overrides.py``,
-``resolution.py``, ``dataset.py``, ``loaders.py``, ``training.py``, ``evaluation.py``, ``cost.py``.
+``resolution.py``, ``dataset.py``, ``loaders.py``, ``training.py``, ``cost.py``.
 """
 
 from abc import ABC, abstractmethod

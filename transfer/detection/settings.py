@@ -16,8 +16,8 @@ class DetectionSettings:
     target: ``coco`` (Mask R-CNN) or ``voc`` (Faster R-CNN). recipe: the framework's config file, None for its own of
     the target. data: a folder in the target's layout. image_size: shorter side in pixels. batch: images of all
     processes together. num_gpus: processes, one for each GPU. Learning rate, iterations and warm-up follow the batch
-    (transfer/detection/schedule.py). overrides: ``key=value``, applied last. framework: in
-    transfer/detection/framework.py. boxes_only: leave COCO's masks alone, which is chosen where there are none. trust:
+    (transfer/detection/schedule.py). overrides: ``key=value``, applied last. framework: one of
+    transfer/targets.py. boxes_only: leave COCO's masks alone, which is chosen where there are none. trust:
     initial weights may run code when they are read.
     """
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pretrain.common.errors import UncalibratedWidthError, UserError
 from pretrain.slimmable.widths import FOUR_WIDTHS
 from transfer.devices.budget import Budget, within
-from transfer.devices.fit import Fit, fit, spread
+from transfer.devices.fit import LatencyFit, fit, spread
 from transfer.source import Source
 from transfer.validation import Validation, features_by_torch
 
@@ -27,7 +27,7 @@ class Choice:
     checked: dict[float, float]
 
     def record(self) -> dict:
-        """As JSON says it."""
+        """The choice as JSON says it."""
         return {
             **asdict(self),
             **{n: {f"{w:g}": v for w, v in getattr(self, n).items()} for n in ("top1", "times", "checked")},
@@ -83,7 +83,7 @@ def choose(
 
 def timed(
     source: Source, widths: Sequence[float], image_size: int, times: Times, say: Callable[[str], None]
-) -> tuple[Fit, dict[float, float], dict[float, float]]:
+) -> tuple[LatencyFit, dict[float, float], dict[float, float]]:
     """The fit, the measured milliseconds, and the fit's relative error at the held-out widths."""
     fitted, held = probes(widths)
     measured = times([*fitted, *held])
@@ -95,7 +95,7 @@ def timed(
 
 
 def costs(source: Source, width: float, image_size: int, int8: bool, latency: float | None) -> dict[str, float]:
-    """By the names of ``budget.UNITS``."""
+    """What a width costs, by the names of ``budget.UNITS``."""
     spent = source.net.cost(width, image_size)
     found = {"macs": spent.macs / 1e6, "params": spent.params / 1e6}
     found["megabytes"] = found["params"] * (1 if int8 else 4)

@@ -8,7 +8,7 @@ from scipy.optimize import nnls
 
 
 @dataclass(frozen=True)
-class Fit:
+class LatencyFit:
     """ms(w) = sum of ``weights`` times (1, w, MACs(w) / MACs(1)), none below 0: overhead, memory traffic, arithmetic.
 
     Activations grow with w, multiply-accumulates with about w squared, so that ms never falls with the width.
@@ -21,7 +21,7 @@ class Fit:
         return float(np.dot(self.weights, _terms(width, self.macs)))
 
 
-def fit(measured: dict[float, float], macs: Callable[[float], float]) -> Fit:
+def fit(measured: dict[float, float], macs: Callable[[float], float]) -> LatencyFit:
     """Least squares of the relative error. measured: milliseconds by width. macs: of a width, at any scale."""
     largest = macs(max(measured))
 
@@ -30,7 +30,7 @@ def fit(measured: dict[float, float], macs: Callable[[float], float]) -> Fit:
 
     rows = np.array([np.array(_terms(width, share)) / ms for width, ms in measured.items()])
     weights, _ = nnls(rows, np.ones(len(rows)))
-    return Fit(tuple(float(w) for w in weights), share)
+    return LatencyFit(tuple(float(w) for w in weights), share)
 
 
 def _terms(width: float, share: Callable[[float], float]) -> tuple[float, float, float]:

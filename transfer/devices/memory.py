@@ -6,7 +6,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from pretrain.common.repository import ROOT
+
 STATUS = Path("/proc/self/status")
 SECONDS = 600
 

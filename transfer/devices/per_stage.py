@@ -139,7 +139,7 @@ class Search:
 
 
 @dataclass
-class Row:
+class Candidate:
     """One line of the front. found: a width or plan. validation, test: kNN accuracy in percent, None without images.
     right: bool [N], which test images."""
 
@@ -151,18 +151,18 @@ class Row:
 
 
 @dataclass
-class Found:
+class Searched:
     """plan: the best by validation images; uniform: the best width within the budget. rows: the plans that no other
     beats in both MACs and accuracy, and the widths. gain: points of ``plan`` over ``uniform`` on test images, and its
     standard error."""
 
-    plan: Row
-    uniform: Row
-    rows: list[Row]
+    plan: Candidate
+    uniform: Candidate
+    rows: list[Candidate]
     gain: tuple[float, float] | None
 
     @property
-    def answer(self) -> Row:
+    def answer(self) -> Candidate:
         """The plan, or the width where no plan is better on validation images."""
         return self.plan if self.plan.validation > self.uniform.validation else self.uniform
 
@@ -170,7 +170,7 @@ class Found:
 def search(
     source: Source, budget: Budget, seen: Validation, image_size: int, folder: Path, evaluations: int = 60,
     seed: int = 0, times: Times | None = None, int8: bool = False, say: Callable[[str], None] = print,
-) -> Found:  # fmt: skip
+) -> Searched:  # fmt: skip
     """The best plan by stage under ``budget``, and the front against the widths.
 
     times: of the device; needed for a budget of latency, which is fitted over widths and checked at the answer.
@@ -203,12 +203,12 @@ def search(
     chosen = best_of(hunt, set(same))
     front = nondominated({found: (cost(found)["macs"], top1) for found, top1 in hunt.top1.items()})
     shown = dict.fromkeys([chosen, *(found for found in front if found not in same)][:6])
-    rows = [Row(found, cost(found), hunt.judge(found)) for found in shown]
-    rows += [Row(w, cost(w), hunt.accuracy(found if found in same else w)) for w, found in uniform.items()]
+    rows = [Candidate(found, cost(found), hunt.judge(found)) for found in shown]
+    rows += [Candidate(w, cost(w), hunt.accuracy(found if found in same else w)) for w, found in uniform.items()]
     tested(source, rows, seen, image_size)
     by_width = {row.found: row for row in rows}
     best = max((by_width[width] for width in uniform if width in kept), key=lambda row: row.validation)
-    return Found(rows[0], best, sorted(rows, key=lambda row: row.cost["macs"]), gain(rows[0], best))
+    return Searched(rows[0], best, sorted(rows, key=lambda row: row.cost["macs"]), gain(rows[0], best))
 
 
 def drop_slow(
@@ -245,7 +245,7 @@ def nondominated(points: dict[Plan, tuple[float, float]]) -> list[Plan]:
     return found[::-1]
 
 
-def tested(source: Source, rows: list[Row], seen: Validation, image_size: int) -> None:
+def tested(source: Source, rows: list[Candidate], seen: Validation, image_size: int) -> None:
     """Fill in the rows' accuracy on test images, with full calibration; nothing where there are none."""
     recorded, data = recorded_data(source.path.parent), source.metadata["data"]
     try:
@@ -267,7 +267,7 @@ def tested(source: Source, rows: list[Row], seen: Validation, image_size: int) -
         row.test = 100 * row.right.double().mean().item()
 
 
-def gain(plan: Row, uniform: Row) -> tuple[float, float] | None:
+def gain(plan: Candidate, uniform: Candidate) -> tuple[float, float] | None:
     """Points of one over another, paired by image, and the standard error; None without test images."""
     if plan.right is None or uniform.right is None:
         return None
@@ -275,8 +275,8 @@ def gain(plan: Row, uniform: Row) -> tuple[float, float] | None:
     return difference.mean().item(), (difference.std() / len(difference) ** 0.5).item()
 
 
-def record(found: Found) -> dict:
-    """As JSON says it; ``plan`` is what ``--width`` reads from the file."""
+def record(found: Searched) -> dict:
+    """What was found, as JSON says it; ``plan`` is what ``--width`` reads from the file."""
     rows = [
         {"name": f"{row.found:g}", **row.cost, "validation_top1": row.validation, "test_top1": row.test}
         for row in found.rows
@@ -287,12 +287,12 @@ def record(found: Found) -> dict:
     }  # fmt: skip
 
 
-def write(found: Found, folder: Path) -> Path:
+def write(found: Searched, folder: Path) -> Path:
     """``folder/per_stage.json``."""
     return write_json(folder / "per_stage.json", record(found))
 
 
-def table(found: Found) -> str:
+def table(found: Searched) -> str:
     """The front for people."""
     lines = [
         "| plan or width | M MACs | M parameters | kNN validation % | kNN test % |",

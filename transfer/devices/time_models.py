@@ -53,7 +53,7 @@ LOADERS = {"onnxruntime": load_onnxruntime, "openvino": load_openvino, "ncnn": l
 
 
 def harmless(text):
-    """Of a table's cell: behind an apostrophe where a spreadsheet would take it for a formula."""
+    """The text of a table's cell: behind an apostrophe where a spreadsheet would take it for a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 

@@ -13,7 +13,7 @@ from pretrain.common.errors import UncalibratedWidthError
 from pretrain.common.feature_cache import FeatureCache, Sink
 from pretrain.data.augmentation.parameters import RANDOM_NUMBERS
 from pretrain.data.augmentation.settings import Augmentation
-from pretrain.data.images.identity import fingerprint
+from pretrain.data.images.identity import dataset_hash
 from pretrain.run.device import autocast, resolve_precision
 from pretrain.universal import weights_hash
 from transfer.recognition.images import (
@@ -32,7 +32,7 @@ from transfer.recognition.images import (
 from transfer.source import Source
 
 FORWARD_BATCH = 256  # images in one forward pass of the frozen backbones
-Key = tuple[float, int]  # width, number of the view in a list of views
+Column = tuple[float, int]  # width, number of the view in a list of views
 
 
 def extract_widths(source: Source, widths: list[float], device: str) -> dict[float, nn.Module]:
@@ -99,7 +99,7 @@ class Extractor:
 
     def __call__(self, images: Images, views: list[View], description: str) -> dict[float, list[Tensor]]:
         """float16 [N, D] of each view by width, in the order of ``views``; what is not in the cache is computed."""
-        data = fingerprint(images.dataset) if self.cache.folder else None
+        data = dataset_hash(images.dataset) if self.cache.folder else None
         keys = {(w, i): self.key(w, view, data) for w in self.modules for i, view in enumerate(views)}
         shapes = {key: (len(images), self.sizes[key[0]]) for key in keys}
         found = {key: self.cache.load(keys[key], shapes[key]) for key in keys}
@@ -130,7 +130,7 @@ class Extractor:
         }  # fmt: skip
 
     @torch.no_grad()
-    def _pass(self, images: Images, views: list[View], sinks: dict[Key, Sink], description: str) -> None:
+    def _pass(self, images: Images, views: list[View], sinks: dict[Column, Sink], description: str) -> None:
         needed = sorted({i for _, i in sinks})
         viewed = together([views[i].of(images) for i in needed])
         batch = max(1, self.batch // len(needed))
@@ -147,7 +147,7 @@ class Extractor:
                 sink.append(features)
 
     def _features(
-        self, pixels: Tensor, needed: list[int], sinks: dict[Key, Sink], modules: dict[float, nn.Module], device: str
+        self, pixels: Tensor, needed: list[int], sinks: dict[Column, Sink], modules: dict[float, nn.Module], device: str
     ) -> Iterator[tuple[Sink, Tensor]]:
         """The features of a batch [B, views, 3, S, S], on ``device``, each with where it belongs."""
         for width, module in modules.items():

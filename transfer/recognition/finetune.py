@@ -24,7 +24,7 @@ STEPS = 500  # at least, however few images there are
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FinetuneSettings:
     """learning_rate: at the peak and for this batch. warmup: share of the steps before it. layer_decay: the rate of a
     layer over that of the next one. label_smoothing: of the targets. mixup: alpha of the Beta distribution, 0 for none
     (Zhang et al., "mixup", ICLR 2018).
@@ -52,20 +52,20 @@ class Recipe:
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def recipe_for(
+def finetune_settings(
     backbone: str, images: int, batch: int | None = None, epochs: int | None = None, learning_rate: float | None = None,
     layer_decay: float | None = None, **rest: float,
-) -> Recipe:  # fmt: skip
-    """The recipe for a backbone and so many training images, with some of it changed.
+) -> FinetuneSettings:  # fmt: skip
+    """The settings for a backbone and so many training images, with some of it changed.
 
     The rate is 0.001 for 256 images and scales with the batch; 30 epochs, more where they have fewer than 500 steps.
     """
-    batch = min(batch or Recipe.batch, images)
+    batch = min(batch or FinetuneSettings.batch, images)
     if batch < 2:
         raise UserError(f"fine-tuning with {images} training image(s) in batches of {batch}; expected at least 2")
     epochs = epochs or max(30, math.ceil(STEPS * batch / images))
     layer_decay = layer_decay or (LAYER_DECAY if backbone.startswith("vit") else 1.0)
-    return Recipe(learning_rate or 1e-3 * batch / 256, epochs, batch, layer_decay=layer_decay, **rest)
+    return FinetuneSettings(learning_rate or 1e-3 * batch / 256, epochs, batch, layer_decay=layer_decay, **rest)
 
 
 def check_layer_decay(backbone: str, layer_decay: float | None) -> None:
@@ -80,7 +80,7 @@ def fine_tuned(
     epoch_batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]],
     images: int,
     classes: int,
-    recipe: Recipe,
+    tuning: FinetuneSettings,
     seed: int,
     tick: Callable[[float], None] = lambda loss: None,
     precision: str = "fp32",
@@ -95,14 +95,14 @@ def fine_tuned(
     for width, module in modules.items():
         head = new_head(sizes[width], classes, seed).to(next(module.parameters()).device)
         networks[width] = nn.Sequential(module.requires_grad_(True), head).train()
-    optimizers = {w: torch.optim.AdamW(parameter_groups(net, recipe), lr=0.0) for w, net in networks.items()}
-    step, steps = 0, recipe.epochs * recipe.per_epoch(images)
-    for epoch in range(recipe.epochs):
+    optimizers = {w: torch.optim.AdamW(parameter_groups(net, tuning), lr=0.0) for w, net in networks.items()}
+    step, steps = 0, tuning.epochs * tuning.per_epoch(images)
+    for epoch in range(tuning.epochs):
         for x, labels in epoch_batches(epoch):
             if len(labels) < 2:
                 continue
-            x, targets = mixed(x, one_hot(labels, classes, recipe.label_smoothing), recipe.mixup, seed, step)
-            losses, rate = [], recipe.learning_rate * recipe.factor(step, steps)
+            x, targets = mixed(x, one_hot(labels, classes, tuning.label_smoothing), tuning.mixup, seed, step)
+            losses, rate = [], tuning.learning_rate * tuning.factor(step, steps)
             for width, network in networks.items():
                 for group in optimizers[width].param_groups:
                     group["lr"] = rate * group["scale"]
@@ -118,7 +118,7 @@ def fine_tuned(
     return {width: network.eval() for width, network in networks.items()}
 
 
-def parameter_groups(network: nn.Sequential, recipe: Recipe) -> list[dict]:
+def parameter_groups(network: nn.Sequential, tuning: FinetuneSettings) -> list[dict]:
     """Groups for AdamW: ``scale`` of the rate by layer; no weight decay for vectors and embeddings."""
     module, head = network
     depth = len(module.blocks) if hasattr(module, "blocks") else 0
@@ -130,8 +130,8 @@ def parameter_groups(network: nn.Sequential, recipe: Recipe) -> list[dict]:
     groups.setdefault((depth + 1, False), []).append(head.bias)
     return [
         {
-            "params": parameters, "weight_decay": recipe.weight_decay if decays else 0.0,
-            "scale": recipe.layer_decay ** (depth + 1 - layer),
+            "params": parameters, "weight_decay": tuning.weight_decay if decays else 0.0,
+            "scale": tuning.layer_decay ** (depth + 1 - layer),
         }
         for (layer, decays), parameters in groups.items()
     ]  # fmt: skip

@@ -154,20 +154,20 @@ def finetune(shared: Evaluation) -> Iterator[Outcome]:
     """Every width's network trained further with a new classifier, all on the same augmented batches."""
     started, settings, precision = time.perf_counter(), shared.settings, shared.extractor.precision
     name = next(iter(shared.modules.values())).name
-    recipe = settings.recipe(name, len(shared.train))
-    bar = shared.bar.add_task("fine-tuning", total=recipe.epochs * recipe.per_epoch(len(shared.train)))
+    tuning = settings.finetune(name, len(shared.train))
+    bar = shared.bar.add_task("fine-tuning", total=tuning.epochs * tuning.per_epoch(len(shared.train)))
 
     def tick(loss: float) -> None:
         shared.bar.update(bar, advance=1, description=f"fine-tuning, loss {loss:.3f}")
 
     networks = fine_tuned(
-        shared.modules, shared.extractor.sizes, lambda epoch: shared.augmented_batches(epoch, recipe.batch),
-        len(shared.train), shared.classes, recipe, settings.seed, tick, precision,
+        shared.modules, shared.extractor.sizes, lambda epoch: shared.augmented_batches(epoch, tuning.batch),
+        len(shared.train), shared.classes, tuning, settings.seed, tick, precision,
     )  # fmt: skip
     metrics = classified(shared, networks)
     share = (time.perf_counter() - started) / len(networks)
     for width in networks:
-        yield "finetune", width, metrics[width], share, {"recipe": asdict(recipe), "precision": precision}
+        yield "finetune", width, metrics[width], share, {"recipe": asdict(tuning), "precision": precision}
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from pretrain.common.settings import (
     read,
     settings,
 )
-from transfer.recognition.finetune import Recipe, recipe_for
+from transfer.recognition.finetune import FinetuneSettings, finetune_settings
 from transfer.recognition.probe import ProbeSettings
 from transfer.targets import Protocol
 
@@ -40,7 +40,7 @@ class RecognitionSettings:
     learning_rate: of the paper's; None for the protocol's own. learning_rates, weight_decays, validation, views
     (augmented, of each image): of the fast probe. neighbours: None for 20, or 200 on large sets. calibration_*: how
     much calibration here sees, None for as much as the checkpoint's own saw. labels: share of each class's training
-    images that is learned from, drawn by the seed. Of ``finetune`` alone, see ``Recipe``: weight_decay, warmup,
+    images that is learned from, drawn by the seed. Of ``finetune`` alone, see ``FinetuneSettings``: weight_decay, warmup,
     layer_decay, label_smoothing, mixup. Overridden by name on the command line.
     """
 
@@ -60,11 +60,11 @@ class RecognitionSettings:
     calibration_batch: PositiveInt | None = None
     calibration_batches: PositiveInt | None = None
     labels: PositiveShare = 1.0
-    weight_decay: NotNegative = Recipe.weight_decay
-    warmup: Share = Recipe.warmup
+    weight_decay: NotNegative = FinetuneSettings.weight_decay
+    warmup: Share = FinetuneSettings.warmup
     layer_decay: PositiveShare | None = None
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Recipe.label_smoothing
-    mixup: NotNegative = Recipe.mixup
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = FinetuneSettings.label_smoothing
+    mixup: NotNegative = FinetuneSettings.mixup
     workers: Processes = min(4, os.cpu_count() or 1)
 
     @property
@@ -73,10 +73,12 @@ class RecognitionSettings:
         found = ProbeSettings(self.learning_rates, self.weight_decays, validation=self.validation)
         return dataclasses.replace(found, epochs=self.epochs, min_iterations=1) if self.epochs else found
 
-    def recipe(self, backbone: str, images: int) -> Recipe:
-        """Of fine-tuning a backbone on so many images."""
+    def finetune(self, backbone: str, images: int) -> FinetuneSettings:
+        """The settings of fine-tuning a backbone on so many images."""
         rest = {key: getattr(self, key) for key in FINETUNE if key != "layer_decay"}
-        return recipe_for(backbone, images, self.batch, self.epochs, self.learning_rate, self.layer_decay, **rest)
+        return finetune_settings(
+            backbone, images, self.batch, self.epochs, self.learning_rate, self.layer_decay, **rest
+        )
 
     def recorded(self) -> dict:
         """What decides the figures, for ``details`` and the config's hash: all but the number of workers."""

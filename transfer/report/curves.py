@@ -24,7 +24,7 @@ OTHERS = ("iteration", "epoch", "lr", "seconds", "images_per_second", "waiting",
 
 
 @dataclass(frozen=True)
-class Run:
+class Curves:
     """One pretraining. lines: of ``metrics.jsonl``, in order."""
 
     folder: Path
@@ -66,17 +66,17 @@ def number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def read_runs(runs: Path) -> list[Run]:
+def read_runs(runs: Path) -> list[Curves]:
     """Every ``metrics.jsonl`` below ``runs`` with at least one whole line, by path, but those of evaluations."""
     found = []
     for path in sorted(Path(runs).rglob("metrics.jsonl")):
         lines = [line for line in read_lines(path) if number(line.get("iteration"))]
         if lines and not (path.parent / FILE_NAME).exists():
-            found.append(Run(path.parent, lines))
+            found.append(Curves(path.parent, lines))
     return found
 
 
-def draw_panel(run: Run, title: str, names: list[str]):
+def draw_panel(run: Curves, title: str, names: list[str]):
     """One of ``run.panels`` against iterations as a matplotlib Figure. Within ``plots.styled``."""
     figure = new_figure(3.5, 2.6)
     axis = figure.subplots()
@@ -90,7 +90,7 @@ def draw_panel(run: Run, title: str, names: list[str]):
     return figure
 
 
-def draw_line(axis, run: Run, name: str, colour: str, style) -> None:
+def draw_line(axis, run: Curves, name: str, colour: str, style) -> None:
     points = [(line["iteration"], line[name]) for line in run.lines if number(line.get(name))]
     marker = "o" if len(points) < 3 else None
     width, slash, _ = name.partition("/")

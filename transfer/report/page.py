@@ -9,7 +9,7 @@ from transfer.devices.figure import draw as draw_latency
 from transfer.devices.results import latencies
 from transfer.devices.table import latency_table
 from transfer.plots import Look, caption_of, draw_legend, draw_one, figure_3_series, panels_of
-from transfer.report.curves import MEANING, Run, draw_panel
+from transfer.report.curves import MEANING, Curves, draw_panel
 from transfer.report.svg import inline_svg
 from transfer.tables import NAMES, build
 from transfer.tables.facts import facts
@@ -35,7 +35,7 @@ LOGS = (
 
 
 def page(
-    runs: Path, output: Path, results: list[tuple[Path, dict]], pretrainings: list[Run], refused: list[str]
+    runs: Path, output: Path, results: list[tuple[Path, dict]], pretrainings: list[Curves], refused: list[str]
 ) -> str:
     """The whole page. output: where it will lie; links are relative to it. results: with their paths. refused: what is
     wrong with results that are left out."""
@@ -116,7 +116,7 @@ def paper_section(records: list[dict]) -> str:
     return "\n".join(table_html(table) for table in tables if table.has_ours)
 
 
-def pretraining_section(runs: Path, output: Path, pretrainings: list[Run]) -> str:
+def pretraining_section(runs: Path, output: Path, pretrainings: list[Curves]) -> str:
     parts = []
     for i, run in enumerate(pretrainings):
         label = relative(run.folder, runs)

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 # ExecuTorch's threads belong to the process, and a loaded program that meets other ones crashes it
-LOADED: "weakref.WeakSet[Loaded]" = weakref.WeakSet()
+LOADED: "weakref.WeakSet[Program]" = weakref.WeakSet()
 
 
-class Loaded:
+class Program:
     """A program, float32 images [B, 3, S, S] -> features [B, channels], in parts of what its memory is planned for."""
 
     def __init__(self, path: Path):
@@ -25,7 +25,7 @@ class Loaded:
         return torch.cat([self.method.execute([part])[0].clone() for part in parts]).numpy()
 
 
-def load(path: Path, threads: int = 0, device: str = "cpu") -> Loaded:
+def load(path: Path, threads: int = 0, device: str = "cpu") -> Program:
     """A ``.pte``. RuntimeError for other threads than those of programs that are still loaded."""
     from executorch.extension.pybindings import portable_lib
 
@@ -33,6 +33,6 @@ def load(path: Path, threads: int = 0, device: str = "cpu") -> Loaded:
         if LOADED:
             raise RuntimeError("ExecuTorch's threads cannot change while a program is loaded; delete it first")
         portable_lib._unsafe_reset_threadpool(threads)
-    loaded = Loaded(path)
+    loaded = Program(path)
     LOADED.add(loaded)
     return loaded

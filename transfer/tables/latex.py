@@ -46,11 +46,6 @@ def ascii_only(character: str) -> str:
     return base if base.isprintable() and base else f"{{[}}U+{ord(character):04X}{{]}}"
 
 
-def latex(table: Table) -> str:
-    """One table as a document of its own, or for \\input."""
-    return document([table])
-
-
 def document(tables: list[Table]) -> str:
     """Several tables as one document."""
     return HEAD + "\n".join(map(environment, tables)) + FOOT

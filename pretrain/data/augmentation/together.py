@@ -31,7 +31,7 @@ def colours_together(
     parameters: of the N samples, for each view.
     """
     count = len(images)
-    plan = Plan.of(parameters, count)
+    plan = Rows.of(parameters, count)
     floats, rows = sent(torch.from_numpy(plan.floats), images.device), sent(torch.from_numpy(plan.rows), images.device)
     floats = floats[..., None, None, None]
     x = images.flatten(0, 1).index_select(0, rows[0]).to(floats.dtype).div_(255)
@@ -57,7 +57,7 @@ def colours_together(
     return list(torch.sub(x, offset, out=result).div_(scale).split(count))
 
 
-class Plan(NamedTuple):
+class Rows(NamedTuple):
     """What the device is told of V views of N samples, M = V N rows in all, the jittered ones first.
 
     floats: [13, M]: three times (keep, own, common), then hue's shift and grayscale by row; whether to solarize by
@@ -76,7 +76,7 @@ class Plan(NamedTuple):
     blurred: int
 
     @classmethod
-    def of(cls, parameters: list[ViewParameters], count: int) -> "Plan":
+    def of(cls, parameters: list[ViewParameters], count: int) -> "Rows":
         drawn = ViewParameters.joined(parameters)
         total = len(drawn.jitter)
         due = np.where(drawn.jitter, (drawn.order == HUE).argmax(axis=1), 4)  # 4: no jitter at all

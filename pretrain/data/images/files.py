@@ -66,7 +66,7 @@ class Walk:
     def _below(self, folder: str, relative: str, above: tuple[str, ...]) -> Iterator[str]:
         try:
             self.stamps.append(stamp(folder))
-            special: dict[str, tuple[bool, bool]] = {}  # all but plain files, of which there may be a million
+            special: dict[str, tuple[bool, bool]] = {}  # all but regular files, of which there may be a million
             with os.scandir(folder) as entries:
                 found = sorted(e.name for e in entries if not self._hidden(e.name) and _noted(e, special))
         except OSError as error:

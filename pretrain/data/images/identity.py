@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 from pretrain.common.errors import UserError
 
 
-def fingerprint(dataset: Dataset) -> str:
+def dataset_hash(dataset: Dataset) -> str:
     """SHA-256 of classes, labels and ``dataset.identity()``: pixels in memory; names, sizes, times of change of files.
 
     Errors: UserError for a data set of somebody's own that does not say what it is.

@@ -18,7 +18,7 @@ from pretrain.common.files import replacing
 from pretrain.data.images.decode import readable
 from pretrain.data.images.encoded import EncodedImages
 from pretrain.data.images.files import of_classes
-from pretrain.data.images.identity import fingerprint
+from pretrain.data.images.identity import dataset_hash
 from pretrain.data.images.index import PackedNames
 
 MAGIC = b"US3L images\n"
@@ -102,7 +102,7 @@ def write_pack(images: EncodedImages, root: Path, split: str, watch: Callable[[r
 
     UserError names a file that cannot be read.
     """
-    ends, packed = [len(MAGIC)], fingerprint(images)  # before anything is read: what changes meanwhile is noticed
+    ends, packed = [len(MAGIC)], dataset_hash(images)  # before anything is read: what changes meanwhile is noticed
     with replacing(pack_path(root, split)) as partial, open(partial, "wb") as file:
         file.write(MAGIC)
         for index in watch(range(len(images))):
@@ -123,7 +123,7 @@ def holds(root: Path, split: str, images: EncodedImages) -> bool:
     if not index_path(root, split).exists():
         return False
     packed = PackedImages(root, split)
-    if packed.source == fingerprint(images):
+    if packed.source == dataset_hash(images):
         return True
     return (
         packed.classes == images.classes

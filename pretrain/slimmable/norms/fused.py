@@ -78,7 +78,7 @@ def moments(x: Tensor, parts: int, eps: float) -> tuple[Tensor, Tensor]:
     """Mean and 1 / deviation of each part, float32 [parts, C] each."""
     from pretrain.slimmable.norms import fused_kernels as kernels
 
-    cut = Cut(x, parts)
+    cut = Pieces(x, parts)
     means, squares = x.new_empty(2, cut.pieces, cut.channels, dtype=torch.float32)
     mean, inverse = x.new_empty(2, parts, cut.channels, dtype=torch.float32)
     kernels.moments_of_pieces[cut.pieces, cut.blocks](
@@ -94,7 +94,7 @@ def normalised(x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tens
     """y, by the first channels of weight and bias."""
     from pretrain.slimmable.norms import fused_kernels as kernels
 
-    cut, y = Cut(x, len(mean)), torch.empty_like(x)
+    cut, y = Pieces(x, len(mean)), torch.empty_like(x)
     kernels.normalise[cut.parts * cut.tiles, cut.blocks](
         x, y, given(weight, x), given(bias, x), mean, inverse, cut.rows, cut.channels, cut.tiles,
         AFFINE=weight is not None, BLOCK_ROWS=BLOCK_ROWS, BLOCK=BLOCK,
@@ -106,7 +106,7 @@ def gradient_sums(grad: Tensor, x: Tensor, mean: Tensor, inverse: Tensor) -> tup
     """Sums of dy and dy (x - mean), float32 [2, parts, C], and the gradients of weight and bias, float32 [C] each."""
     from pretrain.slimmable.norms import fused_kernels as kernels
 
-    cut = Cut(x, len(mean))
+    cut = Pieces(x, len(mean))
     found = x.new_empty(2, cut.pieces, cut.channels, dtype=torch.float32)
     sums, affine = found.new_empty(2, cut.parts, cut.channels), found.new_empty(2, cut.channels)
     kernels.gradient_sums_of_pieces[cut.pieces, cut.blocks](
@@ -125,7 +125,7 @@ def input_gradient(
     """dx, of the shape and number format of ``x``. sums: those of ``gradient_sums``."""
     from pretrain.slimmable.norms import fused_kernels as kernels
 
-    cut, dx = Cut(x, len(mean)), torch.empty_like(x)
+    cut, dx = Pieces(x, len(mean)), torch.empty_like(x)
     kernels.input_gradient[cut.parts * cut.tiles, cut.blocks](
         grad, x, dx, given(weight, x), mean, inverse, sums, cut.rows, cut.channels, cut.tiles, cut.parts,
         AFFINE=weight is not None, BLOCK_ROWS=BLOCK_ROWS, BLOCK=BLOCK,
@@ -133,7 +133,7 @@ def input_gradient(
     return dx
 
 
-class Cut:
+class Pieces:
     """How the kernels divide ``x``: parts of ``rows``, each in ``splits`` pieces to be summed and ``tiles`` to be
     written; ``blocks`` of channels."""
 

@@ -61,7 +61,7 @@ def kernels_of(x: Tensor) -> ModuleType:
 
 
 def first(parameter: Tensor | None, x: Tensor) -> Tensor | None:
-    """As many of [C] as ``x`` [B, c, ...] has channels."""
+    """The first c of a parameter [C], for ``x`` [B, c, ...]; None for None."""
     return None if parameter is None else parameter[: x.shape[1]]
 
 

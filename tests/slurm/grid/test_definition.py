@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from pretrain.common.errors import UserError
+from pretrain.common.repository import ROOT
 from slurm.folder import place
-from slurm.grid.definition import ROOT, fitting, load_graph
+from slurm.grid.definition import fitting, load_graph
 from tests.pretrain.helpers import tiny_config
 
 DIGITS = "configs/pretrain/us3l_resnet18_digits.py"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slurm.grid.estimate import backbone_cost, detection, pretraining, recognition, relative_width
+from slurm.grid.estimate import detection, full_cost, pretraining, recognition, relative_width
 from slurm.plan import bytes_text, gpu_hours, hours_text
 from slurm.presets import Preset
 from tests.pretrain.helpers import tiny_config
@@ -17,7 +17,7 @@ CIFAR = tiny_config(
 
 
 def test_the_backbones_cost_is_that_of_the_method_page():
-    assert backbone_cost(CIFAR.backbone, 32) == pytest.approx((0.5554e9, 11.169e6), rel=1e-3)
+    assert full_cost(CIFAR.backbone, 32) == pytest.approx((0.5554e9, 11.169e6), rel=1e-3)
 
 
 def test_a_step_of_us3l_costs_half_as_much_again_as_a_momentum_baseline():

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretrain.common.errors import UserError
-from slurm.grid.graph import ROOT, Command, Graph, Node, expand, file_hash
+from pretrain.common.repository import ROOT
+from slurm.grid.graph import Command, Graph, Node, config_hash, expand
 
 
 def node(name: str, parents: tuple = (), after: tuple = (), **settings) -> Node:
@@ -78,10 +79,10 @@ class TestHash:
     def test_a_config_changes_with_the_configs_that_it_names(self, tmp_path):
         (tmp_path / "base.py").write_text("x = 1")
         (tmp_path / "recipe.py").write_text('_base_ = ["base.py"]')
-        before = file_hash(tmp_path / "recipe.py")
-        assert file_hash(tmp_path / "recipe.py") == before
+        before = config_hash(tmp_path / "recipe.py")
+        assert config_hash(tmp_path / "recipe.py") == before
         (tmp_path / "base.py").write_text("x = 2")
-        assert file_hash(tmp_path / "recipe.py") != before
+        assert config_hash(tmp_path / "recipe.py") != before
 
 
 def test_a_result_is_found_by_its_hash_under_another_name(tmp_path):

@@ -10,8 +10,8 @@ import torch
 
 from tests.pretrain.helpers import universal
 from tests.requirements import demand
+from tests.transfer.detection.recipes import DIGITS
 from transfer.detection.data.scenes import SceneSettings, make_scenes
-from transfer.detection.detectron2.recipe import DIGITS
 from transfer.detection.settings import DetectionSettings
 from transfer.source import Source
 

@@ -13,10 +13,10 @@ from pretrain.common.errors import UserError
 from pretrain.run.liveness import identity, process_start
 from pretrain.run.ownership import FILE_NAME
 from tests.requirements import requires
+from tests.transfer.detection.recipes import DIGITS
 from transfer.detection import detect as module
-from transfer.detection.detectron2.recipe import DIGITS
 from transfer.detection.framework import find_framework
-from transfer.detection.mmdet.recipe import CONFIGS
+from transfer.recipes import FOLDERS
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def place(settings, source, tmp_path, monkeypatch):
     ("framework", "recipe"),
     [
         pytest.param("detectron2", DIGITS, marks=requires("detection")),
-        pytest.param("mmdet", CONFIGS / "mask_rcnn_fpn_small.py", marks=requires("detection", "mmdet")),
+        pytest.param("mmdet", FOLDERS["mmdet"] / "mask_rcnn_fpn_small.py", marks=requires("detection", "mmdet")),
     ],
 )
 def test_the_folder_of_a_live_training_is_refused(framework, recipe, place, source, settings, tmp_path):

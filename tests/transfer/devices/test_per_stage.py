@@ -11,7 +11,7 @@ from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config
 from transfer.devices import per_stage
 from transfer.devices.budget import Budget
-from transfer.devices.per_stage import Found, Row, Search, best_of, gain, nondominated, search
+from transfer.devices.per_stage import Candidate, Search, Searched, best_of, gain, nondominated, search
 from transfer.source import load_source
 from transfer.validation import validation_images
 
@@ -129,10 +129,10 @@ def test_the_front_has_every_plan_that_no_other_beats(source):
 def test_the_gain_is_paired_and_no_better_plan_means_the_width():
     right = torch.tensor([True, True, False, True])
     other = torch.tensor([True, False, False, False])
-    plan, width = Row(0.5, {}, 60.0, 75.0, right), Row(0.4, {}, 61.0, 25.0, other)
+    plan, width = Candidate(0.5, {}, 60.0, 75.0, right), Candidate(0.4, {}, 61.0, 25.0, other)
     more, error = gain(plan, width)
     assert more == 50 and error == pytest.approx(100 * (1 / 3) ** 0.5 / 2)
-    assert Found(plan, width, [], None).answer is width and gain(Row(0.5, {}, 1.0), width) is None
+    assert Searched(plan, width, [], None).answer is width and gain(Candidate(0.5, {}, 1.0), width) is None
 
 
 def test_latency_is_measured_at_the_answer_and_one_above_the_budget_gives_way(source, seen, tmp_path, monkeypatch):

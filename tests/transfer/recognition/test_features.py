@@ -10,7 +10,7 @@ from pretrain.common.feature_cache import FeatureCache, Sink
 from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.images.datasets import image_dataset
-from pretrain.data.images.identity import fingerprint
+from pretrain.data.images.identity import dataset_hash
 from transfer.recognition.features import Extractor, View, extract_widths
 from transfer.recognition.images import Images, as_tested
 from transfer.source import Source
@@ -204,8 +204,8 @@ def test_networks_of_the_same_weights_but_another_stem_have_keys_of_their_own(so
 
 
 def test_embedded_images_have_a_fingerprint_of_their_pixels():
-    small, again, large = (fingerprint(image_dataset("digits", image_size=size)) for size in (8, 8, 9))
-    assert small == again != large != fingerprint(image_dataset("digits", split="test", image_size=9))
+    small, again, large = (dataset_hash(image_dataset("digits", image_size=size)) for size in (8, 8, 9))
+    assert small == again != large != dataset_hash(image_dataset("digits", split="test", image_size=9))
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(extractor, tmp_path):

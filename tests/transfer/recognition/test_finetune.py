@@ -8,7 +8,7 @@ from torch import nn
 
 from pretrain import UserError, create_backbone
 from transfer.recognition.evaluate import evaluate, folder_of
-from transfer.recognition.finetune import Recipe, fine_tuned, mixed, one_hot, parameter_groups
+from transfer.recognition.finetune import FinetuneSettings, fine_tuned, mixed, one_hot, parameter_groups
 from transfer.recognition.settings import RecognitionSettings, override
 from transfer.results import read_results
 
@@ -52,30 +52,30 @@ def test_what_is_not_fine_tuned_is_recorded_as_ever():
     ("images", "epochs", "batch"), [(50_000, 30, 128), (640, 100, 128), (64, 500, 64), (1280, 50, 128)]
 )
 def test_few_images_are_seen_more_often(images, epochs, batch):
-    recipe = SETTINGS.recipe("resnet18", images)
-    assert (recipe.epochs, recipe.batch, recipe.learning_rate) == (epochs, batch, 1e-3 * batch / 256)
-    assert recipe.epochs * recipe.per_epoch(images) >= 500 and recipe.layer_decay == 1
-    assert SETTINGS.recipe("vit_tiny", images).layer_decay == 0.75
+    tuning = SETTINGS.finetune("resnet18", images)
+    assert (tuning.epochs, tuning.batch, tuning.learning_rate) == (epochs, batch, 1e-3 * batch / 256)
+    assert tuning.epochs * tuning.per_epoch(images) >= 500 and tuning.layer_decay == 1
+    assert SETTINGS.finetune("vit_tiny", images).layer_decay == 0.75
 
 
 def test_a_last_batch_of_one_image_is_left_out():
-    assert [Recipe(1e-3, 1, 8).per_epoch(images) for images in (8, 9, 10, 15, 16)] == [1, 1, 2, 2, 2]
+    assert [FinetuneSettings(1e-3, 1, 8).per_epoch(images) for images in (8, 9, 10, 15, 16)] == [1, 1, 2, 2, 2]
     with pytest.raises(UserError, match=r"fine-tuning with 1 training image\(s\) in batches of 1; expected at least 2"):
-        SETTINGS.recipe("resnet18", 1)
+        SETTINGS.finetune("resnet18", 1)
 
 
 def test_the_rate_rises_and_falls_as_a_cosine():
-    recipe, steps = Recipe(1e-3, 10, warmup=0.1), 100
-    factors = [recipe.factor(step, steps) for step in range(steps)]
+    tuning, steps = FinetuneSettings(1e-3, 10, warmup=0.1), 100
+    factors = [tuning.factor(step, steps) for step in range(steps)]
     assert factors[:10] == pytest.approx([(k + 1) / 10 for k in range(10)]) and factors[10] == 1
     assert factors[55] == pytest.approx(0.5 * (1 + math.cos(math.pi / 2))) and 0 < factors[-1] < 1e-3
-    assert Recipe(1e-3, 1, warmup=0.0).factor(0, 1) == 1
+    assert FinetuneSettings(1e-3, 1, warmup=0.0).factor(0, 1) == 1
 
 
 def test_rates_of_a_vision_transformer_fall_towards_the_images():
     backbone = create_backbone("vit_tiny", image_size=32, depth=3)
     network = nn.Sequential(backbone.plain(backbone.channels(0.5)), nn.Linear(96, 2))
-    groups = parameter_groups(network, Recipe(1e-3, 1, layer_decay=0.5))
+    groups = parameter_groups(network, FinetuneSettings(1e-3, 1, layer_decay=0.5))
     found = {id(p): (group["scale"], group["weight_decay"]) for group in groups for p in group["params"]}
     assert len(found) == len(list(network.parameters()))
     module, head = network
@@ -90,7 +90,7 @@ def test_rates_of_a_vision_transformer_fall_towards_the_images():
 
 
 def test_a_network_of_convolutions_has_one_rate(source):
-    groups = parameter_groups(nn.Sequential(source.net.extract(0.5), nn.Linear(128, 2)), Recipe(1e-3, 1))
+    groups = parameter_groups(nn.Sequential(source.net.extract(0.5), nn.Linear(128, 2)), FinetuneSettings(1e-3, 1))
     assert {(group["scale"], group["weight_decay"]) for group in groups} == {(1.0, 0.05), (1.0, 0.0)}
 
 
@@ -117,8 +117,8 @@ def test_what_frozen_features_do_not_show_is_learnt(precision, dtype):
     torch.manual_seed(0)
     seen, labels = set(), torch.arange(64) % 2
     x = torch.randn(64, 3, 4, 4) * 0.1 + labels.view(-1, 1, 1, 1)
-    recipe = Recipe(0.05, 40, batch=64)
-    arguments = {1.0: Blind()}, {1.0: 4}, lambda epoch: [(x, labels)], 64, 2, recipe, 0
+    tuning = FinetuneSettings(0.05, 40, batch=64)
+    arguments = {1.0: Blind()}, {1.0: 4}, lambda epoch: [(x, labels)], 64, 2, tuning, 0
     [network] = fine_tuned(*arguments, precision=precision).values()
     assert seen == {dtype} and next(network.parameters()).dtype == torch.float32
     assert (network(x).argmax(1) == labels).all() and not network.training

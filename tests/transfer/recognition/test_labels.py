@@ -5,7 +5,7 @@ import torch
 
 from pretrain import UserError
 from pretrain.data.images.datasets import TensorImages
-from pretrain.data.images.identity import fingerprint
+from pretrain.data.images.identity import dataset_hash
 from transfer.recognition.images import Images
 from transfer.recognition.labels import labelled, share
 
@@ -40,9 +40,9 @@ def test_it_is_a_function_of_the_seed(images):
 
 
 def test_features_of_other_labels_are_others(images):
-    found = {fingerprint(labelled(images, part, seed).dataset) for part, seed in ((0.1, 0), (0.1, 1), (0.5, 0))}
-    assert len(found | {fingerprint(images.dataset)}) == 4
-    assert fingerprint(labelled(images, 0.1, 0).dataset) in found
+    found = {dataset_hash(labelled(images, part, seed).dataset) for part, seed in ((0.1, 0), (0.1, 1), (0.5, 0))}
+    assert len(found | {dataset_hash(images.dataset)}) == 4
+    assert dataset_hash(labelled(images, 0.1, 0).dataset) in found
 
 
 def test_shares_are_percentages_or_numbers():

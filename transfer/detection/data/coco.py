@@ -44,7 +44,7 @@ class Split:
     content: dict | None = field(default=None, repr=False)
 
     def prepared(self, folder: Path, write: bool) -> "Split":
-        """With the cleaned file in ``folder``, named by its hash; ``write``: unless another training has written it."""
+        """The split with its cleaned file in ``folder``, named by its hash; ``write``: unless another training did."""
         path = folder / f"{self.annotations.stem}-{self.hash[:12]}.json"
         if write and not path.is_file():
             write_text(path, json.dumps(self.content))
@@ -99,7 +99,7 @@ class CocoData:
         return "-".join(split.hash for split in (self.train, self.val) if split)
 
     def prepared(self, folder: Path, write: bool) -> "CocoData":
-        """With the cleaned annotations in ``folder``."""
+        """The data with their cleaned annotations in ``folder``."""
         train = self.train.prepared(folder, write) if self.train else None
         return replace(self, train=train, val=self.val.prepared(folder, write))
 

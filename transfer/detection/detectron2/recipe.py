@@ -10,12 +10,10 @@ from transfer.detection.detectron2.overrides import apply_overrides
 from transfer.detection.detectron2.resolution import image_size, scale_to
 from transfer.detection.schedule import Schedule, explain, scale
 from transfer.detection.settings import DetectionSettings, Resolved
+from transfer.recipes import FOLDERS, RECIPES
 
 MACHINE = ("output_dir", "init_checkpoint", "device", "names", "dataset_name", "num_workers")  # no part of a result
-CONFIGS = Path(__file__).parents[3] / "configs/transfer"
-COCO, DIGITS = CONFIGS / "mask_rcnn_fpn_coco.py", CONFIGS / "mask_rcnn_fpn_digits.py"
-VOC = CONFIGS / "faster_rcnn_fpn_voc.py"
-RECIPES = {"coco": COCO, "voc": VOC}
+FOLDER, OWN = FOLDERS["detectron2"], RECIPES["detectron2"]
 # where a recipe keeps what its schedule is made of
 FIELDS = {
     "batch": "dataloader.train.total_batch_size", "learning_rate": "optimizer.lr", "iterations": "train.max_iter",
@@ -25,7 +23,7 @@ FIELDS = {
 
 def recipe_path(settings: DetectionSettings) -> Path:
     """The recipe's file. UserError if there is none."""
-    return settings.recipe_of(RECIPES, "a LazyConfig")
+    return settings.recipe_of(OWN, "a LazyConfig")
 
 
 def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Path) -> Resolved:
@@ -81,12 +79,12 @@ def check_target(config, settings: DetectionSettings) -> None:
     missing = [part for part in ("model", "dataloader", "optimizer", "lr_multiplier", "train") if part not in config]
     if missing:
         raise UserError(f"{recipe_path(settings).name} has no '{missing[0]}'; expected a LazyConfig of detectron2 such "
-                        f"as {RECIPES[settings.target].name}")  # fmt: skip
+                        f"as {OWN[settings.target].name}")  # fmt: skip
     evaluator = config.dataloader.evaluator["_target_"]
     target = "voc" if str(evaluator).rstrip("'>").endswith("VocEvaluator") else "coco"
     if target != settings.target:
         raise UserError(f"{recipe_path(settings).name} is a recipe for {target}; expected one for {settings.target} "
-                        f"such as {RECIPES[settings.target].name}")  # fmt: skip
+                        f"such as {OWN[settings.target].name}")  # fmt: skip
 
 
 def read_schedule(config, processes: int) -> Schedule:

@@ -12,9 +12,9 @@ from transfer.detection.mmdet.overrides import apply_overrides
 from transfer.detection.mmdet.resolution import image_size, scale_to
 from transfer.detection.schedule import Schedule, explain, scale
 from transfer.detection.settings import DetectionSettings, Resolved
+from transfer.recipes import RECIPES
 
-CONFIGS = Path(__file__).parents[3] / "configs/transfer/mmdet"
-RECIPES = {"coco": CONFIGS / "mask_rcnn_fpn_coco.py", "voc": CONFIGS / "faster_rcnn_fpn_voc.py"}
+OWN = RECIPES["mmdet"]
 # where a recipe keeps what its schedule is made of
 FIELDS = {
     "batch": "train_dataloader.batch_size", "learning_rate": "optim_wrapper.optimizer.lr",
@@ -29,7 +29,7 @@ MACHINE = (
 
 def recipe_path(settings: DetectionSettings) -> Path:
     """The recipe's file. UserError if there is none."""
-    return settings.recipe_of(RECIPES, "an mmdet config")
+    return settings.recipe_of(OWN, "an mmdet config")
 
 
 def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Path) -> Resolved:
@@ -71,7 +71,7 @@ def read(path: Path):
         return Config.fromfile(path)
     except Exception as error:  # a config is a program
         reason = " ".join(str(error).split())[:160] or f"mmengine gives up with a {type(error).__name__}"
-        raise UserError(f"{path} is no mmdet config: {reason}; expected one such as {RECIPES['coco']}") from None
+        raise UserError(f"{path} is no mmdet config: {reason}; expected one such as {OWN['coco']}") from None
 
 
 def check_target(config, settings: DetectionSettings) -> None:
@@ -79,11 +79,11 @@ def check_target(config, settings: DetectionSettings) -> None:
     model, name = config.get("model", {}), recipe_path(settings).name
     if not all(part in model for part in ("backbone", "neck", "rpn_head", "roi_head")) or "auto_scale_lr" not in config:
         raise UserError(f"{name} is no recipe for Faster or Mask R-CNN with a pyramid; expected one such as "
-                        f"{RECIPES[settings.target].name}")  # fmt: skip
+                        f"{OWN[settings.target].name}")  # fmt: skip
     target = "coco" if model.roi_head.get("mask_head") else "voc"
     if target != settings.target:
         raise UserError(f"{name} is a recipe for {target}; expected one for {settings.target} such as "
-                        f"{RECIPES[settings.target].name}")  # fmt: skip
+                        f"{OWN[settings.target].name}")  # fmt: skip
 
 
 def set_data(config, data: Data) -> None:

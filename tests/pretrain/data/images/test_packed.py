@@ -14,7 +14,7 @@ from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.images import packed
 from pretrain.data.images.datasets import Subset, image_dataset
 from pretrain.data.images.files import ImageFiles
-from pretrain.data.images.identity import fingerprint
+from pretrain.data.images.identity import dataset_hash
 from pretrain.data.images.packed import PackedImages, index_path, pack_path, write_pack
 from pretrain.data.loader import CutViews, view_loader
 from pretrain.data.order import IterationBatches
@@ -156,7 +156,7 @@ def test_what_is_packed_already_is_known_by_its_facts_or_else_by_its_bytes(folde
 
 
 def test_features_that_were_cached_for_it_are_known_again(folder, pack):
-    first, again = (fingerprint(image_dataset("folder", pack)) for _ in range(2))
-    assert first == again != fingerprint(image_dataset("folder", folder))
+    first, again = (dataset_hash(image_dataset("folder", pack)) for _ in range(2))
+    assert first == again != dataset_hash(image_dataset("folder", folder))
     os.utime(pack_path(pack, "train"), (1, 1))
-    assert fingerprint(image_dataset("folder", pack)) != first
+    assert dataset_hash(image_dataset("folder", pack)) != first

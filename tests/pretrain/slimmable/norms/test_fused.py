@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pretrain.slimmable.norms.fused import Cut, FusedBatchNorm, can_fuse
+from pretrain.slimmable.norms.fused import FusedBatchNorm, Pieces, can_fuse
 from tests.pretrain.processes import run_processes
 
 EPS = 1e-5
@@ -85,9 +85,9 @@ def test_the_kernels_compute_what_each_part_alone_has(monkeypatch):
 
 
 def test_pieces_and_tiles_cover_every_row():
-    cut = Cut(torch.empty(6, 8, 40, 40), 3)
+    cut = Pieces(torch.empty(6, 8, 40, 40), 3)
     assert (cut.rows, cut.splits, cut.pieces, cut.tiles, cut.blocks) == (3200, 3, 9, 100, 1)
-    assert Cut(torch.empty(4, 72), 4).blocks == 2
+    assert Pieces(torch.empty(4, 72), 4).blocks == 2
 
 
 def test_only_a_gpu_asks_for_them():

@@ -10,8 +10,8 @@ from pretrain.common.errors import UserError
 from tests.requirements import requires
 from tests.transfer.detection.conftest import run_of
 from transfer.detection.detect import detect
-from transfer.detection.detectron2.recipe import CONFIGS
 from transfer.detection.settings import DetectionSettings
+from transfer.recipes import FOLDERS
 from transfer.results import FILE_NAME
 
 pytestmark = requires("detection", "data")
@@ -52,7 +52,12 @@ def trained(source, coco, tmp_path):
     """Train on ``coco`` for a pass over its images and evaluate: the record."""
 
     def run(iterations=2, **changes):
-        fields = {"recipe": CONFIGS / "mask_rcnn_fpn_small.py", "data": coco, "image_size": 64, "device": "cpu"}
+        fields = {
+            "recipe": FOLDERS["detectron2"] / "mask_rcnn_fpn_small.py",
+            "data": coco,
+            "image_size": 64,
+            "device": "cpu",
+        }
         settings = DetectionSettings(**{**fields, "iterations": iterations, "batch": 2, **changes})
         return detect(source, 0.5, settings, tmp_path)
 
@@ -173,7 +178,9 @@ def test_voc_photographs_of_any_kind_go_through(source, real_data, tmp_path):
     empty.write_text(size + "</annotation>")
     box = "<bndbox><xmin>7</xmin><ymin>7</ymin><xmax>7</xmax><ymax>7</ymax></bndbox>"
     dot.write_text(f"{dot.read_text().partition('<object>')[0]}<object><name>dog</name>{box}</object></annotation>")
-    settings = DetectionSettings("voc", CONFIGS / "faster_rcnn_fpn_small.py", folder, 2, 64, 2, device="cpu")
+    settings = DetectionSettings(
+        "voc", FOLDERS["detectron2"] / "faster_rcnn_fpn_small.py", folder, 2, 64, 2, device="cpu"
+    )
     record = detect(source, 0.5, settings, tmp_path / "out")
     assert record["dataset"] == "voc" and record["details"]["train_images"] == 3
     assert set(record["metrics"]) == {"box/AP", "box/AP50", "box/AP75"}

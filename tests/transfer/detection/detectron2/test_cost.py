@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.requirements import requires
-from transfer.detection.detectron2.recipe import COCO, VOC
+from tests.transfer.detection.recipes import COCO, VOC
 
 pytestmark = requires("detection")
 

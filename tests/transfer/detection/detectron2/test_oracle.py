@@ -10,7 +10,7 @@ import torch
 from tests.requirements import requires
 from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
 from transfer.detection.detect import detect
-from transfer.detection.detectron2.recipe import CONFIGS
+from transfer.detection.detectron2.recipe import FOLDER
 from transfer.detection.settings import DetectionSettings
 from transfer.targets import TARGETS
 
@@ -93,7 +93,7 @@ def test_shifted_boxes_have_what_pycocotools_says(answered, settings):
 
 def test_annotations_of_voc_have_100_and_no_masks(answered, tmp_path):
     data = write_voc(tmp_path / "photos", TWO_YEARS)  # without pose, truncated and, mostly, difficult
-    settings = DetectionSettings("voc", CONFIGS / "faster_rcnn_fpn_small.py", data, 1, 64, 2, device="cpu")
+    settings = DetectionSettings("voc", FOLDER / "faster_rcnn_fpn_small.py", data, 1, 64, 2, device="cpu")
     record = answered(settings)
     assert record["metrics"] == {
         "box/AP": pytest.approx(100),

@@ -4,8 +4,8 @@ import pytest
 
 from pretrain.common.errors import UserError
 from tests.requirements import requires
+from tests.transfer.detection.recipes import COCO
 from transfer.detection.detectron2.overrides import apply_overrides
-from transfer.detection.detectron2.recipe import COCO
 
 pytestmark = requires("detection")
 

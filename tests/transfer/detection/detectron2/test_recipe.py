@@ -7,17 +7,9 @@ import pytest
 from pretrain.common.errors import UserError
 from tests.pretrain.helpers import MEAN
 from tests.requirements import requires
+from tests.transfer.detection.recipes import COCO, VOC
 from transfer.convert import convert
-from transfer.detection.detectron2.recipe import (
-    COCO,
-    CONFIGS,
-    RECIPES,
-    VOC,
-    check_target,
-    resolve,
-    settings_values,
-    summary,
-)
+from transfer.detection.detectron2.recipe import FOLDER, OWN, check_target, resolve, settings_values, summary
 from transfer.detection.settings import DetectionSettings
 from transfer.targets import TARGETS
 
@@ -105,13 +97,13 @@ def test_values_that_do_not_fit_are_refused(resolved, settings, change, message)
 def test_a_recipe_for_the_other_target_is_refused(recipe, target):
     from detectron2.config import LazyConfig
 
-    with pytest.raises(UserError, match=f"expected one for {target} such as {RECIPES[target].name}"):
+    with pytest.raises(UserError, match=f"expected one for {target} such as {OWN[target].name}"):
         check_target(LazyConfig.load(str(recipe)), DetectionSettings(target=target, recipe=recipe))
 
 
 def test_a_recipe_of_mmdets_or_of_none_is_refused_with_a_reason(resolved, settings, tmp_path):
     with pytest.raises(UserError, match="mmdet/mask_rcnn_fpn_coco.py|mask_rcnn_fpn_coco.py has no") as error:
-        resolved(replace(settings, recipe=CONFIGS / "mmdet/mask_rcnn_fpn_coco.py"))
+        resolved(replace(settings, recipe=FOLDER / "mmdet/mask_rcnn_fpn_coco.py"))
     assert "\n" not in str(error.value)
     (tmp_path / "broken.py").write_text("raise ValueError")
     with pytest.raises(UserError, match="broken.py is no LazyConfig: ValueError"):

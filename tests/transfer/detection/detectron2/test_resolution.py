@@ -3,7 +3,7 @@
 import pytest
 
 from tests.requirements import requires
-from transfer.detection.detectron2.recipe import COCO, DIGITS
+from tests.transfer.detection.recipes import COCO, DIGITS
 from transfer.detection.detectron2.resolution import image_size, scale_to
 
 pytestmark = requires("detection")

@@ -8,10 +8,10 @@ import torch
 
 from tests.pretrain.helpers import universal
 from tests.requirements import demand
-from transfer.detection.mmdet.recipe import CONFIGS
+from transfer.recipes import FOLDERS
 from transfer.source import Source
 
-SMALL = CONFIGS / "mask_rcnn_fpn_small.py"
+SMALL = FOLDERS["mmdet"] / "mask_rcnn_fpn_small.py"
 # A narrow mask head on few regions: nearly all of a training's time is spent in it.
 LIGHT = (
     "model.test_cfg.rcnn.max_per_img=5", "model.train_cfg.rcnn.sampler.num=8", "model.roi_head.mask_head.num_convs=1",

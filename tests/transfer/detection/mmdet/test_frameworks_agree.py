@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from tests.requirements import requires
+from tests.transfer.detection.recipes import DIGITS
 from transfer.convert import convert
 from transfer.detection.data.coco import read as read_coco
 from transfer.detection.detect import detect
-from transfer.detection.detectron2.recipe import DIGITS, resolve
+from transfer.detection.detectron2.recipe import resolve
 
 pytestmark = requires("detection", "mmdet")
 

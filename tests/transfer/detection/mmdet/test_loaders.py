@@ -11,9 +11,10 @@ from tests.requirements import requires
 from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
 from transfer.detection.data.coco import read as read_coco
 from transfer.detection.data.voc import read as read_voc
-from transfer.detection.mmdet.recipe import CONFIGS, resolve
+from transfer.detection.mmdet.recipe import resolve
 from transfer.detection.settings import DetectionSettings
 from transfer.detection.stream import BatchStream
+from transfer.recipes import FOLDERS
 
 pytestmark = requires("detection", "mmdet")
 LANDSCAPE = [True, True, False, True, False, True, True]
@@ -65,7 +66,7 @@ def small_voc(narrow, tmp_path, images: dict):
     from transfer.detection.mmdet.loaders import streamed
 
     folder = write_voc(tmp_path / "voc", images)
-    settings = DetectionSettings("voc", CONFIGS / "faster_rcnn_fpn_small.py", folder, device="cpu")
+    settings = DetectionSettings("voc", FOLDERS["mmdet"] / "faster_rcnn_fpn_small.py", folder, device="cpu")
     data = read_voc(folder)
     config = resolve(settings, narrow, data, tmp_path).config
     return streamed(config.train_dataloader, 0, data.train), folder

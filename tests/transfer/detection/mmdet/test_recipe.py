@@ -10,9 +10,10 @@ from tests.requirements import requires
 from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
 from transfer.detection.data.coco import read as read_coco
 from transfer.detection.data.voc import read as read_voc
-from transfer.detection.mmdet.recipe import CONFIGS, RECIPES, resolve, settings_values, summary
+from transfer.detection.mmdet.recipe import OWN, resolve, settings_values, summary
 from transfer.detection.mmdet.resolution import image_size
 from transfer.detection.settings import DetectionSettings
+from transfer.recipes import FOLDERS
 
 pytestmark = requires("detection", "mmdet")
 
@@ -22,7 +23,7 @@ def resolved(settings, narrow, tmp_path):
     """Resolve COCO's recipe, or another one, with options."""
 
     def run(**options):
-        options = {"recipe": RECIPES["coco"], "data": settings.data, "device": "cpu", **options}
+        options = {"recipe": OWN["coco"], "data": settings.data, "device": "cpu", **options}
         return resolve(DetectionSettings(**options), narrow, read_coco(settings.data), tmp_path)
 
     return run
@@ -55,7 +56,7 @@ def test_the_whole_schedule_follows_batch_and_iterations(resolved):
 
 
 def test_the_small_recipe_follows_its_cosine_to_any_length(resolved):
-    warmup, cosine = resolved(recipe=CONFIGS / "mask_rcnn_fpn_small.py", iterations=100).config.param_scheduler
+    warmup, cosine = resolved(recipe=FOLDERS["mmdet"] / "mask_rcnn_fpn_small.py", iterations=100).config.param_scheduler
     assert (warmup.end, cosine.T_max, cosine.end) == (10, 100, 100)
 
 
@@ -73,7 +74,7 @@ def test_another_image_size_scales_anchors_and_numbers_as_in_detectron2(resolved
 
 def test_without_masks_nothing_asks_for_some_in_training_or_evaluation(settings, narrow, tmp_path):
     data = read_coco(settings.data, boxes_only=True)
-    for recipe in (RECIPES["coco"], CONFIGS / "mask_rcnn_fpn_small.py"):
+    for recipe in (OWN["coco"], FOLDERS["mmdet"] / "mask_rcnn_fpn_small.py"):
         config = resolve(replace(settings, recipe=recipe, overrides=()), narrow, data, tmp_path).config
         assert config.model.type == "FasterRCNN" and config.model.roi_head.mask_head is None
         steps = [*config.train_dataloader.dataset.pipeline, *config.val_dataloader.dataset.pipeline]
@@ -81,7 +82,7 @@ def test_without_masks_nothing_asks_for_some_in_training_or_evaluation(settings,
         assert loads and not any(step["with_mask"] for step in loads)
 
 
-@pytest.mark.parametrize("recipe", [None, CONFIGS / "faster_rcnn_fpn_small.py"])
+@pytest.mark.parametrize("recipe", [None, FOLDERS["mmdet"] / "faster_rcnn_fpn_small.py"])
 def test_vocs_objects_are_those_of_mmdets_own_class(narrow, tmp_path, recipe):
     from mmdet.registry import DATASETS
     from mmengine.registry import DefaultScope
@@ -144,7 +145,7 @@ def test_a_wrong_override_is_one_line(resolved, override, message):
 
 def test_a_recipe_of_the_other_target_or_of_none_is_refused(resolved, tmp_path):
     with pytest.raises(UserError, match="faster_rcnn_fpn_voc.py is a recipe for voc; expected .*mask_rcnn_fpn_coco.py"):
-        resolved(recipe=RECIPES["voc"])
+        resolved(recipe=OWN["voc"])
     with pytest.raises(UserError, match="no such recipe"):
         resolved(recipe=tmp_path / "absent.py")
     (tmp_path / "other.py").write_text("model = dict(type='RetinaNet')\n")
@@ -158,7 +159,7 @@ def test_a_recipe_of_the_other_target_or_of_none_is_refused(resolved, tmp_path):
 @pytest.mark.parametrize("name", ["mask_rcnn_fpn_coco.py", "mask_rcnn_fpn_small.py", "faster_rcnn_fpn_voc.py"])
 def test_a_recipe_of_detectron2s_is_refused_with_a_reason(resolved, name):
     with pytest.raises(UserError, match=rf"{name} is no .*: mmengine gives up with a \w+; expected one such") as error:
-        resolved(recipe=CONFIGS.parent / name)
+        resolved(recipe=FOLDERS["mmdet"].parent / name)
     assert "\n" not in str(error.value)
 
 
