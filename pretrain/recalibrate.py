@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from pretrain.common.errors import UserError
 from pretrain.common.files import read_object
-from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.augmentation.settings import recorded_augmentation
 from pretrain.data.calibration import CalibrationBatches
 from pretrain.data.images.datasets import image_dataset
 from pretrain.run.device import lay_out
@@ -25,10 +23,7 @@ def pretraining_batches(net: UniversalNetwork, run: Path, root: Path | None = No
     lacking = [key for key in ("views", "batch_size", "batches", "seed") if record.get(key) is None]
     if lacking:
         raise UserError(f"the checkpoint does not record how it was calibrated: its calibration has no {lacking[0]}")
-    try:
-        augmentation = TypeAdapter(Augmentation).validate_python(record["views"])
-    except ValidationError as error:
-        raise UserError(f"the checkpoint's calibration.views are wrong: {error.errors()[0]['msg']}") from None
+    augmentation = recorded_augmentation(record["views"])
     config = recorded_data(run)
     root = root or config.get("root")
     images = image_dataset(data["name"], root, "train", data["image_size"], config.get("images_per_class"))

@@ -22,9 +22,9 @@ from pretrain.common.settings import (
     Widths,
     settings,
 )
-from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.augmentation.settings import Augmentation, linear_evaluation
 
-LINEAR_EVALUATION = Augmentation(crop_scale=(0.8, 1.0), interpolation="bicubic", jitter_p=0.0, grayscale=0.0)
+LINEAR_EVALUATION = linear_evaluation(32)
 Tracked = Literal["wandb", "mlflow", "trackio"]
 START = ("weights", "weights_prefix", "weights_sha256", "sort")  # of a backbone, but not of its architecture
 

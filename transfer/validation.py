@@ -12,11 +12,12 @@ from torch.utils.data import Dataset
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import generator
 from pretrain.data.augmentation.colour_stage import normalise
+from pretrain.data.augmentation.settings import usual_interpolation
 from pretrain.data.images.datasets import image_dataset
 from pretrain.data.images.layout import images_at
 from pretrain.knn import knn_scores, neighbours
 from pretrain.recalibrate import recorded_data
-from transfer.recognition.images import evaluation_view, tested_view, usual_interpolation
+from transfer.recognition.images import evaluation_view, tested_view
 from transfer.recognition.probe import ProbeSettings, train_probe
 from transfer.source import Source
 

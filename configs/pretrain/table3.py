@@ -4,6 +4,10 @@ The mocov3 rows are those of width 1; others by width_range=0.5,0.5. In US3L's s
 through a predictor of their own, against the base network's keys.
 """
 
+from dataclasses import asdict as _asdict
+
+from pretrain.data.augmentation.settings import linear_evaluation as _linear_evaluation
+
 method = "us+mocov3"
 width_range = (0.25, 1.0)
 backbone = dict(name="vit_tiny")
@@ -20,7 +24,7 @@ data = dict(
     workers=8,
 )
 training = dict(epochs=300, batch_size=512)
-calibration = dict(views=dict(crop_scale=(0.08, 1.0), interpolation="bilinear"))  # linear evaluation's: no norms here
+calibration = dict(views=_asdict(_linear_evaluation(224)))  # linear evaluation's: no norms here
 
 _small = dict(backbone=dict(name="vit_small"))
 _individual = dict(method="mocov3", width_range=(1.0, 1.0))

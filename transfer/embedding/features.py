@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from pretrain.common.devices import in_turn
 from pretrain.common.errors import BadImageError, UserError
 from pretrain.common.files import read_object, replacing, write_json, write_text
+from pretrain.data.augmentation.settings import usual_interpolation
 from pretrain.data.images.encoded import EncodedImages
 from pretrain.slimmable.widths import Plan
-from transfer.recognition.images import copied, evaluation_view, placed, shown, usual_interpolation
+from transfer.recognition.images import copied, evaluation_view, placed, shown
 from transfer.source import Source
 
 PART = 4096  # images that a killed run may have to look at again

@@ -8,11 +8,11 @@ from rich.progress import Progress
 from pretrain.common.cli import checked_device
 from pretrain.common.devices import every
 from pretrain.common.feature_cache import FeatureCache
-from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.augmentation.settings import Augmentation, usual_interpolation
 from pretrain.data.calibration import CalibrationBatches
 from transfer.recognition.features import FORWARD_BATCH, Extractor, extract_widths
 from transfer.recognition.finetune import check_layer_decay
-from transfer.recognition.images import Images, train_augmentation, usual_interpolation
+from transfer.recognition.images import Images, train_augmentation
 from transfer.recognition.labels import labelled
 from transfer.recognition.protocols import PROTOCOL, Evaluation, Outcome
 from transfer.recognition.settings import RecognitionSettings

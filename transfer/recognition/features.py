@@ -12,7 +12,7 @@ from pretrain.common.devices import in_turn
 from pretrain.common.errors import UncalibratedWidthError
 from pretrain.common.feature_cache import FeatureCache, Sink
 from pretrain.data.augmentation.parameters import RANDOM_NUMBERS
-from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.augmentation.settings import Augmentation, usual_interpolation
 from pretrain.data.images.identity import dataset_hash
 from pretrain.run.device import autocast, resolve_precision
 from pretrain.universal import weights_hash
@@ -27,7 +27,6 @@ from transfer.recognition.images import (
     resized,
     shown,
     together,
-    usual_interpolation,
 )
 from transfer.source import Source
 

@@ -21,19 +21,20 @@ from pretrain.common.devices import sent
 from pretrain.common.errors import UserError
 from pretrain.common.randomness import generator
 from pretrain.data.augmentation.colour_stage import normalise
-from pretrain.data.augmentation.settings import INTERPOLATIONS, Augmentation
+from pretrain.data.augmentation.settings import (
+    INTERPOLATIONS,
+    SMALL,
+    Augmentation,
+    linear_evaluation,
+    recorded_augmentation,
+    usual_interpolation,
+)
 from pretrain.data.augmentation.whole import augmented_views, by_size
 from pretrain.data.images.datasets import Subset
 
-SMALL = 64  # px, the largest image that is treated as CIFAR's are
 IN_MEMORY = 2**30  # bytes of decoded images that are kept
 FEW = 2**25  # bytes of images for which starting worker processes takes longer than they save
 View = Callable[[list[Tensor], list[int]], Tensor]  # images of any sizes and their indices -> uint8 [B, …]
-
-
-def usual_interpolation(image_size: int) -> str:
-    """How images are resized to ``image_size`` where nothing else is asked for."""
-    return "bicubic" if image_size <= SMALL else "bilinear"
 
 
 def train_augmentation(dataset: str, image_size: int, metadata: dict, interpolation: str | None = None) -> Augmentation:
@@ -50,11 +51,9 @@ def _train_augmentation(dataset: str, image_size: int, metadata: dict) -> Augmen
     recorded = metadata["calibration"].get("views")
     pretrained_on = (metadata["data"]["name"], metadata["data"].get("image_size"))
     if recorded and pretrained_on == (dataset, image_size) and dataset != "folder":  # any folder bears that name
-        return Augmentation(**{key: tuple(v) if isinstance(v, list) else v for key, v in recorded.items()})
-    scale = (0.8 if image_size <= SMALL else 0.08, 1.0)
-    flip = 0.0 if dataset == "digits" else 0.5
-    interpolation = usual_interpolation(image_size)
-    return Augmentation(crop_scale=scale, interpolation=interpolation, flip=flip, jitter_p=0.0, grayscale=0.0)
+        return recorded_augmentation(recorded)
+    usual = linear_evaluation(image_size)
+    return dataclasses.replace(usual, flip=0.0) if dataset == "digits" else usual
 
 
 def resized(image_size: int) -> int:

@@ -40,8 +40,8 @@ class RecognitionSettings:
     learning_rate: of the paper's; None for the protocol's own. learning_rates, weight_decays, validation, views
     (augmented, of each image): of the fast probe. neighbours: None for 20, or 200 on large sets. calibration_*: how
     much calibration here sees, None for as much as the checkpoint's own saw. labels: share of each class's training
-    images that is learned from, drawn by the seed. Of ``finetune`` alone, see ``FinetuneSettings``: weight_decay, warmup,
-    layer_decay, label_smoothing, mixup. Overridden by name on the command line.
+    images that is learned from, drawn by the seed. Of ``finetune`` alone, see ``FinetuneSettings``: weight_decay,
+    warmup, layer_decay, label_smoothing, mixup. Overridden by name on the command line.
     """
 
     protocol: Protocol = "fast"
@@ -76,9 +76,8 @@ class RecognitionSettings:
     def finetune(self, backbone: str, images: int) -> FinetuneSettings:
         """The settings of fine-tuning a backbone on so many images."""
         rest = {key: getattr(self, key) for key in FINETUNE if key != "layer_decay"}
-        return finetune_settings(
-            backbone, images, self.batch, self.epochs, self.learning_rate, self.layer_decay, **rest
-        )
+        given = self.batch, self.epochs, self.learning_rate, self.layer_decay
+        return finetune_settings(backbone, images, *given, **rest)
 
     def recorded(self) -> dict:
         """What decides the figures, for ``details`` and the config's hash: all but the number of workers."""

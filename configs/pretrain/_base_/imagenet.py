@@ -1,5 +1,9 @@
 """ImageNet at 224 px: ResNet-50, 100 epochs of batch 512, in 8 chunks as on the paper's 8 GPUs."""
 
+from dataclasses import asdict as _asdict
+
+from pretrain.data.augmentation.settings import linear_evaluation as _linear_evaluation
+
 backbone = dict(name="resnet50", stem="imagenet")
 data = dict(
     name="imagenet",
@@ -10,4 +14,4 @@ data = dict(
     workers=8,
 )
 training = dict(epochs=100, batch_size=512, chunks=8, checkpoint_interval=1000, log_interval=50)
-calibration = dict(batch_size=512, batches=100, views=dict(crop_scale=(0.08, 1.0), interpolation="bilinear"))
+calibration = dict(batch_size=512, batches=100, views=_asdict(_linear_evaluation(224)))

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torchvision.transforms import InterpolationMode, v2
 
-from pretrain.common.settings import NotNegative, Ordered, PositiveFloat, PositiveShare, Share, settings
+from pretrain.common.settings import NotNegative, Ordered, PositiveFloat, PositiveShare, Share, read, settings
 
+SMALL = 64  # px, the largest image that is treated as CIFAR's are
 INTERPOLATIONS = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
 
 
@@ -52,3 +53,19 @@ class Augmentation:
             (self.solarize > 0, v2.RandomSolarize(128, self.solarize)),
         ]
         return v2.Compose([step for used, step in steps if used])
+
+
+def usual_interpolation(image_size: int) -> str:
+    """How images are resized to ``image_size`` where nothing else is asked for."""
+    return "bicubic" if image_size <= SMALL else "bilinear"
+
+
+def linear_evaluation(image_size: int) -> Augmentation:
+    """The training views of linear evaluation: CIFAR's for small images, ImageNet's for others (docs/method.md)."""
+    scale = (0.8 if image_size <= SMALL else 0.08, 1.0)
+    return Augmentation(crop_scale=scale, interpolation=usual_interpolation(image_size), jitter_p=0.0, grayscale=0.0)
+
+
+def recorded_augmentation(views: dict) -> Augmentation:
+    """What a checkpoint says of the views that it was calibrated with. UserError where that is no augmentation."""
+    return read(Augmentation, views, "the checkpoint's calibration.views")
