@@ -117,8 +117,8 @@ class Ours:
     """What the training loop does; ``run`` gives the seconds of decoding, geometry and colours."""
 
     def __init__(self, dataset: Dataset, data: DataSettings, size: int, indices: list[int], device: str, decode: str):
-        self.data, self.views, self.device, self.indices = data, _both(data), device, indices
-        self.loader = CutViews(dataset, self.views, size, seed=0, decode=decode)
+        self.data, self.augmentations, self.device, self.indices = data, _both(data), device, indices
+        self.loader = CutViews(dataset, self.augmentations, size, seed=0, decode=decode)
 
     def run(self, epoch: int) -> tuple[float, float, float]:
         keys, loaded = [(epoch, i) for i in self.indices], []
@@ -130,7 +130,7 @@ class Ours:
         return decode, load - decode, colour
 
     def finish(self, batch: LoadedBatch) -> list[Tensor]:
-        return coloured_views(batch.to(torch.device(self.device)), self.views, 0, self.data.mean, self.data.std)
+        return coloured_views(batch.to(torch.device(self.device)), self.augmentations, 0, self.data.mean, self.data.std)
 
 
 def _both(data: DataSettings) -> list:

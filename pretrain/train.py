@@ -79,7 +79,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     rehearse(trainer)
     if fixed:
         trainer.learn_from(keep_features(trainer, images, -(-iterations // epoch_iterations), work_dir))
-    views = CutViews(images, trainer.views, data.image_size, training.seed, data.decode, data.on_bad)
+    views = CutViews(images, trainer.augmentations, data.image_size, training.seed, data.decode, data.on_bad)
     if world.is_main and (said := loader_memory(trainer)):
         print(said, flush=True)
     loader = view_loader(views, batches, data.workers)

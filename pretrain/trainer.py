@@ -55,7 +55,7 @@ class Trainer:
         self.model = lay_out(self.model, world.device, self.precision)
         if self.model.teacher is not None:
             self.model.teacher.to(world.device, self.precision)
-        self.views = [data.views, data.second_views or data.views][: self.model.views]
+        self.augmentations = [data.views, data.second_views or data.views][: self.model.views]
         self.kept: Callable[[Tensor], Tensor] | None = None
         self.sampler = WidthSampler.of(config, self.model.backbone, iterations)
         if training.compile is True:
@@ -109,7 +109,7 @@ class Trainer:
         """The views after colours and normalisation, on the device, in the format of the first convolution."""
         data = self.config.data
         loaded = loaded.to(self.world.device)
-        return tuple(coloured_views(loaded, self.views, self.config.training.seed, data.mean, data.std))
+        return tuple(coloured_views(loaded, self.augmentations, self.config.training.seed, data.mean, data.std))
 
     def taught(self, views: tuple[Tensor, ...]) -> Tensor | None:
         """The teacher's features of the views; None for a method without a teacher."""

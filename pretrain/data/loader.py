@@ -44,16 +44,16 @@ class LoadedBatch(NamedTuple):
 class CutViews(Dataset):
     """Lists of (epoch, index) -> ``LoadedBatch``; ``coloured_views`` does the rest.
 
-    views: the augmentation of each view. decode: ``full``, or ``reduced`` where an image's views need no more.
+    augmentations: of each view. decode: ``full``, or ``reduced`` where an image's views need no more.
     on_bad: ``stop`` at an image that cannot be read (BadImageError), or ``replace`` it by the next one of the epoch
     that can be, with the random numbers of the one that it replaces.
     """
 
     def __init__(
-        self, dataset: Dataset, views: list[Augmentation], image_size: int, seed: int, decode: str = "full",
+        self, dataset: Dataset, augmentations: list[Augmentation], image_size: int, seed: int, decode: str = "full",
         on_bad: str = "stop",
     ):  # fmt: skip
-        self.dataset, self.views, self.image_size, self.seed = dataset, views, image_size, seed
+        self.dataset, self.augmentations, self.image_size, self.seed = dataset, augmentations, image_size, seed
         self.decode, self.on_bad = decode, on_bad
 
     def __len__(self) -> int:
@@ -68,8 +68,10 @@ class CutViews(Dataset):
         if isinstance(self.dataset, TensorImages):
             images = self.dataset.images[indices]
             cut = (
-                crop(images, parameters, self.image_size, view.interpolation)
-                for view, parameters in zip(self.views, self.draw(rows, [images.shape[2:]] * len(images)))
+                crop(images, parameters, self.image_size, augmentation.interpolation)
+                for augmentation, parameters in zip(
+                    self.augmentations, self.draw(rows, [images.shape[2:]] * len(images))
+                )
             )
             return LoadedBatch(torch.stack(list(cut), dim=1), self.dataset.labels[indices], rows)
         bad: list[int] = []
@@ -81,7 +83,8 @@ class CutViews(Dataset):
     def draw(self, rows: Tensor, sizes: list[tuple[int, int]]) -> list[ViewParameters]:
         """Parameters of each view, for images of these sizes (height, width)."""
         return [
-            draw_parameters(view, view_keys(rows, self.seed, v), np.array(sizes)) for v, view in enumerate(self.views)
+            draw_parameters(augmentation, view_keys(rows, self.seed, view), np.array(sizes))
+            for view, augmentation in enumerate(self.augmentations)
         ]
 
     def decoded(self, rows: Tensor, bad: list[int]) -> Iterator[tuple[int, Tensor, list[ViewParameters]]]:
@@ -131,8 +134,8 @@ class CutViews(Dataset):
 
     def cut(self, image: Tensor, parameters: list[ViewParameters]) -> Tensor:
         """uint8 [V, C, S, S]: an image's views by their parameters."""
-        views = zip(self.views, parameters)
-        return torch.stack([crop_one(image, drawn, self.image_size, view.interpolation) for view, drawn in views])
+        views = zip(self.augmentations, parameters)
+        return torch.stack([crop_one(image, drawn, self.image_size, one.interpolation) for one, drawn in views])
 
 
 def view_keys(rows: Tensor, seed: int, view: int) -> np.ndarray:
@@ -142,15 +145,15 @@ def view_keys(rows: Tensor, seed: int, view: int) -> np.ndarray:
 
 
 def coloured_views(
-    batch: LoadedBatch, views: list[Augmentation], seed: int, mean: list[float], std: list[float]
+    batch: LoadedBatch, augmentations: list[Augmentation], seed: int, mean: list[float], std: list[float]
 ) -> list[Tensor]:
     """The views of a batch as networks take them, float [b, 3, S, S] in channels_last, made where its images are."""
     sizes = np.ones((len(batch.keys), 2))  # geometry is done
-    drawn = [draw_parameters(view, view_keys(batch.keys, seed, v), sizes) for v, view in enumerate(views)]
+    drawn = [draw_parameters(one, view_keys(batch.keys, seed, v), sizes) for v, one in enumerate(augmentations)]
     if batch.images.device.type != "cpu" and batch.images.shape[2] == 3:
         return colours_together(batch.images, drawn, mean, std)
-    each = enumerate(zip(drawn, views, strict=True))
-    return [colour_stage(batch.images[:, v], parameters, view, mean, std) for v, (parameters, view) in each]
+    each = enumerate(zip(drawn, augmentations, strict=True))
+    return [colour_stage(batch.images[:, v], parameters, one, mean, std) for v, (parameters, one) in each]
 
 
 def view_loader(views: CutViews, batches: IterationBatches, workers: int) -> DataLoader:

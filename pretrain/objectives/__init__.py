@@ -1,15 +1,12 @@
-"""The methods. A new one is one file here, its settings in this list, and a config.
+"""The methods. A new one is one file here, its name in the import below, and a config.
 
 ``objective.name = "module:Settings"`` is a method of somebody's own: an ``ObjectiveSettings`` outside of the suite.
 """
 
-from typing import get_args
+from typing import Union
 
-from pretrain.objectives.distillation import DistillationSettings
-from pretrain.objectives.mocov3 import MoCoV3Settings
-from pretrain.objectives.seed import SeedSettings
-from pretrain.objectives.supervised import SupervisedSettings
-from pretrain.objectives.us3l import US3LSettings
+from pretrain.objectives import distillation, mocov3, seed, supervised, us3l  # noqa: F401, each defines a subclass
+from pretrain.objectives.step import ObjectiveSettings
 
-AnySettings = US3LSettings | MoCoV3Settings | SeedSettings | DistillationSettings | SupervisedSettings
-OBJECTIVES = {kind.__dataclass_fields__["name"].default: kind for kind in get_args(AnySettings)}
+OBJECTIVES = {kind.__dataclass_fields__["name"].default: kind for kind in ObjectiveSettings.__subclasses__()}
+AnySettings = Union[tuple(OBJECTIVES.values())]  # noqa: UP007, of as many as there are

@@ -17,7 +17,8 @@ TIMEOUT = timedelta(minutes=30)  # for a process that others wait for: it may ca
 
 @dataclass(frozen=True)
 class World:
-    """This process among all: ``rank`` of ``size``, on ``device``."""
+    """This process in the group that it joined: ``rank`` of ``size``, on ``device``; what ``Member`` says was asked
+    of a process before there was a group, or torch."""
 
     rank: int
     size: int

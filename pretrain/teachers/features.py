@@ -85,7 +85,8 @@ class Passes:
         teacher, config = trainer.model.teacher, trainer.config
         self.common = {
             "teacher": teacher.described, "answers": teacher.answers, "image_size": teacher.image_size,
-            "precision": trainer.precision, "images": dataset_hash(images), "views": [asdict(v) for v in trainer.views],
+            "precision": trainer.precision, "images": dataset_hash(images),
+            "views": [asdict(augmentation) for augmentation in trainer.augmentations],
             "size": config.data.image_size, "decode": config.data.decode, "seed": config.training.seed,
             "mean": config.data.mean, "std": config.data.std, "random_numbers": RANDOM_NUMBERS,
             "torchvision": torchvision.__version__,
@@ -99,7 +100,7 @@ class Passes:
         fixed, block = place
         return [
             {**self.common, "fixed": fixed, "block": block, "rows": len(self.rows(block)), "view": view}
-            for view in range(len(self.trainer.views))
+            for view in range(len(self.trainer.augmentations))
         ]
 
     def shape(self, place: tuple[int, int]) -> tuple[int, int]:
@@ -107,7 +108,7 @@ class Passes:
 
     def size(self, place: tuple[int, int]) -> int:
         """Bytes."""
-        return 2 * len(self.trainer.views) * self.shape(place)[0] * self.shape(place)[1]
+        return 2 * len(self.trainer.augmentations) * self.shape(place)[0] * self.shape(place)[1]
 
     def load(self, place: tuple[int, int]) -> list[Tensor] | None:
         """float16 [rows, D] of each view, None where one is missing."""
@@ -117,7 +118,7 @@ class Passes:
     def run(self, places: list[tuple[int, int]]) -> None:
         """Compute the features of ``places``; each is whole on disk before the next begins."""
         trainer, data, seed = self.trainer, self.trainer.config.data, self.trainer.config.training.seed
-        cut = CutViews(self.images, trainer.views, data.image_size, seed, data.decode, data.on_bad)
+        cut = CutViews(self.images, trainer.augmentations, data.image_size, seed, data.decode, data.on_bad)
         with progress(trainer.world) as bar:
             task = bar.add_task("teacher", total=sum(len(self.rows(block)) for _, block in places), left="")
             for place in places:

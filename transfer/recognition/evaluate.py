@@ -63,7 +63,7 @@ def evaluate(
         extract_widths(source, widths, device)  # as is a width that cannot be had
     channels = source.net.backbone.input_channels
     train, test = splits or load_splits(dataset, root, settings.image_size, channels)
-    views = train_augmentation(dataset, settings.image_size, meta, settings.interpolation)
+    augmentation = train_augmentation(dataset, settings.image_size, meta, settings.interpolation)
     interpolation = settings.interpolation or usual_interpolation(settings.image_size)
     settings = dataclasses.replace(settings, interpolation=interpolation)  # said in what is recorded
     name = name or (Path(root).resolve().name if dataset == "folder" else dataset)
@@ -73,7 +73,7 @@ def evaluate(
     with Progress(disable=not progress) as bar:
         if calibrate:  # looks at images of which not all may be learned from
             train.decode(lambda indices: bar.track(indices, description="images"))
-            loader = calibration_images(train, views, settings, meta)
+            loader = calibration_images(train, augmentation, settings, meta)
             source.net.calibrate(bar.track(loader, description="calibration"), widths, data=name, on="target")
         print(calibration_line(source, widths), flush=True)
         if settings.labels < 1:
@@ -81,7 +81,7 @@ def evaluate(
             print(f"labels: of {len(train)} training images, {100 * settings.labels:g} % of each class", flush=True)
         if settings.protocol in ("paper", "finetune"):  # what looks at an image more than once
             train.decode(lambda indices: bar.track(indices, description="images"))
-        shared = prepare(source, widths, train, test, views, settings, linear, kept, device, bar)
+        shared = prepare(source, widths, train, test, augmentation, settings, linear, kept, device, bar)
         for outcome in PROTOCOL[settings.protocol](shared):
             result = make_result(source, dataset, name, outcome, settings, calibrate, described(train, test))
             result.write(folder_of(result, output))
@@ -92,7 +92,7 @@ def evaluate(
 
 
 def prepare(
-    source: Source, widths: list[float], train: Images, test: Images, views: Augmentation,
+    source: Source, widths: list[float], train: Images, test: Images, augmentation: Augmentation,
     settings: RecognitionSettings, linear: LinearSettings, cache: FeatureCache, device: str, bar: Progress,
 ) -> Evaluation:  # fmt: skip
     """The networks of ``widths``, cut out with the statistics that they have now, and what protocols need beside."""
@@ -100,18 +100,18 @@ def prepare(
     batch = settings.batch or FORWARD_BATCH
     extractor = Extractor(source, modules, every(device), cache, batch, settings.workers, bar.track)
     mean, std = source.metadata["mean"], source.metadata["std"]
-    return Evaluation(modules, extractor, train, test, views, mean, std, settings, linear, device, bar)
+    return Evaluation(modules, extractor, train, test, augmentation, mean, std, settings, linear, device, bar)
 
 
 def calibration_images(
-    train: Images, views: Augmentation, settings: RecognitionSettings, metadata: dict
+    train: Images, augmentation: Augmentation, settings: RecognitionSettings, metadata: dict
 ) -> CalibrationBatches:
     """Training images as calibration after pretraining sees them, as many in a batch and as many batches."""
     recorded = metadata["calibration"]
     size = settings.calibration_batch or recorded.get("batch_size", 128)
     count = settings.calibration_batches or recorded.get("batches", 16)
     return CalibrationBatches(
-        train, views, settings.image_size, size, count, settings.seed, metadata["mean"], metadata["std"]
+        train, augmentation, settings.image_size, size, count, settings.seed, metadata["mean"], metadata["std"]
     )
 
 

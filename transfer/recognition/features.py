@@ -44,29 +44,29 @@ def extract_widths(source: Source, widths: list[float], device: str) -> dict[flo
 
 @dataclass(frozen=True)
 class View:
-    """How an image is looked at: as it is tested on (views None), or augmented, the ``number``-th time.
+    """How an image is looked at: as it is tested on (augmentation None), or augmented, the ``number``-th time.
 
     interpolation: of what is tested on, None for the usual one.
     """
 
     image_size: int
-    views: Augmentation | None = None
+    augmentation: Augmentation | None = None
     seed: int = 0
     number: int = 0
     interpolation: str | None = None
 
     def of(self, images: Images) -> Viewed:
-        if self.views is None:
+        if self.augmentation is None:
             return as_tested(images, self.image_size, self.interpolation)
-        return augmented(images, self.views, self.image_size, self.seed, self.number)
+        return augmented(images, self.augmentation, self.image_size, self.seed, self.number)
 
     def description(self) -> dict:
         """Everything that the pixels depend on, for the key of a cache."""
-        if self.views is None:
+        if self.augmentation is None:
             interpolation = self.interpolation or usual_interpolation(self.image_size)
             return {"resize": resized(self.image_size), "centre_crop": self.image_size, "interpolation": interpolation}
         return {
-            "views": asdict(self.views), "size": self.image_size, "seed": self.seed, "number": self.number,
+            "views": asdict(self.augmentation), "size": self.image_size, "seed": self.seed, "number": self.number,
             "random_numbers": RANDOM_NUMBERS,
         }  # fmt: skip
 

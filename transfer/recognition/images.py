@@ -34,7 +34,7 @@ from pretrain.data.images.datasets import Subset
 
 IN_MEMORY = 2**30  # bytes of decoded images that are kept
 FEW = 2**25  # bytes of images for which starting worker processes takes longer than they save
-View = Callable[[list[Tensor], list[int]], Tensor]  # images of any sizes and their indices -> uint8 [B, …]
+Look = Callable[[list[Tensor], list[int]], Tensor]  # images of any sizes and their indices -> uint8 [B, …]
 
 
 def train_augmentation(dataset: str, image_size: int, metadata: dict, interpolation: str | None = None) -> Augmentation:
@@ -107,7 +107,7 @@ class Images(Dataset):
 class Viewed(Dataset):
     """Images as ``view([image], [index])`` shows them; lists of indices give (uint8 [B, …], int64 [B]) at once."""
 
-    def __init__(self, images: Images, view: View):
+    def __init__(self, images: Images, view: Look):
         self.images, self.view = images, view
 
     def __len__(self) -> int:
@@ -122,16 +122,16 @@ class Viewed(Dataset):
         return self.view(images, indices), torch.tensor(labels)
 
 
-def augmented(images: Images, views: Augmentation, image_size: int, seed: int, epoch: int) -> Viewed:
+def augmented(images: Images, augmentation: Augmentation, image_size: int, seed: int, epoch: int) -> Viewed:
     """Training views that depend on (seed, epoch, index) alone, not on who computes them or beside which others."""
-    return Viewed(images, partial(training_view, views, image_size, seed, epoch))
+    return Viewed(images, partial(training_view, augmentation, image_size, seed, epoch))
 
 
 def training_view(
-    views: Augmentation, image_size: int, seed: int, epoch: int, images: list[Tensor], indices: list[int]
+    augmentation: Augmentation, image_size: int, seed: int, epoch: int, images: list[Tensor], indices: list[int]
 ) -> Tensor:
     keys = np.array([(seed, epoch, index) for index in indices])
-    return augmented_views(images, keys, views, image_size)
+    return augmented_views(images, keys, augmentation, image_size)
 
 
 def as_tested(images: Images, image_size: int, interpolation: str | None = None) -> Viewed:
@@ -149,7 +149,7 @@ def together(found: list[Viewed]) -> Viewed:
     return Viewed(found[0].images, partial(stacked_views, [viewed.view for viewed in found]))
 
 
-def stacked_views(views: list[View], images: list[Tensor], indices: list[int]) -> Tensor:
+def stacked_views(views: list[Look], images: list[Tensor], indices: list[int]) -> Tensor:
     return torch.stack([view(images, indices) for view in views], dim=1)
 
 

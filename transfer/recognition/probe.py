@@ -67,33 +67,35 @@ class Probe:
 
 
 def train_probe(
-    views: list[Tensor], tested: Tensor, labels: Tensor, classes: int, settings: ProbeSettings, seed: int = 0
+    features: list[Tensor], tested: Tensor, labels: Tensor, classes: int, settings: ProbeSettings, seed: int = 0
 ) -> Probe:
     """The best head of the grid.
 
-    views: features [N, D] of each training view; tested: those of the view that is tested on, by which held-out images
+    features: [N, D] of each training view; tested: those of the view that is tested on, by which held-out images
     are judged; labels: int64 [N] in 0..classes-1, on the device that computes. An image is held out in all its views.
     """
-    scale = scale_of(views, labels.device)
+    scale = scale_of(features, labels.device)
     train, validation = split(labels, settings.validation, seed)
     grid = list(itertools.product(settings.learning_rates, settings.weight_decays))
     rates, decays = scale.mean.new_tensor(grid).T
-    weight, bias = train_heads(views, labels, train, classes, rates, decays, settings, seed, scale)
+    weight, bias = train_heads(features, labels, train, classes, rates, decays, settings, seed, scale)
     correct = heads_top1(tested, labels, validation, weight, bias, scale)
     best = int(correct.argmax())  # the first of equals: the smaller learning rate and weight decay
     chosen, everything = slice(best, best + 1), torch.arange(len(labels))
-    weight, bias = train_heads(views, labels, everything, classes, rates[chosen], decays[chosen], settings, seed, scale)
+    weight, bias = train_heads(
+        features, labels, everything, classes, rates[chosen], decays[chosen], settings, seed, scale
+    )
     return Probe(weight[:, 0], bias[0], scale, *grid[best], float(correct[best]))
 
 
-def scale_of(views: list[Tensor], device: torch.device) -> Scale:
+def scale_of(features: list[Tensor], device: torch.device) -> Scale:
     """Mean of each feature and the root of their mean variance over all views, summed in float64."""
-    dtype = torch.float64 if views[0].dtype == torch.float64 else torch.float32
+    dtype = torch.float64 if features[0].dtype == torch.float64 else torch.float32
     total, squares = 0.0, 0.0
-    for part in itertools.chain.from_iterable(view.split(CHUNK) for view in views):
+    for part in itertools.chain.from_iterable(view.split(CHUNK) for view in features):
         part = part.to(device, torch.float64)
         total, squares = total + part.sum(0), squares + part.square().sum(0)
-    count = sum(len(view) for view in views)
+    count = sum(len(view) for view in features)
     mean = total / count
     std = (squares / count - mean.square()).clamp_min(0).mean().sqrt().clamp_min(1e-6)
     return Scale(mean.to(dtype), std.to(dtype))
@@ -121,7 +123,7 @@ def split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def train_heads(
-    views: list[Tensor], labels: Tensor, chosen: Tensor, classes: int, rates: Tensor, decays: Tensor,
+    features: list[Tensor], labels: Tensor, chosen: Tensor, classes: int, rates: Tensor, decays: Tensor,
     settings: ProbeSettings, seed: int, scale: Scale,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """SGD with momentum and a cosine schedule on H softmax heads at once: weights [D, H, K] and biases [H, K].
@@ -136,7 +138,7 @@ def train_heads(
     total = settings.iterations(len(chosen))
     for i, (epoch, index) in enumerate(_batches(len(chosen), batch, total, seed)):
         index = chosen[index]
-        x = scale(views[epoch % len(views)][index])
+        x = scale(features[epoch % len(features)][index])
         target = torch.nn.functional.one_hot(labels[index.to(labels.device)], classes).to(x.dtype).div_(batch)
         probability = (x @ weight).add_(bias).unflatten(1, (heads, classes)).softmax(2)
         residual = probability.div_(batch).sub_(target[:, None]).flatten(1)

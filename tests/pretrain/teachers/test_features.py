@@ -59,7 +59,7 @@ def small_blocks(monkeypatch):
 def test_what_is_kept_is_the_live_teacher_over_the_same_views(tmp_path):
     found, source = trainer(), images()
     kept = keep_features(found, source, 9, tmp_path)
-    cut = CutViews(source, found.views, 32, found.config.training.seed)
+    cut = CutViews(source, found.augmentations, 32, found.config.training.seed)
     for keys in ([(0, 3), (0, 20), (0, 8)], [(1, 0), (1, 7)]):
         loaded = cut.__getitems__(keys)
         live = found.prepare(loaded).taught
@@ -70,7 +70,7 @@ def test_what_is_kept_is_the_live_teacher_over_the_same_views(tmp_path):
 def test_a_step_from_disk_is_the_step_of_the_live_teacher_within_float16(tmp_path):
     live, kept, source = trainer(), trainer(), images()
     kept.learn_from(keep_features(kept, source, 9, tmp_path))
-    cut = CutViews(source, live.views, 32, live.config.training.seed)
+    cut = CutViews(source, live.augmentations, 32, live.config.training.seed)
     SEEN.clear()
     loaded = cut.__getitems__([(1, index) for index in range(8)])
     a, b = (torch.stack([term.value for term in found.step(loaded, 90)]) for found in (live, kept))
