@@ -203,4 +203,4 @@ def write(found: dict, folder: Path) -> None:
     write_json(folder / "cascade.json", found)
     for kind, end in (("markdown", "md"), ("csv", "csv")):
         write_text(folder / f"cascade.{end}", table(found["title"], found["rows"], kind))
-    cascade_figure.save(found, folder)
+    cascade_figure.save_cascade(found, folder)

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from pretrain.common.files import replacing
-from transfer.plots import COLOURS, new_figure, styled
+from transfer.plots import COLOURS, new_figure, save
 
 NAMED = (25, 50, 75)  # percent of images asked twice, near which the picture names the confidence
 
@@ -39,13 +38,6 @@ def draw(found: dict):
     return figure
 
 
-def save(found: dict, folder: Path) -> None:
+def save_cascade(found: dict, folder: Path) -> None:
     """folder/cascade.png and .svg."""
-    with (
-        styled("cascade", **{"font.size": 12}),
-        replacing(folder / "cascade.png") as png,
-        replacing(folder / "cascade.svg") as svg,
-    ):
-        figure = draw(found)
-        figure.savefig(png, dpi=160, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Date": None})
+    save(lambda: draw(found), folder / "cascade", **{"font.size": 12})

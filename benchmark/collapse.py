@@ -8,9 +8,9 @@ import argparse
 from pathlib import Path
 
 from pretrain.common.errors import UserError
-from pretrain.common.files import read_lines, replacing
+from pretrain.common.files import read_lines
 from pretrain.monitor import MonitorSettings
-from transfer.plots import COLOURS, new_figure, styled
+from transfer.plots import COLOURS, new_figure, save
 
 EXAMPLE = "runs/case01 runs/us_simsiam --picture collapse"
 STYLES = ("-", "--", ":", "-.")
@@ -30,11 +30,7 @@ def measure(args: argparse.Namespace) -> dict:
     found = {"title": "Signs of collapse in the logs of pretrainings", "rows": rows}
     if args.picture is None:
         return found
-    paths = [args.picture.with_name(f"{args.picture.name}{suffix}") for suffix in (".png", ".svg")]
-    with styled("collapse", **{"font.size": 12}), replacing(paths[0]) as png, replacing(paths[1]) as svg:
-        figure = draw(logs)
-        figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
-        figure.savefig(svg, format="svg", metadata={"Date": None})
+    paths = save(lambda: draw(logs), args.picture, **{"font.size": 12})
     return found | {"written": [str(path) for path in paths]}
 
 

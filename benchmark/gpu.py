@@ -8,7 +8,6 @@ step of two processes beside one. Writes a JSON file; sends nothing anywhere.
 import argparse
 import json
 import os
-import socket
 import statistics
 import time
 import warnings
@@ -26,6 +25,7 @@ from pretrain.config import load_config
 from pretrain.configfile import Address
 from pretrain.run.device import choose_kernels
 from pretrain.run.distributed import World
+from pretrain.run.membership import free_port
 from pretrain.run.memory import peak_bytes
 from pretrain.sampling import STAGES
 from pretrain.trainer import Trainer
@@ -133,9 +133,7 @@ def views_per_second(batch: int) -> float:
 
 def two_gpus(args: argparse.Namespace) -> list[dict]:
     """Rows of the first of two processes with ``args.batch`` images each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     answer = args.output.with_suffix(".two")
     torch.multiprocessing.spawn(_process, (port, args.batch, args.repeats, str(answer)), nprocs=2)
     rows = json.loads(answer.read_text())

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmark.machine import machine
 from pretrain.common.errors import UserError
+from pretrain.common.memory import process_memory
 
 FOLDERS = 1000
 
@@ -52,19 +53,13 @@ def opened(root: Path, cache: Path) -> dict:
 
     os.environ["US3L_CACHE"] = str(cache)
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
-    before, started = memory("VmRSS"), time.perf_counter()
+    before, started = process_memory("VmRSS"), time.perf_counter()
     images = images_at(root, "train")
     seconds = time.perf_counter() - started
     for index in range(0, len(images), 4097):  # touch what a loader touches
         images.name(index)
-    after, peak = memory("VmRSS") - before, memory("VmHWM") - before
+    after, peak = process_memory("VmRSS") - before, process_memory("VmHWM") - before
     return {"seconds": seconds, "megabytes": after / 1e6, "peak_megabytes": peak / 1e6, "images": len(images)}
-
-
-def memory(name: str) -> int:
-    """Bytes of this process by a name of /proc's."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def names(count: int) -> Iterator[tuple[int, list[str]]]:

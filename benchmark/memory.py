@@ -6,13 +6,13 @@ was built, as Linux counts it. On a GPU it is what torch's allocator had given o
 
 import argparse
 import multiprocessing
-from pathlib import Path
 
 import torch
 
 from benchmark.arrangement import add_step_arguments, arrangement, step_config
 from benchmark.machine import machine, set_threads
 from pretrain.common.errors import UserError
+from pretrain.common.memory import process_memory
 from pretrain.run.device import resolve_precision
 
 EXAMPLE = "--backbone resnet18 --stem cifar --batches 32 64 128 --widths 1 0.625 0.25"
@@ -62,21 +62,8 @@ def peak_bytes(args: argparse.Namespace, memory: str) -> int:
     """Peak of building a trainer and taking its first steps, in this process."""
     set_threads(args.threads)
     cuda = args.device.startswith("cuda")
-    before = 0 if cuda else held("VmRSS")
+    before = 0 if cuda else process_memory("VmRSS")
     step = arrangement(step_config(args, memory=memory), args.widths, args.device)
     for _ in range(STEPS):
         step()
-    return torch.cuda.max_memory_allocated(args.device) if cuda else held("VmHWM") - before
-
-
-def held(name: str) -> int:
-    """Bytes of this process in memory: now (``VmRSS``) or at most so far (``VmHWM``).
-
-    getrusage's maximum will not do: a process inherits it from the one that started it.
-    Errors: UserError where there is no /proc.
-    """
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        raise UserError("the memory of a step on a CPU is read from /proc, which only Linux has") from None
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    return torch.cuda.max_memory_allocated(args.device) if cuda else process_memory("VmHWM") - before

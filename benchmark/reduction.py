@@ -6,7 +6,6 @@ into buckets in the order in which the backward pass finishes them, and reduces 
 
 import argparse
 import os
-import socket
 import statistics
 import time
 
@@ -20,6 +19,7 @@ from pretrain.common.errors import UserError
 from pretrain.config import PretrainConfig
 from pretrain.data.loader import LoadedBatch
 from pretrain.run.distributed import World
+from pretrain.run.membership import free_port
 from pretrain.trainer import Trainer
 
 EXAMPLE = "--processes 4 --backbone resnet18 --stem cifar --batch 32"
@@ -43,9 +43,7 @@ def measure(args: argparse.Namespace) -> dict:
         raise UserError(
             f"--processes {args.processes}; expected 2 to {args.batch // 2}, two images of the batch for each"
         )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     queue = processes.get_context("spawn").SimpleQueue()
     processes.spawn(one_process, (args, port, queue), nprocs=args.processes)
     return {

@@ -48,6 +48,14 @@ class OptimizerSettings:
             raise UserError(f"optimizer.alpha_ramp is {self.alpha_ramp}; expected (start, end) from 0 to below 1, to 1")
 
 
+BUFFERS = {"sgd": 1, "lars": 1, "adamw": 2}  # tensors of the optimizer for each parameter
+
+
+def made_later(settings: OptimizerSettings) -> int:
+    """Buffers of a parameter that the optimizer makes in its first step; SGD's are there from the start."""
+    return 0 if settings.name == "sgd" else BUFFERS[settings.name]
+
+
 def create_optimizer(settings: OptimizerSettings, model: nn.Module, lr: float) -> torch.optim.Optimizer:
     """The optimizer over the trainable parameters of ``model``; lr: scaled to the batch.
 

@@ -18,7 +18,7 @@ from pretrain.config import LENGTH_KEYS, PretrainConfig, check_chunks, differenc
 from pretrain.data.facts import ImageFacts
 from pretrain.data.loader import LoadedBatch, coloured_views
 from pretrain.objectives.step import Batch, Step, Term
-from pretrain.optim import GroupRegularisation, create_optimizer
+from pretrain.optim import BUFFERS, GroupRegularisation, create_optimizer
 from pretrain.run.device import autocast, compile_backbones, grad_scaler, lay_out, resolve_precision
 from pretrain.run.distributed import World, parallel
 from pretrain.run.graphs import replayed
@@ -241,10 +241,10 @@ class Trainer:
         return bool(torch.stack([p.detach().float().sum() for p in self.model.parameters()]).isfinite().all())
 
     def state_bytes(self) -> int:
-        """About how large a checkpoint is: the model, and for SGD one buffer a parameter, for AdamW two."""
+        """About how large a checkpoint is: the model and the optimizer's buffers."""
         model = sum(t.numel() * t.element_size() for t in self.model.state_dict().values())
         trained = sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
-        return model + trained * (1 if self.config.optimizer.name == "sgd" else 2)
+        return model + trained * BUFFERS[self.config.optimizer.name]
 
 
 def recorded_chunks(state: dict) -> int:

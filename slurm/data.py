@@ -1,6 +1,5 @@
 """Whether a launch knows where its images lie, and whether they are there, as far as this machine can see them."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from pretrain.common.errors import UserError
 from slurm.grid.graph import Node
 from slurm.presets import Preset
 from slurm.submit import on_machine
-from transfer.targets import TARGETS
+from transfer.targets import TARGETS, data_root
 
 
 def check_data(nodes: Iterable[Node], preset: Preset) -> None:
@@ -38,8 +37,8 @@ def folders_of(node: Node, preset: Preset) -> tuple[str, ...]:
         return node.roots if given is None or node.command.sets("data.root") else (given,)
     if "--data" in command.words[:-1]:
         return (command.words[command.words.index("--data") + 1],)
-    usual = os.environ.get("DETECTRON2_DATASETS", "datasets")
-    return command.options.get("--data", (usual,) if holds(node.data, Path(usual)) else ())
+    usual = data_root()
+    return command.options.get("--data", (str(usual),) if holds(node.data, usual) else ())
 
 
 def holds(name: str, folder: Path) -> bool:

@@ -87,10 +87,13 @@ def time_widths(args) -> None:
         write_json(args.json, {**record, "widths": [asdict(row) for row in found]})
         say(args.json)
     if args.output:
-        from transfer.devices.figure import save
+        from transfer.devices.figure import save_latencies
         from transfer.devices.results import write_results
 
-        for path in [*write_results(found, where, source, dataset, args.output), *save(found, where, args.output)]:
+        for path in [
+            *write_results(found, where, source, dataset, args.output),
+            *save_latencies(found, where, args.output),
+        ]:
             say(path)
 
 

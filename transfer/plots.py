@@ -3,10 +3,11 @@
 import itertools
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pretrain.common.files import replacing
 from transfer.tables.figure import seeds_note
@@ -14,6 +15,9 @@ from transfer.tables.paper import FIGURE_3, figure_3_records
 from transfer.tables.widths import Series, series
 from transfer.targets import METRICS, TASKS
 from transfer.text import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = ("#0b6aa2", "#c8501e", "#2f8f4e", "#8a4fb0", "#a3831a", "#b83a6e", "#2a9d9d", "#6b4a35")
 # methods of the project, each with a colour of its own in every picture; others take what is left
@@ -35,13 +39,13 @@ def plot(records: list[dict], folder: Path, name: str = "accuracy_against_macs")
 
     The same records give the same SVG bytes.
     """
-    return save(series(records), folder, name)
+    return save(lambda: draw(series(records)), Path(folder) / name)
 
 
 def plot_figure_3(records: list[dict], folder: Path) -> list[Path]:
     """Figure 3: AP50 on VOC against MACs, random initialisation beside BYOL and US3L; no path without results."""
     lines = figure_3_series(records)
-    return save(lines, folder, "figure3") if lines else []
+    return save(lambda: draw(lines), Path(folder) / "figure3") if lines else []
 
 
 def figure_3_series(records: list[dict]) -> list[Series]:
@@ -50,13 +54,17 @@ def figure_3_series(records: list[dict]) -> list[Series]:
     return [line for line in series(chosen) if line.key[2] == "box/AP50" and line.figures]
 
 
-def save(lines: list[Series], folder: Path, name: str) -> list[Path]:
-    """folder/<name>.png and .svg."""
-    paths = [Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg"]
-    with styled(name), replacing(paths[0]) as png, replacing(paths[1]) as svg:
-        figure = draw(lines)
-        figure.savefig(png, dpi=160, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Date": None})
+def save(make: Callable[[], "Figure"], path: Path, **settings) -> list[Path]:
+    """``path``.png and .svg of a figure that is made in the style of all; the same bytes every time.
+
+    settings: matplotlib's, e.g. ``font.size``.
+    """
+    path = Path(path)
+    paths = [path.with_name(f"{path.name}.png"), path.with_name(f"{path.name}.svg")]
+    with styled(path.name, **settings), replacing(paths[0]) as png, replacing(paths[1]) as svg:
+        figure = make()
+        figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
+        figure.savefig(svg, format="svg", metadata={"Date": None})
     return paths
 
 

@@ -10,14 +10,13 @@ from torch.nn import BatchNorm2d
 from pretrain.common.errors import UncalibratedWidthError, UserError, nearest
 from pretrain.slimmable.extract import extract
 from pretrain.slimmable.widths import check_width
+from pretrain.universal import FILE_NAME
 from pretrain.universal.hub import fetched, is_hub
 from transfer.results import result_folder
 from transfer.targets import INITS
 
 if TYPE_CHECKING:
     from pretrain import UniversalNetwork
-
-CHECKPOINT_NAME = "universal.safetensors"
 
 
 @dataclass
@@ -121,14 +120,14 @@ def find_checkpoint(path: Path | None, runs: Path = Path("runs")) -> Path:
         return fetched(path)
     if path is not None:
         path = Path(path)
-        candidate = path / CHECKPOINT_NAME if path.is_dir() else path
+        candidate = path / FILE_NAME if path.is_dir() else path
         if candidate.is_file():
             return candidate
-        valid = [str(found) for found in Path(runs).rglob(CHECKPOINT_NAME)]
+        valid = [str(found) for found in Path(runs).rglob(FILE_NAME)]
         raise UserError(f"no universal checkpoint at {candidate}{nearest(str(candidate), valid) if valid else ''}")
-    found = list(Path(runs).rglob(CHECKPOINT_NAME))
+    found = list(Path(runs).rglob(FILE_NAME))
     if not found:
-        raise UserError(f"no {CHECKPOINT_NAME} below {runs}/; pretrain first (tools/pretrain.py), or give --checkpoint")
+        raise UserError(f"no {FILE_NAME} below {runs}/; pretrain first (tools/pretrain.py), or give --checkpoint")
     return max(found, key=lambda file: (file.stat().st_mtime_ns, str(file)))
 
 

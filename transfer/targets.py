@@ -4,8 +4,10 @@ A new target is an entry in ``TARGETS`` and the module that it names, which read
 in ``FRAMEWORKS`` and its folder. Command lines, result.json, tables, plots, the report, estimates and grids read this.
 """
 
+import os
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
@@ -138,3 +140,8 @@ def headline(target: str | None, task: str) -> tuple[str, ...]:
     """The metrics to show of a result, the usual one first: its target's, or its task's where the target is unknown."""
     known = targets_of(TASKS[task].kind)
     return known[target].headline if target in known else TASKS[task].headline
+
+
+def data_root(data: str | Path | None = None) -> Path:
+    """``data``, or the folder that ``DETECTRON2_DATASETS`` names, by default ``datasets``."""
+    return Path(data or os.environ.get("DETECTRON2_DATASETS") or "datasets")

@@ -5,6 +5,7 @@ The one place that reads them. Nothing here imports torch; pretrain/run/distribu
 
 import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,6 +48,13 @@ def is_main_process() -> bool:
     """Whether this process writes and prints for all."""
     member = membership()
     return member is None or member.rank == 0
+
+
+def free_port() -> int:
+    """A port of this machine where nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def _from_torchrun(environment: Mapping[str, str]) -> Member:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from pretrain.data.loader import LoadedBatch
+from pretrain.optim import made_later
 from pretrain.run.memory import GIB, fits, peak_bytes
 
 if TYPE_CHECKING:
     from pretrain.trainer import Trainer
-
-STATE = {"sgd": 0, "lars": 1, "adamw": 2}  # tensors a parameter that the optimizer makes in its first step
 
 
 def rehearse(trainer: "Trainer") -> None:
@@ -29,7 +28,7 @@ def rehearse(trainer: "Trainer") -> None:
     named = ", ".join(f"{w:g}" for w in widths)
     with fits(training, world, f"the heaviest step, of widths {named},"):
         learnt = [p for p in trainer.model.parameters() if p.requires_grad and not trainer.optimizer.state.get(p)]
-        state = [torch.empty_like(p) for p in learnt for _ in range(STATE[trainer.config.optimizer.name])]
+        state = [torch.empty_like(p) for p in learnt for _ in range(made_later(trainer.config.optimizer))]
         trainer.rehearse(black_images(trainer), widths)
     del state
     peak, total = peak_bytes(training, world.device), torch.cuda.get_device_properties(world.device).total_memory

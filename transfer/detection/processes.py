@@ -1,6 +1,5 @@
 """New processes on this machine for one training, where torchrun or SLURM has started none."""
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +8,7 @@ import torch.distributed as dist
 
 from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.run.distributed import join_world
-from pretrain.run.membership import Member
+from pretrain.run.membership import Member, free_port
 
 
 def join(device: str, member: Member, joined: Callable[[Member], None]) -> None:
@@ -41,12 +40,6 @@ def run_as_member(
         function(job)
     finally:
         dist.destroy_process_group()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @contextmanager

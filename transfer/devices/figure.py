@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from pretrain.common.files import replacing
 from transfer.devices.latency import Latency
 from transfer.devices.variants import is_int8, runtime_of
-from transfer.plots import COLOURS, new_figure, styled
+from transfer.plots import COLOURS, new_figure, save
 from transfer.runtimes import RUNTIMES
 
 LARGEST = 700  # square points of the largest bubble
@@ -48,11 +47,6 @@ def draw(found: list[Latency], where: dict):
     return figure
 
 
-def save(found: list[Latency], where: dict, folder: Path) -> list[Path]:
+def save_latencies(found: list[Latency], where: dict, folder: Path) -> list[Path]:
     """folder/latency.png and .svg."""
-    paths = [folder / "latency.png", folder / "latency.svg"]
-    with styled("latency", **{"font.size": 12}), replacing(paths[0]) as png, replacing(paths[1]) as svg:
-        figure = draw(found, where)
-        figure.savefig(png, dpi=160, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Date": None})
-    return paths
+    return save(lambda: draw(found, where), folder / "latency", **{"font.size": 12})

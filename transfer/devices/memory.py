@@ -6,9 +6,9 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from pretrain.common.memory import STATUS, process_memory
 from pretrain.common.repository import ROOT
 
-STATUS = Path("/proc/self/status")
 SECONDS = 600
 
 
@@ -30,12 +30,6 @@ def peak_memory(runtime: str, path: Path, shape: tuple[int, ...], threads: int) 
     return int(lines[-1].split()[1]) if lines else None
 
 
-def high_water() -> int:
-    """Bytes of the largest memory of this process (``VmHWM``; getrusage's is inherited from the process before)."""
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-    return 1024 * int(line.split()[1])
-
-
 def main(runtime: str, path: str, threads: str, *shape: str) -> None:
     """Load the file, run it, print ``peak BYTES``."""
     import numpy as np
@@ -44,7 +38,7 @@ def main(runtime: str, path: str, threads: str, *shape: str) -> None:
     images = np.zeros(tuple(map(int, shape)), np.float32)
     for _ in range(3):
         run(images)
-    print(f"\npeak {high_water()}", flush=True)
+    print(f"\npeak {process_memory('VmHWM')}", flush=True)
 
 
 if __name__ == "__main__":

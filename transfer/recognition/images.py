@@ -19,7 +19,6 @@ from torchvision.transforms import v2
 
 from pretrain.common.devices import sent
 from pretrain.common.errors import UserError
-from pretrain.common.randomness import generator
 from pretrain.data.augmentation.colour_stage import normalise
 from pretrain.data.augmentation.settings import (
     INTERPOLATIONS,
@@ -183,8 +182,3 @@ def shown(images: Tensor, device: str, mean: list[float], std: list[float]) -> T
     """uint8 [B, C, S, S] -> normalised, on ``device``; the host does not wait for a GPU to have them."""
     x = normalise(sent(images, torch.device(device)), mean, std)
     return x.contiguous(memory_format=torch.channels_last) if x.is_cuda else x
-
-
-def shuffled(count: int, seed: int, epoch: int) -> list[int]:
-    """The order of an epoch: a permutation that depends on (seed, epoch) alone."""
-    return generator("order", seed, epoch).permutation(count).tolist()

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from pretrain.common.devices import sent
 from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.order import epoch_order
 from pretrain.knn import knn_scores, neighbours
 from transfer.recognition.features import Extractor, View
 from transfer.recognition.finetune import fine_tuned
-from transfer.recognition.images import Images, as_tested, augmented, batches, shown, shuffled
+from transfer.recognition.images import Images, as_tested, augmented, batches, shown
 from transfer.recognition.metrics import accuracies
 from transfer.recognition.probe import train_probe
 from transfer.recognition.settings import RecognitionSettings
@@ -61,7 +62,7 @@ class Evaluation:
         """Normalised training views and labels of an epoch, in a new order, ``batch`` at a time."""
         settings = self.settings
         view = augmented(self.train, self.train_augmentation, settings.image_size, settings.seed, epoch)
-        order = shuffled(len(self.train), settings.seed, epoch)
+        order = epoch_order(len(self.train), settings.seed, epoch).tolist()
         for images, labels in batches(view, batch, order, settings.workers):
             yield shown(images, self.device, self.mean, self.std), sent(labels, torch.device(self.device))
 

@@ -1,12 +1,11 @@
 """The images of a recognition target, as its own file (transfer/recognition/sets/) reads them. Splits are the official
 ones."""
 
-import os
 from pathlib import Path
 
 from pretrain.common.errors import UserError
 from transfer.recognition.images import Images
-from transfer.targets import target_named
+from transfer.targets import data_root, target_named
 
 
 def find_root(target: str, data: Path | None) -> Path | None:
@@ -14,9 +13,7 @@ def find_root(target: str, data: Path | None) -> Path | None:
 
     data: None for ``DETECTRON2_DATASETS``, or ``datasets``. None for the embedded digits.
     """
-    return target_named(target).reader.SET.find_root(
-        Path(data or os.environ.get("DETECTRON2_DATASETS") or "datasets"), target
-    )
+    return target_named(target).reader.SET.find_root(data_root(data), target)
 
 
 def download(target: str, root: Path | None) -> None:

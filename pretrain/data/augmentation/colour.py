@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pretrain.common.devices import constant
 from pretrain.data.augmentation.parameters import ViewParameters
-from pretrain.data.augmentation.settings import Augmentation
+from pretrain.data.augmentation.settings import Augmentation, blur_kernel
 
 LUMA = (0.2989, 0.587, 0.114)
 BLOCK = 32  # pixels of a side that are blurred at a time
@@ -88,11 +88,6 @@ def luminance(x: Tensor) -> Tensor:
         return x.mean(dim=1, keepdim=True)
     red, green, blue = x.split(1, dim=1)
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
-
-
-def blur_kernel(image_size: int) -> int:
-    """A tenth of the image, odd, at least 3 px."""
-    return max(3, image_size // 10 // 2 * 2 + 1)
 
 
 def gaussian_blur(x: Tensor, sigma: Tensor, kernel: int, block: int = BLOCK) -> Tensor:

@@ -41,7 +41,6 @@ class Augmentation:
     def transform(self, image_size: int) -> v2.Compose:
         """The same steps by torchvision, which draws from torch's global generator: uint8 [3, H, W] -> [3, S, S]."""
         mode = INTERPOLATIONS[self.interpolation]
-        kernel = max(3, image_size // 10 // 2 * 2 + 1)
         crop = v2.RandomResizedCrop(image_size, self.crop_scale, self.crop_ratio, mode, antialias=True)
         steps = [
             (self.rotation > 0, v2.RandomRotation(self.rotation, InterpolationMode.BILINEAR)),
@@ -49,10 +48,15 @@ class Augmentation:
             (self.flip > 0, v2.RandomHorizontalFlip(self.flip)),
             (self.jitter_p > 0, v2.RandomApply([v2.ColorJitter(*self.jitter)], self.jitter_p)),
             (self.grayscale > 0, v2.RandomGrayscale(self.grayscale)),
-            (self.blur > 0, v2.RandomApply([v2.GaussianBlur(kernel, self.blur_sigma)], self.blur)),
+            (self.blur > 0, v2.RandomApply([v2.GaussianBlur(blur_kernel(image_size), self.blur_sigma)], self.blur)),
             (self.solarize > 0, v2.RandomSolarize(128, self.solarize)),
         ]
         return v2.Compose([step for used, step in steps if used])
+
+
+def blur_kernel(image_size: int) -> int:
+    """A tenth of the image, odd, at least 3 px."""
+    return max(3, image_size // 10 // 2 * 2 + 1)
 
 
 def usual_interpolation(image_size: int) -> str:

@@ -5,7 +5,7 @@ import torch
 
 from tests.pretrain.helpers import universal
 from transfer.devices.accuracy import judged
-from transfer.devices.figure import save
+from transfer.devices.figure import save_latencies
 from transfer.devices.latency import conditions
 from transfer.devices.results import latencies, write_results
 from transfer.report import write_report
@@ -45,4 +45,4 @@ def test_results_of_widths_are_read_back_drawn_and_reported(source, tmp_path, mo
     assert rows == found
     page = write_report(tmp_path / "runs", tmp_path / "report.html").read_text()
     assert "On devices" in page and "peak MB" in page and "Bubbles: bytes" in page
-    assert all(path.stat().st_size > 1000 for path in save(found, where, tmp_path))
+    assert all(path.stat().st_size > 1000 for path in save_latencies(found, where, tmp_path))

@@ -15,7 +15,6 @@ from transfer.recognition.images import (
     augmented,
     batches,
     shown,
-    shuffled,
     together,
     train_augmentation,
 )
@@ -117,11 +116,6 @@ def test_large_images_are_resized_bilinear_unless_asked_otherwise():
     metadata = {"data": {"name": "digits", "image_size": 32}, "calibration": {"views": recorded}}
     assert train_augmentation("digits", 32, metadata).interpolation == "bilinear", "as it was calibrated"
     assert train_augmentation("digits", 32, metadata, "bicubic").interpolation == "bicubic"
-
-
-def test_epochs_have_orders_of_their_own():
-    assert sorted(shuffled(50, 0, 0)) == list(range(50))
-    assert shuffled(50, 0, 0) == shuffled(50, 0, 0) != shuffled(50, 0, 1) != shuffled(50, 1, 0)
 
 
 def test_an_empty_set_is_refused():

@@ -21,6 +21,7 @@ from pretrain.common.files import write_text
 from transfer.detection.data.boxes import Tally, inside
 from transfer.detection.data.format import Annotation, Image, Instances, entry_name, read_instances, shown
 from transfer.detection.data.masks import checked_mask
+from transfer.targets import data_root
 
 TRAIN, VAL = "train2017", "val2017"
 Categories = tuple[tuple[int, str], ...]  # numbers and names, by number
@@ -109,7 +110,7 @@ def find_coco(data: Path | None) -> Path:
 
     data: None means ``$DETECTRON2_DATASETS/coco`` with ``datasets/`` where the variable is not set.
     """
-    root = Path(data) if data is not None else Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "coco"
+    root = Path(data) if data is not None else data_root() / "coco"
     for folder in (root, root / "coco"):
         if (folder / "annotations").is_dir():
             return folder

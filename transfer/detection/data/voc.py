@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pretrain.common.errors import UserError
 from transfer.detection.data.boxes import Tally, inside
+from transfer.targets import data_root
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
@@ -125,7 +126,7 @@ def find_voc(data: Path | None) -> tuple[Path, str]:
 
     data: that folder, the one above or VOC2007 itself; None for ``$DETECTRON2_DATASETS``, by default ``datasets/``.
     """
-    root = Path(data) if data is not None else Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
+    root = data_root(data)
     for folder in (root, root / "VOCdevkit", root.resolve().parent):
         if (folder / "VOC2007/ImageSets").is_dir() and (folder != root.resolve().parent or root.name == "VOC2007"):
             name = root.resolve().name

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from pretrain.common.errors import UserError
+from pretrain.common.overrides import parse
 from transfer.detection.data import Data
 from transfer.detection.detectron2.overrides import apply_overrides
 from transfer.detection.detectron2.resolution import image_size, scale_to
@@ -58,7 +59,7 @@ def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Pat
     used = read_schedule(config, settings.num_gpus)
     if used.batch % settings.num_gpus:
         raise UserError(f"a batch of {used.batch} is not divisible by {settings.num_gpus} processes")
-    keys = [override.partition("=")[0] for override in settings.overrides]
+    keys = [parse(override)[0] for override in settings.overrides]
     return Resolved(config, used, explain(recipe, used, tuple(name for name, key in FIELDS.items() if key in keys)))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrain.common.errors import UserError
+from pretrain.common.overrides import parse
 from transfer.detection.data import Data
 from transfer.detection.data.coco import CocoData
 from transfer.detection.mmdet.overrides import apply_overrides
@@ -59,7 +60,7 @@ def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Pat
     if config.get("load_from") or config.get("resume"):  # of mmengine's runner, which has a backbone and a state
         raise UserError("the recipe sets load_from or resume, which nothing reads here; expected --weights or --resume")
     used = read_schedule(config, settings.num_gpus)
-    keys = [override.partition("=")[0] for override in settings.overrides]
+    keys = [parse(override)[0] for override in settings.overrides]
     return Resolved(config, used, explain(recipe, used, tuple(name for name, key in FIELDS.items() if key in keys)))
 
 
