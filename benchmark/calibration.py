@@ -19,10 +19,9 @@ from pretrain.data.calibration import CalibrationBatches
 from pretrain.data.images.datasets import image_dataset
 from pretrain.sections import LINEAR_EVALUATION
 from pretrain.slimmable.calibrate import LayerMoments, calibrate
-from pretrain.slimmable.widths import check_width
+from pretrain.slimmable.widths import NINE_WIDTHS, check_width
 
 EXAMPLE = "--data datasets/cifar10 --base-channels 16 --batches 8"
-NINE_WIDTHS = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25]  # of the paper's Table 2
 MEAN = STD = [0.5] * 3  # of no consequence for the time
 
 

@@ -23,7 +23,6 @@ import numpy as np
 from rich.progress import Progress
 from torch import nn
 
-from benchmark.calibration import NINE_WIDTHS
 from benchmark.machine import machine, timed
 from pretrain.common.cli import widths_argument
 from pretrain.common.errors import UserError, nearest
@@ -31,6 +30,7 @@ from pretrain.common.feature_cache import FeatureCache
 from pretrain.data.augmentation.settings import Augmentation
 from pretrain.data.calibration import CalibrationBatches
 from pretrain.slimmable.calibrate import calibrate
+from pretrain.slimmable.widths import NINE_WIDTHS
 from transfer.recognition.evaluate import calibration_images, evaluate, prepare
 from transfer.recognition.images import Images, train_augmentation
 from transfer.recognition.protocols import Evaluation, tested, trained

@@ -1,10 +1,10 @@
 """Table 2: what is trained once and what is trained for each of nine widths, on CIFAR-100, three backbones."""
 
-_nine_widths = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25]
+from pretrain.slimmable.widths import NINE_WIDTHS as _NINE_WIDTHS
 
 
 def each_width(row, **teacher):
-    return dict(config=f"configs/pretrain/table2.py:{row}", widths=_nine_widths, **teacher)
+    return dict(config=f"configs/pretrain/table2.py:{row}", widths=_NINE_WIDTHS, **teacher)
 
 
 pretrain = dict(
@@ -22,5 +22,5 @@ pretrain = dict(
     mobilenetv2_seed_mse_of_resnet50=each_width("mobilenetv2_seed_mse", teacher="resnet50_byol-w1"),
     mobilenetv2_seed_mse_of_mobilenetv2=each_width("mobilenetv2_seed_mse", teacher="mobilenetv2_byol-w1"),
 )
-transfer = [dict(of="*", target="cifar100", widths=_nine_widths, arguments=["--protocol", "paper"])]
+transfer = [dict(of="*", target="cifar100", widths=_NINE_WIDTHS, arguments=["--protocol", "paper"])]
 tables = [dict(table="2")]

@@ -1,8 +1,10 @@
 """Table 6: the ResNet-50 of Table 4 on five recognition data sets."""
 
+from pretrain.slimmable.widths import FOUR_WIDTHS as _FOUR_WIDTHS
+
 pretrain = dict(
     us3l=dict(config="configs/pretrain/table4.py:resnet50_us3l"),
-    byol=dict(config="configs/pretrain/table4.py:resnet50_byol", widths=[1.0, 0.75, 0.5, 0.25]),
+    byol=dict(config="configs/pretrain/table4.py:resnet50_byol", widths=_FOUR_WIDTHS),
 )
 transfer = [
     dict(of="*", target=target, arguments=["--protocol", "paper", "--image-size", "224"])

@@ -1,11 +1,13 @@
 """Table 7: the loss design, cases 1 to 17, ResNet-18 on CIFAR-100."""
 
+from pretrain.slimmable.widths import NINE_WIDTHS as _NINE_WIDTHS
+
 pretrain = dict(cases=dict(config="configs/pretrain/table7.py:case*"))
 transfer = [
     dict(
         of="*",
         target="cifar100",
-        widths=[1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25],
+        widths=_NINE_WIDTHS,
         arguments=["--protocol", "paper"],
     )
 ]

@@ -2,13 +2,15 @@
 with a stride-2 stem, 30 epochs = 2,340 iterations. More iterations of a smaller network beat fewer of a larger one.
 First weights are torch's default, as those of the released program's networks for CIFAR."""
 
+from pretrain.slimmable.widths import FOUR_WIDTHS as _FOUR_WIDTHS
+
 _base_ = ["_base_/us3l.py"]
 
 backbone = dict(name="resnet18", stem="cifar_half", base_channels=16, init="torch")
 objective = dict(hidden=512, outputs=128)
 data = dict(name="cifar10", image_size=32, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
 training = dict(epochs=30, batch_size=128, threads=1, log_interval=78, checkpoint_interval=390)
-calibration = dict(widths=(1.0, 0.75, 0.5, 0.25), batch_size=128, batches=20)
+calibration = dict(widths=_FOUR_WIDTHS, batch_size=128, batches=20)
 monitor = dict(widths=(1.0, 0.25))
 
 _no_dynamic = dict(sampling=dict(dynamic=False))

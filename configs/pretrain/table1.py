@@ -7,13 +7,14 @@ width_range=0.5,0.5. The "US3L" of this table is case 8 of Table 7: no dynamic s
 from dataclasses import asdict
 
 from pretrain.sections import LINEAR_EVALUATION as _LINEAR_EVALUATION
+from pretrain.slimmable.widths import FOUR_WIDTHS as _FOUR_WIDTHS
 
 _base_ = ["_base_/us3l.py", "_base_/cifar100_resnet18.py"]
 
 optimizer = dict(alpha=0.0)
 
 _individual = dict(width_range=(1.0, 1.0))
-_s_net = dict(backbone=dict(private_norms=(1.0, 0.75, 0.5, 0.25)), sampling=dict(widths=(1.0, 0.75, 0.5, 0.25)))
+_s_net = dict(backbone=dict(private_norms=_FOUR_WIDTHS), sampling=dict(widths=_FOUR_WIDTHS))
 _supervised = dict(  # 200 epochs, the views of linear evaluation
     objective=dict(_delete_=True, name="supervised", distill=False),
     optimizer=dict(lr=1.0),

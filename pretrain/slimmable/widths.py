@@ -17,6 +17,7 @@ from pretrain.common.randomness import generator
 WIDTH_MIN, WIDTH_MAX = 0.25, 1.0
 Width = Annotated[float, Field(ge=WIDTH_MIN, le=WIDTH_MAX)]
 FOUR_WIDTHS = (1.0, 0.75, 0.5, 0.25)  # the columns of Tables 1 and 3 to 6
+NINE_WIDTHS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25)  # the columns of Tables 2 and 7 to 9
 TEN_WIDTHS = (1.0, 0.9, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25)  # those of all tables, which are calibrated
 
 
