@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-BLOCK = re.compile(r"(?:^`([\w./]+)`\n)?^```(python|bash|diff)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"(?:^`([\w./]+)`\n)?^```(python|json|bash|diff)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TINY = (
     "backbone.base_channels=8 objective.hidden=16 objective.outputs=8 training.iterations=2 training.batch_size=8 "
     "data.images_per_class=4 calibration.widths=[1.0,0.5,0.25] calibration.batch_size=8 calibration.batches=1"
@@ -34,7 +34,8 @@ def test_a_section_works_as_it_stands(title, repository, tmp_path):
         shutil.copytree(repository / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": "."}
     for name, language, text in sections(repository)[title]:
-        if language == "python":
+        if language in ("python", "json"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text(text)
             continue
         if language == "diff":
@@ -56,5 +57,6 @@ def change(folder: Path, diff: str) -> None:
     (folder / path).write_text(text.replace(old, new))
 
 
-def test_every_python_block_has_a_name(repository):
-    assert all(name for blocks in sections(repository).values() for name, language, _ in blocks if language == "python")
+def test_every_file_has_a_name(repository):
+    blocks = (block for section in sections(repository).values() for block in section)
+    assert all(name for name, language, _ in blocks if language in ("python", "json"))

@@ -69,7 +69,8 @@ def detected(
         if member:
             join(settings.device, member, framework.joined)
         barrier()
-        backbone, data = target / "backbone/mask_rcnn_fpn.py", data.prepared(parent.parents[1] / "annotations", False)
+        [backbone] = target.glob(f"backbone/{framework.reads}")
+        data = data.prepared(parent.parents[1] / "annotations", write=False)
         config = framework.resolve(settings, backbone, data, target).config  # said before processes start
         known = known_before(source, plain, width, settings.seed, name, framework.image_size(config))
         [weights] = target.glob("backbone/*.pth")

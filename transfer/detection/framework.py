@@ -48,9 +48,11 @@ class Training(ABC):
 
 
 class Framework(ABC):
-    """One framework. name: in ``FRAMEWORKS``. task: its folder of results. left: patterns of what it leaves in one."""
+    """One framework. name: in ``FRAMEWORKS``, and of the format that it reads. reads: the file of that format which
+    ``resolve`` gets. task: its folder of results. left: patterns of what it leaves in one."""
 
     name: str
+    reads: str
     task: str
     left: tuple[str, ...]
 
@@ -68,7 +70,7 @@ class Framework(ABC):
 
     @abstractmethod
     def resolve(self, settings: DetectionSettings, backbone: Path, data: "Data", folder: Path) -> Resolved:
-        """The config of one training. backbone: what the converter wrote. Errors: UserError for what does not fit."""
+        """The config of one training. backbone: what it ``reads``. Errors: UserError for what does not fit."""
 
     @abstractmethod
     def settings_values(self, config: Any) -> dict:

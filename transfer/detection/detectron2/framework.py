@@ -15,7 +15,7 @@ from transfer.installed import require_detectron2
 class Detectron2(Framework):
     """LazyConfigs, detectron2's models, optimizers and evaluators."""
 
-    name, task = "detectron2", "detection"
+    name, reads, task = "detectron2", "mask_rcnn_fpn.py", "detection"
     left = ("events.out.tfevents.*", "config.yaml", "inference")
 
     def require(self, target: str) -> None:

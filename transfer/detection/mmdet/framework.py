@@ -12,7 +12,7 @@ from transfer.installed import require_detectron2, require_mmdet
 class Mmdet(Framework):
     """mmengine's configs and runner, mmdet's models."""
 
-    name, task = "mmdet", "detection_mmdet"
+    name, reads, task = "mmdet", "mask_rcnn_fpn.py", "detection_mmdet"
     left = ("*.py", "20??????_??????")  # the last is mmengine's, named by the time
 
     def require(self, target: str) -> None:
