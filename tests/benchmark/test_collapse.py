@@ -37,9 +37,9 @@ def test_a_low_rank_is_a_collapse_whatever_the_spread(tmp_path):
 def test_a_picture_is_written_twice_with_the_same_bytes(tmp_path):
     runs = [run(tmp_path, name, [0.8, 0.5]) for name in ("a", "b")]
     for name in ("one", "other"):
-        assert len(rows(*runs, picture=tmp_path / name)) == 4
-    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "other.svg").read_bytes()
-    assert (tmp_path / "one.png").stat().st_size > 1000
+        assert len(rows(*runs, picture=tmp_path / name / "collapse")) == 4
+    assert (tmp_path / "one/collapse.svg").read_bytes() == (tmp_path / "other/collapse.svg").read_bytes()
+    assert (tmp_path / "one/collapse.png").stat().st_size > 1000
 
 
 def test_a_folder_without_a_log_is_one_line(tmp_path):
