@@ -48,7 +48,7 @@ def _distinct(values: tuple) -> tuple:
 Ordered = AfterValidator(_ordered)
 Distinct = AfterValidator(_distinct)
 Several = BeforeValidator(_several)  # or one alone
-Widths = Annotated[tuple[PositiveFloat, ...], Distinct, Field(min_length=1)]
+Widths = Annotated[tuple[PositiveFloat, ...], Several, Distinct, Field(min_length=1)]
 Numbers = Annotated[tuple[NotNegative, ...], Several, Field(min_length=1)]
 
 

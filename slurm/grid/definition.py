@@ -109,7 +109,7 @@ class Builder:
                 for init in row.inits:
                     for width in widths:
                         for seed in row.seeds:
-                            what = Evaluated(row, framework, init, width, seed)
+                            what = Chosen(row, framework, init, width, seed)
                             node = transfer_node(f"{self.label}/{key}", parent, config, what, self.gpus)
                             self.transfers.append(self.add(dataclasses.replace(node, after=after)))
 
@@ -216,7 +216,7 @@ def fitting(gpus: int, nodes: int, config: PretrainConfig) -> int:
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Chosen:
     """One choice of each of a transfer's lists."""
 
     row: TransferRow
@@ -227,7 +227,7 @@ class Evaluated:
 
 
 def transfer_node(
-    base: str, parent: str | None, config: PretrainConfig, what: Evaluated, gpus: int, checkpoint: Path | None = None
+    base: str, parent: str | None, config: PretrainConfig, what: Chosen, gpus: int, checkpoint: Path | None = None
 ) -> Node:
     """The node of one evaluation of one width. base: the first part of its name. parent: the pretraining's node, or
     None and a ``checkpoint`` that is there. gpus: of a cluster's node."""

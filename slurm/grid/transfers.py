@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pretrain.common.errors import UserError
 from pretrain.config import validate
-from slurm.grid.definition import Evaluated, transfer_node
+from slurm.grid.definition import Chosen, transfer_node
 from slurm.grid.graph import Graph, Node
 from slurm.grid.gridfile import TransferRow
 from slurm.presets import Preset
@@ -39,7 +39,7 @@ def transfer_graph(arguments: argparse.Namespace, preset: Preset) -> tuple[Graph
     for init in arguments.init:
         for width in arguments.widths:
             for seed in range(arguments.seeds):
-                what = Evaluated(row, framework, init, width, seed)
+                what = Chosen(row, framework, init, width, seed)
                 node = transfer_node(checkpoint.parent.name, None, config, what, preset.gpus_per_node, checkpoint)
                 nodes.append(replace(node, settings={**node.settings, "checkpoint": source.net.hash}))
     return Graph(nodes), checkpoint

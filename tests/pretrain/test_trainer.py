@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pretrain.data.loader import LoadedBatch
-from pretrain.optim import GroupRegularisation, create_optimizer
+from pretrain.optim import GroupRegularisation, create_optimizer, made_later
 from pretrain.run.distributed import World
 from pretrain.trainer import Trainer
 from tests.pretrain.helpers import tiny_config
@@ -111,3 +111,14 @@ def test_the_warmup_counts_in_epochs():
     found = Trainer(config, World(0, 1, torch.device("cpu")), 100, epoch_iterations=5)
     found.step(loaded(), 5)
     assert found.optimizer.param_groups[0]["lr"] == pytest.approx(8 / 512 * 5 / 10)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
+def test_the_size_of_a_checkpoint_counts_the_buffers_that_its_optimizer_makes(name):
+    found = Trainer(tiny_config(optimizer={"name": name, "alpha": 0.0}), World(0, 1, torch.device("cpu")), 100)
+    expected, there = found.state_bytes(), len(found.optimizer.state)
+    assert (there > 0) == (made_later(found.config.optimizer) == 0), "what is there already is not made later"
+    found.step(loaded(), LAST)  # of all parts
+    state = found.state()
+    buffers = [v for of in state["optimizer"]["state"].values() for v in of.values() if torch.is_tensor(v) and v.dim()]
+    assert expected == sum(t.numel() * t.element_size() for t in [*state["model"].values(), *buffers])

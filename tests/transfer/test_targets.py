@@ -1,13 +1,14 @@
 """The table of targets: what every part of the project knows of what can be evaluated."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from pretrain.common.errors import UserError
 from tests.programs import python
 from transfer.convert import FORMATS
-from transfer.targets import FRAMEWORKS, METRICS, TARGETS, TASKS, headline, target_named, targets_of
+from transfer.targets import FRAMEWORKS, METRICS, TARGETS, TASKS, data_root, headline, target_named, targets_of
 
 
 def test_the_table_is_read_without_torch():
@@ -45,3 +46,14 @@ def test_kinds_part_the_targets_and_an_unknown_one_names_the_nearest():
     assert {**targets_of("recognition"), **targets_of("detection")} == TARGETS
     with pytest.raises(UserError, match="unknown target 'cifar11'; did you mean 'cifar10'"):
         target_named("cifar11")
+
+
+@pytest.mark.parametrize(
+    ("variable", "given", "expected"),
+    [(None, None, "datasets"), ("", None, "datasets"), ("/all", None, "/all"), ("/all", "here", "here")],
+)
+def test_an_empty_variable_is_none_wherever_data_are_looked_for(variable, given, expected, monkeypatch):
+    monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("DETECTRON2_DATASETS", variable)
+    assert data_root(given) == Path(expected)

@@ -39,7 +39,7 @@ def detect(source: Source, width: float, settings: DetectionSettings, output: Pa
     Example::
 
         source = load_source(find_checkpoint(None), "pretrained")
-        settings = DetectionSettings(recipe=RECIPES["detectron2"]["coco"], data=Path("scenes"))
+        settings = DetectionSettings(data=Path("scenes"), iterations=200)
         record = detect(source, 0.5, settings, Path("runs/demo"), "digit_scenes")
         record["metrics"]["box/AP"]
     """

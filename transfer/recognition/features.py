@@ -31,7 +31,7 @@ from transfer.recognition.images import (
 from transfer.source import Source
 
 FORWARD_BATCH = 256  # images in one forward pass of the frozen backbones
-Column = tuple[float, int]  # width, number of the view in a list of views
+FeatureKey = tuple[float, int]  # width, number of the view in a list of views
 
 
 def extract_widths(source: Source, widths: list[float], device: str) -> dict[float, nn.Module]:
@@ -129,7 +129,7 @@ class Extractor:
         }  # fmt: skip
 
     @torch.no_grad()
-    def _pass(self, images: Images, views: list[View], sinks: dict[Column, Sink], description: str) -> None:
+    def _pass(self, images: Images, views: list[View], sinks: dict[FeatureKey, Sink], description: str) -> None:
         needed = sorted({i for _, i in sinks})
         viewed = together([views[i].of(images) for i in needed])
         batch = max(1, self.batch // len(needed))
@@ -146,8 +146,13 @@ class Extractor:
                 sink.append(features)
 
     def _features(
-        self, pixels: Tensor, needed: list[int], sinks: dict[Column, Sink], modules: dict[float, nn.Module], device: str
-    ) -> Iterator[tuple[Sink, Tensor]]:
+        self,
+        pixels: Tensor,
+        needed: list[int],
+        sinks: dict[FeatureKey, Sink],
+        modules: dict[float, nn.Module],
+        device: str,
+    ) -> Iterator[tuple[Sink, Tensor]]:  # fmt: skip
         """The features of a batch [B, views, 3, S, S], on ``device``, each with where it belongs."""
         for width, module in modules.items():
             numbers = [i for i in needed if (width, i) in sinks]

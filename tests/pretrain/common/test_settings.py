@@ -8,7 +8,7 @@ import pytest
 from pydantic import Discriminator
 
 from pretrain.common.errors import UserError
-from pretrain.common.settings import Numbers, Ordered, PositiveFloat, PositiveInt, Share, read, settings
+from pretrain.common.settings import Numbers, Ordered, PositiveFloat, PositiveInt, Share, Widths, read, settings
 
 
 @settings
@@ -80,3 +80,13 @@ def test_the_first_thing_that_is_wrong_is_named_in_one_line(values, message):
     with pytest.raises(UserError, match=f"^file: {message}".replace("?", "\\?")) as refused:
         read(Picture, values, "file")
     assert "\n" not in str(refused.value)
+
+
+@settings
+class Watched:
+    widths: Widths | None = None
+
+
+@pytest.mark.parametrize(("given", "expected"), [(0.5, (0.5,)), ([1, 0.5], (1.0, 0.5)), (None, None)])
+def test_one_width_stands_for_a_list_of_one(given, expected):
+    assert read(Watched, {"widths": given}).widths == expected
