@@ -61,6 +61,41 @@ def arrows_up(arrows: dict[str, set[str]]) -> list[str]:
     ]
 
 
+def names_of(path: Path) -> set[str] | None:
+    """What a module binds at its top, under any condition; None for one that makes names when they are asked for."""
+    found, left = set(), list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while left:
+        node = left.pop()
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        else:
+            found |= {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
+            left += [one for one in ast.iter_child_nodes(node) if isinstance(one, (ast.stmt, ast.ExceptHandler))]
+    return None if "__getattr__" in found else found
+
+
+def missing_names(root: Path, files: list[Path]) -> list[str]:
+    """Names that ``files`` import from modules of ours, wherever in a file, and that are not there."""
+    known, bound, found = modules(root), {}, []
+    known |= {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (root / "tests").rglob("*.py")
+    }
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.ImportFrom) and node.module in known):
+                continue
+            if node.module not in bound:
+                bound[node.module] = names_of(known[node.module])
+            for alias in node.names:
+                there = bound[node.module] is None or alias.name in bound[node.module]
+                if not there and f"{node.module}.{alias.name}" not in known:
+                    found.append(f"{path.relative_to(root)}:{node.lineno}: {node.module}.{alias.name}")
+    return found
+
+
 @pytest.fixture(scope="module")
 def arrows(repository) -> dict[str, set[str]]:
     return graph(repository)
@@ -96,3 +131,24 @@ def test_every_kind_of_import_counts(tmp_path):
     found = graph(tmp_path)
     assert set(circle(found)) == {"pretrain.a", "pretrain.b", "pretrain.c"}
     assert arrows_up(found) == ["pretrain.d -> transfer.x", "slurm.y -> benchmark.z"]
+
+
+def test_every_name_that_is_imported_is_there(repository):
+    folders = (*(package for floor in FLOORS for package in floor), "configs", "tests")
+    assert missing_names(repository, [path for folder in folders for path in (repository / folder).rglob("*.py")]) == []
+
+
+def test_a_name_that_only_a_function_would_import_is_missed_before_it_runs(tmp_path):
+    files = {
+        "pretrain/__init__.py": "def __getattr__(name): ...",
+        "pretrain/a.py": "ONE, (two, *three) = 1, (2,)\nif ONE:\n    from os import path as four\nelse:\n    five = 5",
+        "tools/b.py": "from pretrain import anything\nfrom pretrain.a import ONE, five, four, three, two",
+        "tools/c.py": "def late():\n    from pretrain.a import SIX",
+        "tests/d.py": "from tools import b, c",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "tools/__init__.py").write_text("")
+    assert missing_names(tmp_path, sorted(tmp_path.rglob("*.py"))) == ["tools/c.py:2: pretrain.a.SIX"]

@@ -32,9 +32,9 @@ def demonstrate(args: argparse.Namespace) -> None:
     from transfer.convert import convert
     from transfer.detection.data.scenes import make_scenes
     from transfer.detection.detect import detect
-    from transfer.detection.detectron2.recipe import DIGITS
     from transfer.detection.settings import DetectionSettings
     from transfer.plots import plot
+    from transfer.recipes import FOLDERS
     from transfer.recognition.evaluate import evaluate
     from transfer.recognition.settings import RecognitionSettings
     from transfer.results import read_results
@@ -65,7 +65,9 @@ def demonstrate(args: argparse.Namespace) -> None:
 
     step(4, "Mask R-CNN on digit scenes, pretrained and from random weights")
     scenes = make_scenes(output / "digit_scenes")
-    settings = DetectionSettings(recipe=DIGITS, data=scenes, iterations=args.detection_iterations)
+    settings = DetectionSettings(
+        recipe=FOLDERS["detectron2"] / "mask_rcnn_fpn_digits.py", data=scenes, iterations=args.detection_iterations
+    )
     for width in DETECTION_WIDTHS:
         for init in INITS:
             detect(load_source(checkpoint, init), width, settings, results, "digit_scenes")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.requirements import requires
-from tests.transfer.detection.recipes import COCO, VOC
+from tests.transfer.detection.recipes import COCO, DIGITS, VOC
 
 pytestmark = requires("detection")
 
@@ -44,7 +44,6 @@ def test_backbone_and_pyramid_agree_with_fvcores_counter():
     from fvcore.nn import FlopCountAnalysis
 
     from transfer.detection.detectron2.cost import detector_cost
-    from transfer.detection.detectron2.recipe import DIGITS
 
     model = build(DIGITS).eval()
     found = detector_cost(model, 64)
