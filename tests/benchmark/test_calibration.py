@@ -42,7 +42,7 @@ def test_a_difference_would_be_seen():
 
 
 def test_the_papers_nine_widths_are_the_default():
-    assert options().widths == [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25]
+    assert options().widths == (1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25)
 
 
 @pytest.mark.parametrize(
