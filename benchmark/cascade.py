@@ -104,7 +104,7 @@ def linear_heads(
     linear, cache = linear_settings(dataset, runtime.source.backbone), FeatureCache(None)
     with Progress() as bar:
         shared = prepare(runtime.source, widths, train, test, views, settings, linear, cache, "cpu", bar)
-        found = shared.features_of_training_images(VIEWS if settings.views is None else settings.views)
+        found = shared.features_of_training_images(VIEWS if settings.num_views is None else settings.num_views)
     heads = {}
     for width, [unchanged, *others] in found.items():
         probe = train_probe(

@@ -86,7 +86,7 @@ def steps(overrides: list[str], repeats: int, world: World) -> list[dict]:
     config = load_config(Address(CONFIG), overrides)
     choose_kernels(world.device, config.training.deterministic)
     trainer = Trainer(config, world, iterations=STAGES * 1000, classes=CLASSES)
-    batch = random_batch(config.training.batch_size // world.size, trainer.model.views, config.data.image_size)
+    batch = random_batch(config.training.batch_size // world.size, trainer.model.num_views, config.data.image_size)
     rows = []
     for stage in range(STAGES):
         torch.cuda.empty_cache()  # what an earlier stage left ready is no need of this one

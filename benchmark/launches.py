@@ -52,7 +52,7 @@ def counted_stages(address: str, overrides: list[str]) -> list[dict]:
     config, device = load_config(Address.parse(address), overrides), torch.device("cuda:0")
     choose_kernels(device, config.training.deterministic)
     trainer = Trainer(config, World(0, 1, device), iterations=2 * STAGES, classes=CLASSES)
-    batch = random_batch(config.training.batch_size, trainer.model.views, config.data.image_size)
+    batch = random_batch(config.training.batch_size, trainer.model.num_views, config.data.image_size)
     rows = []
     for stage in range(STAGES):
         torch.cuda.empty_cache()  # what an earlier stage left ready is no need of this one

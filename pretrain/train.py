@@ -72,7 +72,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     start, interval = begin(trainer, work_dir, found)
     del found  # the state has been copied
     teacher = trainer.model.teacher
-    fixed = teacher.settings.views if teacher else None
+    fixed = teacher.settings.fixed_views if teacher else None
     batches = IterationBatches(
         len(images), training.batch_size, training.seed, start, iterations, world.rank, world.size, fixed
     )
@@ -151,7 +151,7 @@ def loader_memory(trainer: Trainer) -> str:
     """What the loader workers of a machine take of its shared memory, see ``check_shared_memory``."""
     data, count = trainer.config.data, trainer.config.training.batch_size // trainer.world.size
     member = membership()
-    batch = count * trainer.model.views * data.channels * data.image_size**2  # bytes
+    batch = count * trainer.model.num_views * data.channels * data.image_size**2  # bytes
     return check_shared_memory(batch, data.workers, member.local_size if member else 1)
 
 

@@ -55,7 +55,7 @@ class Trainer:
         self.model = lay_out(self.model, world.device, self.precision)
         if self.model.teacher is not None:
             self.model.teacher.to(world.device, self.precision)
-        self.augmentations = [data.views, data.second_views or data.views][: self.model.views]
+        self.augmentations = [data.views, data.second_views or data.views][: self.model.num_views]
         self.kept: Callable[[Tensor], Tensor] | None = None
         self.sampler = WidthSampler.of(config, self.model.backbone, iterations)
         if training.compile is True:
@@ -77,7 +77,7 @@ class Trainer:
         """A batch of zeros, of this process's share of images, where and as ``prepare`` leaves one."""
         count, device = self.config.training.batch_size // self.world.size, self.world.device
         shape = (count, images.channels, images.image_size, images.image_size)
-        views = (torch.zeros(shape, device=device) for _ in range(self.model.views))
+        views = (torch.zeros(shape, device=device) for _ in range(self.model.num_views))
         views = tuple(view.to(memory_format=torch.channels_last) for view in views)
         return Batch(views, torch.zeros(count, dtype=torch.int64, device=device))
 

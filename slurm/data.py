@@ -45,16 +45,15 @@ def holds(name: str, folder: Path) -> bool:
     """Whether a folder looks like the root of a data set, by the names in it alone."""
     # with torch, which --help need not wait for
     from pretrain.data.images.layout import has_split
-    from transfer.detection.data.coco import find_coco
-    from transfer.detection.data.voc import find_voc
     from transfer.recognition.targets import find_root
 
-    if name in ("coco", "voc"):
+    reader = TARGETS[name].reader
+    if TARGETS[name].kind == "detection":
         try:
-            return bool({"coco": find_coco, "voc": find_voc}[name](folder))
+            return bool(reader.name_of(folder))
         except UserError:
             return False
-    files = getattr(TARGETS[name].reader.SET, "folder", None)
+    files = getattr(reader.SET, "folder", None)
     if files is None:  # of the many layouts that pretraining reads
         return folder.is_dir() and any(folder.iterdir())
     root = find_root(name, folder)

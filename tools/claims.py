@@ -99,7 +99,7 @@ def run(system: str, config, folder: Path, images: Path, overrides: list[str]) -
     try:
         checkpoint = pretrain(config, folder, resume=True, device=cli.default_device())
         widths = [width for width in FOUR_WIDTHS if width in config.calibrated_widths]
-        settings = RecognitionSettings(views=0)
+        settings = RecognitionSettings(num_views=0)
         evaluate(load_source(checkpoint), "folder", images, widths, folder / "transfer", settings, name="cifar10")
     except (NonFiniteLossError, CollapsedError) as error:
         ended = str(error)

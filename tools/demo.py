@@ -60,7 +60,7 @@ def demonstrate(args: argparse.Namespace) -> None:
     results = output / "transfer"
     for init in INITS:
         evaluate(
-            load_source(checkpoint, init), "digits", None, list(FOUR_WIDTHS), results, RecognitionSettings(views=0)
+            load_source(checkpoint, init), "digits", None, list(FOUR_WIDTHS), results, RecognitionSettings(num_views=0)
         )
 
     step(4, "Mask R-CNN on digit scenes, pretrained and from random weights")

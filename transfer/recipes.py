@@ -2,9 +2,10 @@
 write configs for other people's programs."""
 
 from pretrain.common.repository import CONFIGS
+from transfer.targets import targets_of
 
 FOLDERS = {"detectron2": CONFIGS / "transfer", "mmdet": CONFIGS / "transfer/mmdet"}
 RECIPES = {  # framework -> target -> file
-    framework: {"coco": folder / "mask_rcnn_fpn_coco.py", "voc": folder / "faster_rcnn_fpn_voc.py"}
+    framework: {name: folder / target.recipe for name, target in targets_of("detection").items()}
     for framework, folder in FOLDERS.items()
 }

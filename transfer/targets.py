@@ -14,13 +14,20 @@ from typing import Literal
 from pretrain.common.errors import UserError, nearest
 
 INITS = ("pretrained", "random")
-Protocol = Literal["fast", "paper", "knn", "finetune"]
-PROTOCOLS: dict[Protocol, str] = {
-    "fast": "kNN and a linear probe on features that are computed once, minutes",
-    "knn": "kNN alone",
-    "paper": "linear evaluation as in the paper, on new views of the images in every epoch (docs/method.md, section 5)",
-    "finetune": "the network of each width trained further with a new classifier, as timm does it",
-}
+ProtocolName = Literal["fast", "paper", "knn", "finetune"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to evaluate a recognition target. text: what it does, in a line.
+
+    passes: over the training images; epochs, where each sees them ``anew``. pass_cost: of a pass, in forward passes.
+    """
+
+    text: str
+    passes: int
+    pass_cost: int = 1
+    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class Target:
     evaluates it. module: reads its data. images: that are trained on.
 
     headline: the metrics that tables and plots show, the usual one first. Of detection alone: detector: its title;
-    precisions: what is computed of boxes and of masks; training: the recipe's length and size.
+    recipe: its file's name in ``configs/transfer``; precisions: what is computed of boxes and of masks; training: the
+    recipe's length and size.
     """
 
     text: str
@@ -62,6 +70,7 @@ class Target:
     headline: tuple[str, ...]
     images: int = 50_000
     detector: str = ""
+    recipe: str = ""
     precisions: dict[str, tuple[str, ...]] | None = None
     training: TrainingSize | None = None
 
@@ -72,10 +81,21 @@ class Target:
 
     @property
     def reader(self) -> ModuleType:
-        """What reads its data: a module with ``SET`` (recognition) or ``read(data, need_train)`` (detection)."""
+        """What reads its data: a module with ``SET`` (recognition) or ``name_of`` and ``read`` (detection)."""
         return import_module(self.module)
 
 
+PROTOCOLS: dict[ProtocolName, Protocol] = {
+    "fast": Protocol("kNN and a linear probe on features that are computed once, minutes", 5),
+    "knn": Protocol("kNN alone", 1),
+    "paper": Protocol(
+        "linear evaluation as in the paper, on new views of the images in every epoch (docs/method.md, section 5)", 100,
+        anew=True,
+    ),
+    "finetune": Protocol(  # a backward pass is two forward passes
+        "the network of each width trained further with a new classifier, as timm does it", 30, 3, anew=True
+    ),
+}  # fmt: skip
 TASKS = {
     "linear": Task("linear", "recognition", ("top1",)),
     "knn": Task("kNN", "recognition", ("top1",)),
@@ -113,12 +133,14 @@ TARGETS = {
     "imagenet": _images("imagenet", "ImageNet, DATA/train/<class>/ and DATA/val/<class>/", 1_281_167),
     "coco": Target(
         "Mask R-CNN on COCO 2017, or on any data set in its layout", "detection", "transfer.detection.data.coco",
-        ("box/AP", "mask/AP"), 118_287, "Mask R-CNN", {"box": COCO_PRECISIONS, "mask": COCO_PRECISIONS},
+        ("box/AP", "mask/AP"), 118_287, "Mask R-CNN", "mask_rcnn_fpn_coco.py",
+        {"box": COCO_PRECISIONS, "mask": COCO_PRECISIONS},
         TrainingSize(90_000, 16, (800, 1216), 160e9),
     ),
     "voc": Target(
         "Faster R-CNN on Pascal VOC 07+12 trainval, 07 test, or on any data set in its layout", "detection",
-        "transfer.detection.data.voc", ("box/AP50", "box/AP"), 16_551, "Faster R-CNN", {"box": VOC_PRECISIONS},
+        "transfer.detection.data.voc", ("box/AP50", "box/AP"), 16_551, "Faster R-CNN",
+        "faster_rcnn_fpn_voc.py", {"box": VOC_PRECISIONS},
         TrainingSize(24_000, 16, (800, 1066), 125e9),
     ),
 }  # fmt: skip

@@ -32,6 +32,6 @@ def _distilled(teacher: dict = _teacher, **objective) -> dict:
 rows = {
     "us3l": {},
     "distilled": _distilled(),
-    "distilled_kept": _distilled(_teacher | dict(views=2)),
+    "distilled_kept": _distilled(_teacher | dict(fixed_views=2)),
     "distilled_learning": _distilled(base="infonce"),
 }

@@ -73,7 +73,7 @@ class DistillationSettings(ObjectiveSettings):
     sync_norms: bool = False
 
     @property
-    def views(self) -> int:
+    def num_views(self) -> int:
         return 2 if self.opposite or self.base != "none" else 1
 
     def check(self) -> None:
@@ -114,7 +114,7 @@ class Distillation(Objective):
             raise UserError(
                 "objective.teacher.output is 'tokens', but the student has no maps; expected a convolutional one"
             )
-        self.settings, self.teacher, self.chunks, self.views = settings, teacher, chunks, settings.views
+        self.settings, self.teacher, self.chunks, self.num_views = settings, teacher, chunks, settings.num_views
         self.asks_others = settings.sync_norms
         self.backbone = backbone
         self.projector = projector_of(backbone, settings.hidden, teacher.outputs)
@@ -126,7 +126,7 @@ class Distillation(Objective):
 
     def losses(self, batch: Batch, widths: list[float], targets: Tensor | None) -> Step:
         x, base, terms = torch.cat(batch.views), targets is None, []
-        statistics = statistics_of(self.settings.sync_norms, groups=self.views * self.chunks)
+        statistics = statistics_of(self.settings.sync_norms, groups=self.num_views * self.chunks)
         learner = self.learner if base else None
         momentum = None if learner is None else learner.momentum_targets(x, statistics)
         for width in widths:
@@ -179,15 +179,15 @@ class Distillation(Objective):
                 maps = F.interpolate(maps, features.shape[2:], mode="bilinear", antialias=True)
             taught = self._rows(maps)
         if self.settings.centre:
-            taught = _centred(taught, self.views * self.chunks)
+            taught = _centred(taught, self.num_views * self.chunks)
         targets = _standardised(taught) if self.settings.loss == "mse" else unit(taught)
         return torch.cat(targets.chunk(2)[::-1]) if self.settings.opposite else targets
 
     def _distil(self, student: Tensor, targets: Tensor) -> Tensor:
         """The loss of rows [views * B, D], or as many for each place, mean over the views."""
         loss = {"cosine": negative_cosine, "mse": _squared, "relational": self._relational}[self.settings.loss]
-        pairs = zip(student.chunk(self.views), targets.chunk(self.views), strict=True)
-        return sum(loss(s, t) for s, t in pairs) / self.views
+        pairs = zip(student.chunk(self.num_views), targets.chunk(self.num_views), strict=True)
+        return sum(loss(s, t) for s, t in pairs) / self.num_views
 
     def _relational(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Mean cross entropy over the teacher's features of the same row and the queue."""
@@ -203,7 +203,7 @@ class Distillation(Objective):
         """The oldest features make room for those of all processes; after the gradients, which need the old ones."""
         if self.settings.loss != "relational":
             return
-        by_sample = all_gather(targets.unflatten(0, (self.views, -1)).transpose(0, 1).contiguous())
+        by_sample = all_gather(targets.unflatten(0, (self.num_views, -1)).transpose(0, 1).contiguous())
         fresh = by_sample.transpose(0, 1).flatten(0, 1)[-len(self.queue) :].to(self.queue.dtype)
         places = (self.position + torch.arange(len(fresh), device=fresh.device)) % len(self.queue)
         self.queue[places] = fresh

@@ -15,7 +15,7 @@ from pretrain.teachers.teacher import Teacher
 
 
 class Batch(NamedTuple):
-    """views: ``Objective.views`` augmented views of B images, each normalised [B, 3, H, W]. labels: int64 [B].
+    """views: ``Objective.num_views`` augmented views of B images, each normalised [B, 3, H, W]. labels: int64 [B].
 
     taught: the features that ``Objective.teacher`` has of the views, one view after the other, [views * B, D].
     """
@@ -62,7 +62,7 @@ class Objective(nn.Module, ABC):
     search for unused ones. What a call had no use for is named by ``unused``: it must not be learnt from that gradient.
     """
 
-    views = 2
+    num_views = 2
     backbone: nn.Module
     projector: nn.Module | None
     teacher: Teacher | None = None

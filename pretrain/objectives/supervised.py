@@ -39,7 +39,7 @@ class Supervised(Objective):
     classes: of the data set. chunks: parts of this process's batch that batch norms see.
     """
 
-    views = 1
+    num_views = 1
 
     def __init__(self, backbone: nn.Module, settings: SupervisedSettings, classes: int, chunks: int = 1):
         super().__init__()

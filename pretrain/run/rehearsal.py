@@ -41,5 +41,5 @@ def black_images(trainer: "Trainer") -> LoadedBatch:
     """A batch of this process in the shape of the loader's."""
     config, world = trainer.config, trainer.world
     count, size = config.training.batch_size // world.size, config.data.image_size
-    images = torch.zeros(count, trainer.model.views, config.data.channels, size, size, dtype=torch.uint8)
+    images = torch.zeros(count, trainer.model.num_views, config.data.channels, size, size, dtype=torch.uint8)
     return LoadedBatch(images, torch.zeros(count, dtype=torch.int64), torch.zeros(count, 2, dtype=torch.int64))

@@ -60,7 +60,7 @@ def keep_features(trainer: Trainer, images: Dataset, epochs: int, work_dir: Path
     world, teacher = trainer.world, trainer.model.teacher
     folder = Path(teacher.settings.cache or work_dir / "teacher")
     cache = FeatureCache(folder, options="objective.teacher.cache=FOLDER")
-    passes = Passes(trainer, images, cache, min(teacher.settings.views, epochs))
+    passes = Passes(trainer, images, cache, min(teacher.settings.fixed_views, epochs))
     missing = [place for place in passes.places if passes.load(place) is None]
     if world.is_main and missing:
         _check_space(folder, sum(map(passes.size, missing)))
@@ -131,7 +131,9 @@ class Passes:
                         bar.update(task, advance=len(loaded.keys))
                     if any(sink.clipped for sink in sinks):
                         name = trainer.model.teacher.name
-                        raise UserError(f"{name} has features beyond float16; expected no objective.teacher.views")
+                        raise UserError(
+                            f"{name} has features beyond float16; expected no objective.teacher.fixed_views"
+                        )
 
     def _batches(self, place: tuple[int, int]) -> Iterator[list[Key]]:
         fixed, rows = place[0], self.rows(place[1])
@@ -145,7 +147,7 @@ def _check_space(folder: Path, needed: int) -> None:
     if needed > free:
         raise UserError(
             f"the teacher's features need {needed / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB free; "
-            "expected fewer objective.teacher.views, or objective.teacher.cache=FOLDER elsewhere"
+            "expected fewer objective.teacher.fixed_views, or objective.teacher.cache=FOLDER elsewhere"
         )
 
 

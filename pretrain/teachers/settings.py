@@ -19,9 +19,9 @@ class TeacherSettings:
     checkpoint that kept its projector.
     width: of a universal checkpoint, by default its largest. image_size: in pixels, to which views are resized; by
     default the teacher's own, and none where it takes any. mean, std: of each channel, for images in [0, 1]; by default
-    the teacher's own, and the data's where it has none. views: fixed views of each image, so many, whose features are
-    computed once and kept on disk; by default every epoch has views of its own. cache: folder that keeps them, which
-    trainings of one seed may share; by default in the run's own.
+    the teacher's own, and the data's where it has none. fixed_views: of each image, whose features are computed once
+    and kept on disk; by default every epoch has views of its own. cache: folder that keeps them, which trainings
+    of one seed may share; by default in the run's own.
     """
 
     name: str | None = None
@@ -32,7 +32,7 @@ class TeacherSettings:
     image_size: Side | None = None
     mean: tuple[Share, ...] | None = None
     std: tuple[PositiveFloat, ...] | None = None
-    views: PositiveInt | None = None
+    fixed_views: PositiveInt | None = None
     cache: str | None = None
 
     def check(self) -> None:

@@ -27,6 +27,7 @@ from slurm.grid import estimate
 from slurm.grid.graph import Command, Graph, Node, config_hash
 from slurm.grid.gridfile import PretrainingRow, TableRow, TransferRow, read_grid
 from transfer.command import parse
+from transfer.recipes import RECIPES
 from transfer.tables import NAMES, SUFFIXES
 from transfer.targets import FRAMEWORKS, TARGETS, targets_of
 
@@ -237,11 +238,9 @@ def transfer_node(
     options |= {"--framework": (what.framework,)} if what.framework else {}
     chosen = [word for flag, values in options.items() for word in (flag, *values)]
     said = parse(row.target, [*chosen, *row.arguments])
-    named = [ROOT / part for part in row.arguments if part.endswith(".py")]
-    recipes = sorted(
-        (ROOT / "configs/transfer").glob(f"*_{row.target}.py")
-    )  # which of them is the framework's own choice
-    files = {path.name: config_hash(path) for path in (*named, *recipes) if path.is_file()}
+    own = RECIPES.get(what.framework, {}).get(row.target)
+    named = {word: recipe_named(word) for word in row.arguments if word.endswith(".py")}
+    files = {name: config_hash(path) for name, path in {**({own.name: own} if own else {}), **named}.items()}
     cost = estimate.detection if what.framework else estimate.recognition
     flops, size = cost(config, what.width, said)
     words = [row.target, *filter(None, [what.framework]), *(["random"] if what.init == "random" else [])]
@@ -253,6 +252,15 @@ def transfer_node(
         settings={"arguments": [row.target, *chosen, *row.arguments], "files": files},
         parents=() if parent is None else (parent,), flops=flops, disk=size, data=row.target, framework=what.framework,
         command=Command(
-            "tools/transfer.py", row.target, options={**options, "--output": ("{output}",)}, words=row.arguments
+            "tools/transfer.py", row.target, options={**options, "--output": ("{output}",)},
+            words=tuple(str(named.get(word, word)) for word in row.arguments),
         ),
     )  # fmt: skip
+
+
+def recipe_named(word: str) -> Path:
+    """The recipe that a row names, seen from the present folder or from the repository. UserError if there is none."""
+    for folder in (Path.cwd(), ROOT):
+        if (folder / word).is_file():
+            return (folder / word).resolve()
+    raise UserError(f"no such recipe: {word}; expected a file, seen from {Path.cwd()} or {ROOT}")

@@ -12,12 +12,9 @@ import json
 from pretrain.config import PretrainConfig
 from pretrain.sampling import WidthSampler
 from pretrain.sections import BackboneSettings
-from transfer.targets import TARGETS
+from transfer.targets import PROTOCOLS, TARGETS
 
 UNKNOWN_IMAGES = 50_000  # of a data set that is no target
-# Passes over the training images: each epoch of the paper's protocol and of fine-tuning sees them anew, the others keep
-# features. Fine-tuning also goes backward, which is twice a forward pass.
-PASSES = {"paper": 100, "fast": 5, "knn": 1, "finetune": 30}
 DETECTOR_BYTES = 20e6 * 4 * 4  # pyramid and heads: weights and momentum, in a last checkpoint and a final one
 SAMPLES = 256  # iterations whose widths stand for all
 
@@ -59,12 +56,11 @@ def detection(config: PretrainConfig, width: float, said: argparse.Namespace) ->
 
 
 def recognition(config: PretrainConfig, width: float, said: argparse.Namespace) -> tuple[float, float]:
-    """(operations, bytes) of a linear evaluation: frozen features of every pass over the images."""
-    settings = said.settings
+    """(operations, bytes) of an evaluation by the protocol: of every pass over the training images."""
+    settings, protocol = said.settings, PROTOCOLS[said.settings.protocol]
     macs, _ = full_cost(config.backbone, settings.image_size or config.data.image_size)
-    epochs = settings.epochs if settings.protocol in ("paper", "finetune") else None
-    passes = (epochs or PASSES[settings.protocol]) * (3 if settings.protocol == "finetune" else 1)
-    return 2 * macs * width**2 * images_of(said.target) * passes, 1e6
+    passes = settings.epochs if protocol.anew and settings.epochs else protocol.passes
+    return 2 * macs * width**2 * images_of(said.target) * passes * protocol.pass_cost, 1e6
 
 
 def images_of(name: str) -> int:

@@ -42,7 +42,7 @@ def test_everything_is_written_and_the_ends_are_the_widths_alone(options, tmp_pa
         "0.75",
         "--output",
         str(tmp_path / "out"),
-        "views=0",
+        "num_views=0",
         "labels=0.1",
         "epochs=1",
         "seed=1",

@@ -73,7 +73,7 @@ def test_every_config_trains_for_two_iterations(name, teacher):
     trainer = Trainer(config(name, *tiny(name, teacher)), World(0, 1, torch.device("cpu")), 100, 10, classes=10)
     before = [p.clone() for p in trainer.model.backbone.parameters() if p.requires_grad]
     for iteration in (90, 91):
-        images = torch.randint(0, 256, (8, trainer.model.views, 3, 32, 32), dtype=torch.uint8)
+        images = torch.randint(0, 256, (8, trainer.model.num_views, 3, 32, 32), dtype=torch.uint8)
         keys = torch.stack([torch.full((8,), iteration), torch.arange(8)], 1)
         terms = trainer.step(LoadedBatch(images, torch.arange(8), keys), iteration)
         alone = getattr(trainer.config.objective, "base", "none") != "none" and trainer.model.teacher is not None

@@ -114,7 +114,7 @@ def all_counts(folder: str) -> dict[str, dict]:
     for name, config in configs(teacher).items():
         choose_kernels(device, config.training.deterministic)
         trainer = Trainer(config, World(0, 1, device), ITERATIONS, classes=10)
-        batch = random_batch(config.training.batch_size, trainer.model.views, config.data.image_size)
+        batch = random_batch(config.training.batch_size, trainer.model.num_views, config.data.image_size)
         found[name] = counted(trainer, batch)
     return found | {KEPT: kept_counts()} | large_counts()
 
@@ -128,7 +128,7 @@ def kept_counts() -> dict[str, dict]:
     trainer, count = Trainer(config, World(0, 1, device), ITERATIONS), config.training.batch_size
     features = np.zeros((count, trainer.model.teacher.outputs), dtype=np.float16)
     trainer.learn_from(KeptFeatures({(0, 0): [features]}, trainer.model.teacher.shape, device))
-    return counted(trainer, random_batch(count, trainer.model.views, config.data.image_size))
+    return counted(trainer, random_batch(count, trainer.model.num_views, config.data.image_size))
 
 
 def large_counts() -> dict[str, dict]:

@@ -40,7 +40,7 @@ def process(rank: int, folder: str) -> None:
             continue
         with warnings.catch_warnings(record=True) as warned:
             trainer = Trainer(config, World(rank, 2, device), 100, classes=10)
-            batch = random_batch(config.training.batch_size // 2, trainer.model.views, config.data.image_size)
+            batch = random_batch(config.training.batch_size // 2, trainer.model.num_views, config.data.image_size)
             for iteration in range(88, 100):  # DistributedDataParallel times the first ten, and waits for that
                 counting.reset()
                 trainer.step(batch, iteration)

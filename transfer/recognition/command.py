@@ -23,7 +23,7 @@ SHOWN = ("top1", "class_mean")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Everything but the target itself."""
     widths_argument(parser, list(FOUR_WIDTHS), plans=True)
-    protocols = "; ".join(f"{name}: {text}" for name, text in PROTOCOLS.items()) + " (default: fast)"
+    protocols = "; ".join(f"{name}: {protocol.text}" for name, protocol in PROTOCOLS.items()) + " (default: fast)"
     parser.add_argument("--checkpoint", type=Path, help="universal checkpoint (default: the newest below runs/)")
     parser.add_argument("--init", choices=INITS, default="pretrained", help="random: the same network, not pretrained")
     parser.add_argument(

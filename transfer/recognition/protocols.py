@@ -69,7 +69,7 @@ class Evaluation:
 
 def fast(shared: Evaluation) -> Iterator[Outcome]:
     """kNN and the linear probe from the same cached features."""
-    views = shared.settings.views
+    views = shared.settings.num_views
     if views is None:
         views = min(VIEWS, VIEWS_BYTES // shared.extractor.bytes_of_a_view(len(shared.train)))
     yield from on_features(shared, (knn_outcome, probe_outcome), views)

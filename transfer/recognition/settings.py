@@ -25,7 +25,7 @@ from pretrain.common.settings import (
 )
 from transfer.recognition.finetune import FinetuneSettings, finetune_settings
 from transfer.recognition.probe import ProbeSettings
-from transfer.targets import Protocol
+from transfer.targets import ProtocolName
 
 FINETUNE = ("weight_decay", "warmup", "layer_decay", "label_smoothing", "mixup")
 
@@ -37,14 +37,14 @@ class RecognitionSettings:
 
     image_size: px, None for pretraining's. interpolation: of all resizing; None for the checkpoint's own in training
     views and for that of the image size in the rest. batch: images a step; epochs: passes of the linear head;
-    learning_rate: of the paper's; None for the protocol's own. learning_rates, weight_decays, validation, views
+    learning_rate: of the paper's; None for the protocol's own. learning_rates, weight_decays, validation, num_views
     (augmented, of each image): of the fast probe. neighbours: None for 20, or 200 on large sets. calibration_*: how
     much calibration here sees, None for as much as the checkpoint's own saw. labels: share of each class's training
     images that is learned from, drawn by the seed. Of ``finetune`` alone, see ``FinetuneSettings``: weight_decay,
     warmup, layer_decay, label_smoothing, mixup. Overridden by name on the command line.
     """
 
-    protocol: Protocol = "fast"
+    protocol: ProtocolName = "fast"
     image_size: PositiveInt | None = None
     interpolation: Literal["bilinear", "bicubic"] | None = None
     batch: PositiveInt | None = None
@@ -53,7 +53,7 @@ class RecognitionSettings:
     learning_rates: Numbers = ProbeSettings.learning_rates
     weight_decays: Numbers = ProbeSettings.weight_decays
     validation: Annotated[float, Field(gt=0, le=0.5)] = ProbeSettings.validation
-    views: Count | None = None
+    num_views: Count | None = None
     neighbours: PositiveInt | None = None
     temperature: PositiveFloat = 0.07
     learning_rate: PositiveFloat | None = None

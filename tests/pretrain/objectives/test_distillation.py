@@ -34,7 +34,7 @@ def model(**settings) -> Distillation:
 
 
 def batch(net: Distillation, count: int = 4) -> Batch:
-    x = torch.randn(net.views, count, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = torch.randn(net.num_views, count, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     return Batch(tuple(x), torch.zeros(count), net.teacher(x.flatten(0, 1)))
 
 
@@ -203,7 +203,8 @@ def step(found: Trainer, iteration: int, rows: slice = slice(None)):
     keys = torch.stack([torch.zeros(8), torch.arange(8)], 1).long()
     torch.set_default_dtype(torch.float64)
     try:
-        return found.step(LoadedBatch(images[rows, : found.model.views], torch.arange(8)[rows], keys[rows]), iteration)
+        views = images[rows, : found.model.num_views]
+        return found.step(LoadedBatch(views, torch.arange(8)[rows], keys[rows]), iteration)
     finally:
         torch.set_default_dtype(torch.float32)
 

@@ -33,7 +33,7 @@ def model(file: Path, loss: str = "queue", queue: int = 6) -> Distillation:
 
 
 def batch(net: Distillation, count: int = 4) -> Batch:
-    x = torch.randn(net.views, count, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = torch.randn(net.num_views, count, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     return Batch(tuple(x), torch.zeros(count), net.teacher(x.flatten(0, 1)))
 
 

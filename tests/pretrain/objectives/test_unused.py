@@ -58,7 +58,7 @@ OBJECTIVES = {
 
 
 def batch(net: Objective) -> Batch:
-    views = torch.randn(net.views, 3, 3, 32, 32)
+    views = torch.randn(net.num_views, 3, 3, 32, 32)
     return Batch(tuple(views), torch.tensor([0, 1, 2]), net.teacher(views.flatten(0, 1)) if net.teacher else None)
 
 

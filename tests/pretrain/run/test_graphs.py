@@ -63,7 +63,7 @@ def trained(config, replay: bool) -> tuple[Trainer, list]:
     terms = []
     for iteration in range(8):
         generator = torch.Generator().manual_seed(iteration)
-        images = torch.randint(0, 256, (8, trainer.model.views, 3, 32, 32), dtype=torch.uint8, generator=generator)
+        images = torch.randint(0, 256, (8, trainer.model.num_views, 3, 32, 32), dtype=torch.uint8, generator=generator)
         keys = torch.stack([torch.full((8,), iteration), torch.arange(8)], 1)
         terms += trainer.step(LoadedBatch(images, torch.arange(8), keys), iteration)
     return trainer, [(term.name, term.width, float(term.value)) for term in terms]

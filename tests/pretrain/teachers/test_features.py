@@ -35,7 +35,7 @@ class Counting(nn.Module):
 
 def config(views: int | None = 2, cache: str | None = None, opposite: bool = True, **changes):
     values = tiny_config(**changes).as_dict()
-    teacher = {"name": f"{__name__}:Counting", "image_size": 24, "views": views, "cache": cache}
+    teacher = {"name": f"{__name__}:Counting", "image_size": 24, "fixed_views": views, "cache": cache}
     return validate(
         values | {"objective": {"name": "distillation", "teacher": teacher, "hidden": 16, "opposite": opposite}}
     )
@@ -151,7 +151,7 @@ def test_features_that_float16_cannot_hold_are_not_kept(tmp_path):
     found = trainer()
     with torch.no_grad():
         found.model.teacher.network.network[3].weight.mul_(1e6)
-    with pytest.raises(UserError, match="has features beyond float16; expected no objective.teacher.views"):
+    with pytest.raises(UserError, match="has features beyond float16; expected no objective.teacher.fixed_views"):
         keep_features(found, images(), 9, tmp_path)
     assert not list(tmp_path.glob("**/*.npy"))
 
@@ -166,6 +166,6 @@ def test_no_room_and_nameless_images_are_said_before_the_first_pass(tmp_path, mo
     with pytest.raises(UserError, match="which Nameless does not say; expected TensorImages"):
         keep_features(trainer(), Nameless(), 9, tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
-    with pytest.raises(UserError, match=r"features need 0.0 GB, .* expected fewer objective.teacher.views, or"):
+    with pytest.raises(UserError, match=r"features need 0.0 GB, .* expected fewer objective.teacher.fixed_views, or"):
         keep_features(trainer(), images(), 9, tmp_path)
     assert SEEN == [1, 1]

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from pretrain.common.errors import UserError
-from pretrain.common.repository import ROOT
+from pretrain.common.repository import CONFIGS, ROOT
 from slurm.folder import place
 from slurm.grid.definition import fitting, load_graph
+from slurm.grid.graph import config_hash
 from tests.pretrain.helpers import tiny_config
 
 DIGITS = "configs/pretrain/us3l_resnet18_digits.py"
@@ -70,6 +71,30 @@ def test_a_changed_setting_changes_what_depends_on_it_and_nothing_else(write):
     after = load_graph(write(text), gpus=0).hashes
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {name for name in before if name.startswith(("grid/us3l", "grid/table5"))}
+
+
+def test_a_changed_recipe_changes_the_detectors_that_are_trained_by_it(write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "faster_rcnn_fpn_voc.py"  # as the framework's own is called
+    text = f"""pretrain = dict(us3l=dict(config="{DIGITS}"))
+transfer = [dict(of="us3l", target="voc", widths=[1.0], frameworks=["mmdet"], arguments=["--config", "{recipe.name}"])]
+"""
+    usual = text.replace(f', arguments=["--config", "{recipe.name}"]', "")
+
+    def detector(text=text):
+        (found,) = (node for node in load_graph(write(text), gpus=0).nodes.values() if node.kind == "transfer")
+        return found
+
+    recipe.write_text("model = 1")
+    before = detector()
+    assert before.command.words == ("--config", str(recipe)), "wherever the job runs"
+    recipe.write_text("model = 2")
+    assert detector().settings != before.settings
+    own = CONFIGS / "transfer/mmdet" / recipe.name
+    assert detector(usual).settings["files"] == {recipe.name: config_hash(own)}, "of the framework that trains it"
+    recipe.unlink()
+    with pytest.raises(UserError, match="^no such recipe: faster_rcnn_fpn_voc.py; expected a file"):
+        detector()
 
 
 def test_what_only_the_machine_knows_changes_nothing(write):

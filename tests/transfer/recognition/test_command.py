@@ -103,7 +103,7 @@ def test_cifar_as_folders_is_named_after_the_target(checkpoint, image_folder, tm
 
 
 def test_digits_by_the_tool_itself(checkpoint, tmp_path):
-    options = ["--width", 0.5, "--batch", 512, "epochs=1", "views=1", "--output", "out"]
+    options = ["--width", 0.5, "--batch", 512, "epochs=1", "num_views=1", "--output", "out"]
     done = tool("transfer", "digits", "--checkpoint", checkpoint, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     accuracies = {record["task"]: record["metrics"]["top1"] for record in read_results(tmp_path / "out" / "digits")}

@@ -69,7 +69,7 @@ def test_every_kind_of_backbone_is_evaluated(variant, image_folder, tmp_path):
     name, options = TINY[variant]
     net = universal(name, **options)
     source = Source(net, "us3l", net.hash)
-    plain = replace(QUICK, views=0)
+    plain = replace(QUICK, num_views=0)
     [knn, linear] = evaluate(source, "folder", image_folder, [0.5], tmp_path, plain, calibrate=True, progress=False)
     assert linear.metrics["top1"] > 85 and knn.backbone == name
     assert (linear.params, linear.macs) == tuple(vars(net.cost(0.5, image_size=32)).values())

@@ -11,9 +11,9 @@ def test_overrides_reach_the_protocols():
     assert settings.probe.learning_rates == (0.1, 0.2) and settings.probe.iterations(1000) == round(3 * 1000 / 256)
     assert (settings.neighbours, settings.temperature) == (7, 1)
     assert override(RecognitionSettings(), ["weight_decays=0.1"]).weight_decays == (0.1,)
-    paper = override(RecognitionSettings(protocol="paper"), ["learning_rate=5", "views=0"])
-    assert (paper.learning_rate, paper.views) == (5, 0)
-    assert override(paper, ["learning_rate=None", "views=None"]) == RecognitionSettings(protocol="paper")
+    paper = override(RecognitionSettings(protocol="paper"), ["learning_rate=5", "num_views=0"])
+    assert (paper.learning_rate, paper.num_views) == (5, 0)
+    assert override(paper, ["learning_rate=None", "num_views=None"]) == RecognitionSettings(protocol="paper")
 
 
 def test_a_small_set_is_trained_on_for_at_least_500_steps():
@@ -36,8 +36,8 @@ def test_a_small_set_is_trained_on_for_at_least_500_steps():
         ("seed=-1", "seed is -1; expected a number from 0"),
         ("workers=-1", "workers is -1; expected a number from 0"),
         ("protocol=fats", "did you mean 'fast'"),
-        ("views=0.5", "views: Input should be a valid integer"),
-        ("views=-1", "views is -1; expected a number from 0"),
+        ("num_views=0.5", "num_views: Input should be a valid integer"),
+        ("num_views=-1", "num_views is -1; expected a number from 0"),
         ("learning_rate=0", "learning_rate is 0; expected a number above 0"),
         ("validation=0.9", "validation is 0.9; expected a number up to 0.5"),
     ],

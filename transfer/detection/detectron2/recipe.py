@@ -37,7 +37,7 @@ def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Pat
 
     config, narrow, names = read(recipe_path(settings)), read(backbone), names_of(data)
     check_target(config, settings)
-    if settings.target == "coco" and not data.has_masks:
+    if not data.has_masks and "mask_head" in config.model.roi_heads:
         without_masks(config.model, config.dataloader)
     config.model.backbone.bottom_up = narrow.model.backbone.bottom_up
     config.model.pixel_mean, config.model.pixel_std = narrow.model.pixel_mean, narrow.model.pixel_std

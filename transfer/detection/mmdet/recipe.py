@@ -41,7 +41,7 @@ def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Pat
     config, narrow = read(recipe_path(settings)), read(backbone)
     check_target(config, settings)
     model = config.model
-    if settings.target == "coco" and not data.has_masks:
+    if not data.has_masks and model.roi_head.get("mask_head"):
         without_masks(config)
     model.backbone, model.neck.in_channels = narrow.model.backbone, narrow.model.neck.in_channels
     model.data_preprocessor.update(mean=narrow.model.data_preprocessor.mean, std=narrow.model.data_preprocessor.std)
