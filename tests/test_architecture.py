@@ -96,6 +96,12 @@ def missing_names(root: Path, files: list[Path]) -> list[str]:
     return found
 
 
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+
+
 @pytest.fixture(scope="module")
 def arrows(repository) -> dict[str, set[str]]:
     return graph(repository)
@@ -124,10 +130,7 @@ def test_every_kind_of_import_counts(tmp_path):
         "slurm/y.py": "from benchmark.z import one",
         "benchmark/z.py": "",
     }
-    for name, text in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+    write(tmp_path, files)
     found = graph(tmp_path)
     assert set(circle(found)) == {"pretrain.a", "pretrain.b", "pretrain.c"}
     assert arrows_up(found) == ["pretrain.d -> transfer.x", "slurm.y -> benchmark.z"]
@@ -142,13 +145,10 @@ def test_a_name_that_only_a_function_would_import_is_missed_before_it_runs(tmp_p
     files = {
         "pretrain/__init__.py": "def __getattr__(name): ...",
         "pretrain/a.py": "ONE, (two, *three) = 1, (2,)\nif ONE:\n    from os import path as four\nelse:\n    five = 5",
+        "tools/__init__.py": "",
         "tools/b.py": "from pretrain import anything\nfrom pretrain.a import ONE, five, four, three, two",
         "tools/c.py": "def late():\n    from pretrain.a import SIX",
         "tests/d.py": "from tools import b, c",
     }
-    for name, text in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    (tmp_path / "tools/__init__.py").write_text("")
+    write(tmp_path, files)
     assert missing_names(tmp_path, sorted(tmp_path.rglob("*.py"))) == ["tools/c.py:2: pretrain.a.SIX"]
