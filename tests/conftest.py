@@ -22,7 +22,7 @@ hypothesis.settings.load_profile("repeatable")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["pytester", "tests.requirements", "tests.alone"]
+pytest_plugins = ["pytester", "tests.requirements"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
