@@ -24,10 +24,10 @@ from pretrain.common.repository import ROOT
 from pretrain.config import PretrainConfig, load_config
 from pretrain.configfile import Address, find_configs
 from slurm.grid import estimate
-from slurm.grid.graph import Command, Graph, Node, config_hash
+from slurm.grid.graph import Command, Graph, Node
 from slurm.grid.gridfile import PretrainingRow, TableRow, TransferRow, read_grid
 from transfer.command import parse
-from transfer.recipes import RECIPES
+from transfer.recipes import RECIPES, recipe_hash
 from transfer.tables import NAMES, SUFFIXES
 from transfer.targets import FRAMEWORKS, TARGETS, targets_of
 
@@ -240,7 +240,7 @@ def transfer_node(
     said = parse(row.target, [*chosen, *row.arguments])
     own = RECIPES.get(what.framework, {}).get(row.target)
     named = {word: recipe_named(word) for word in row.arguments if word.endswith(".py")}
-    files = {name: config_hash(path) for name, path in {**({own.name: own} if own else {}), **named}.items()}
+    files = {name: recipe_hash(path) for name, path in {**({own.name: own} if own else {}), **named}.items()}
     cost = estimate.detection if what.framework else estimate.recognition
     flops, size = cost(config, what.width, said)
     words = [row.target, *filter(None, [what.framework]), *(["random"] if what.init == "random" else [])]

@@ -157,17 +157,6 @@ def node_hash(node: Node, parents: dict[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def config_hash(path: Path, seen: frozenset[Path] = frozenset()) -> str:
-    """SHA-256 of a config and of the configs that it names (``"other.py"``), wherever they lie."""
-    text = path.read_text()
-    parts = [text]
-    for name in re.findall(r"[\"']([\w./-]+\.py)[\"']", text):
-        other = (path.parent / name).resolve()
-        if other.is_file() and other not in seen and other != path.resolve():
-            parts.append(config_hash(other, seen | {path.resolve()}))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
 def expand(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
     """Those of ``names`` that equal a pattern, match it, or lie below it; UserError for a pattern without any."""
     names, found = list(names), []

@@ -105,7 +105,7 @@ def test_latency_and_height_above_the_line_of_widths():
         (["--images", "0"], "--images 0 is too small"),
         (["--narrow", "1"], "--narrow 1 is the widest of all; expected a narrower one"),
         (["--narrow", "0.3"], "0.3 is not calibrated"),
-        (["vews=0"], "unknown setting 'vews'; did you mean 'views'"),
+        (["num_vews=0"], "unknown setting 'num_vews'; did you mean 'num_views'"),
     ],
 )
 def test_a_mistake_is_one_line(arguments, line, options):

@@ -8,8 +8,8 @@ from pretrain.common.errors import UserError
 from pretrain.common.repository import CONFIGS, ROOT
 from slurm.folder import place
 from slurm.grid.definition import fitting, load_graph
-from slurm.grid.graph import config_hash
 from tests.pretrain.helpers import tiny_config
+from transfer.recipes import recipe_hash
 
 DIGITS = "configs/pretrain/us3l_resnet18_digits.py"
 CIFAR = "configs/pretrain/us3l_resnet18_cifar10.py"
@@ -91,7 +91,7 @@ transfer = [dict(of="us3l", target="voc", widths=[1.0], frameworks=["mmdet"], ar
     recipe.write_text("model = 2")
     assert detector().settings != before.settings
     own = CONFIGS / "transfer/mmdet" / recipe.name
-    assert detector(usual).settings["files"] == {recipe.name: config_hash(own)}, "of the framework that trains it"
+    assert detector(usual).settings["files"] == {recipe.name: recipe_hash(own)}, "of the framework that trains it"
     recipe.unlink()
     with pytest.raises(UserError, match="^no such recipe: faster_rcnn_fpn_voc.py; expected a file"):
         detector()
