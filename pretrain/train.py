@@ -16,6 +16,7 @@ import torch
 from pretrain.common.errors import NonFiniteLossError, UserError
 from pretrain.config import PretrainConfig
 from pretrain.data.images.datasets import image_dataset
+from pretrain.data.images.identity import labels_hash
 from pretrain.data.images.memory import in_memory
 from pretrain.data.loader import CutViews, LoadedBatch, view_loader
 from pretrain.data.order import IterationBatches
@@ -68,7 +69,9 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     weights = None
     if warm:
         weights = warm.prepared(images, data.image_size, data.mean, data.std, training.seed, data.on_bad).state_dict()
-    trainer = Trainer(config, world, iterations, epoch_iterations, len(images.classes), chunks, weights)
+    trainer = Trainer(
+        config, world, iterations, epoch_iterations, len(images.classes), chunks, weights, labels_hash(images)
+    )
     start, interval = begin(trainer, work_dir, found)
     del found  # the state has been copied
     teacher = trainer.model.teacher

@@ -32,16 +32,17 @@ class Trainer:
 
     epoch_iterations: in an epoch. classes: of the data set, for objectives that look at labels. chunks: those of a run
     that is continued; by default the config's, or one per process. weights: the backbone's to start from, by default
-    random ones.
+    random ones. labels: ``labels_hash`` of the images, by which a run that is continued knows them; None for a step
+    without a run.
     """
 
     def __init__(
         self, config: PretrainConfig, world: World, iterations: int, epoch_iterations: int = 1, classes: int = 0,
-        chunks: int | None = None, weights: dict[str, Tensor] | None = None,
+        chunks: int | None = None, weights: dict[str, Tensor] | None = None, labels: str | None = None,
     ):  # fmt: skip
         training, optimizer, data = config.training, config.optimizer, config.data
         images = ImageFacts(classes, data.channels, data.image_size, data.mean, data.std)
-        self.config, self.world, self.iterations = config, world, iterations
+        self.config, self.world, self.iterations, self.labels = config, world, iterations, labels
         self.chunks = chunks or config.training.chunks or world.size
         self.continued: list[int] = []  # iterations at which it was finished, and told to go on for longer
         self.precision = resolve_precision(training.precision, world.device)
@@ -192,6 +193,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "config": self.config.as_dict(),
             "iterations": self.iterations,
+            "labels": self.labels,
             "threads": torch.get_num_threads(),
             "world_size": self.world.size,
             "chunks": self.chunks,
@@ -215,6 +217,11 @@ class Trainer:
         if other or (state["iterations"] != self.iterations and not longer):
             what = other[0] if other else "the number of iterations"
             raise UserError(f"the checkpoint belongs to another run: {what} differs; use another --work-dir")
+        if None not in (self.labels, state.get("labels")) and self.labels != state["labels"]:
+            raise UserError(
+                "the checkpoint belongs to a run on other images: their number, classes or labels differ; expected the "
+                "data.root that it was begun with, or another --work-dir"
+            )
         if self.model.teacher is not None:
             self.model.teacher.check_same(state["teacher"])
         if longer and state["iteration"] < state["iterations"]:

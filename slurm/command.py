@@ -136,7 +136,7 @@ def run_pretrain(arguments: argparse.Namespace) -> None:
         gpus=arguments.gpus_per_node,
     )  # fmt: skip
     name = str(config.run)
-    node, _ = definition.pretrain_node(name, config, row, preset.gpus_per_node)
+    node, _ = definition.pretrain_node(name, config, row, preset.gpus_per_node, data=preset.data)
     folder = (arguments.work_dir or Path("runs") / name).absolute()
     launch(Launch(definition.Graph([node]), folder, folder, preset, relaunch(), {name: folder}), arguments.dry_run)
 
@@ -180,7 +180,7 @@ def run_grid(arguments: argparse.Namespace) -> None:
     from slurm.grid import definition
 
     preset = preset_of(arguments)
-    graph = definition.load_graph(arguments.grid, preset.gpus_per_node)
+    graph = definition.load_graph(arguments.grid, preset.gpus_per_node, preset.data)
     runs = arguments.runs.absolute()
     launch(
         Launch(graph, runs / "grids" / arguments.grid.stem, runs / "nodes", preset, relaunch(), {}), arguments.dry_run

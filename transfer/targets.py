@@ -57,7 +57,8 @@ class TrainingSize:
 @dataclass(frozen=True)
 class Target:
     """One target of ``tools/transfer.py``. text: what it is, in a line. kind: the package below transfer/ that
-    evaluates it. module: reads its data. images: that are trained on.
+    evaluates it. module: reads its data. images: that are trained on. own: whether it stands for any data set in a
+    layout, which its name does not tell then.
 
     headline: the metrics that tables and plots show, the usual one first. Of detection alone: detector: its title;
     recipe: its file's name in ``configs/transfer``; precisions: what is computed of boxes and of masks; training: the
@@ -69,6 +70,7 @@ class Target:
     module: str
     headline: tuple[str, ...]
     images: int = 50_000
+    own: bool = False
     detector: str = ""
     recipe: str = ""
     precisions: dict[str, tuple[str, ...]] | None = None
@@ -118,13 +120,13 @@ FRAMEWORKS = {
 COCO_PRECISIONS, VOC_PRECISIONS = ("AP", "AP50", "AP75", "APs", "APm", "APl"), ("AP", "AP50", "AP75")
 
 
-def _images(name: str, text: str, images: int, headline: str = "top1") -> Target:
-    return Target(text, "recognition", f"transfer.recognition.sets.{name}", (headline,), images)
+def _images(name: str, text: str, images: int, headline: str = "top1", own: bool = False) -> Target:
+    return Target(text, "recognition", f"transfer.recognition.sets.{name}", (headline,), images, own)
 
 
 TARGETS = {
     "digits": _images("digits", "scikit-learn's digits, embedded", 1_437),
-    "folder": _images("folder", "DATA/{train,test or val}/<class>/ of images", 50_000),
+    "folder": _images("folder", "DATA/{train,test or val}/<class>/ of images", 50_000, own=True),
     "cifar10": _images("cifar10", "CIFAR-10, torchvision's files or train/ and test/ folders", 50_000),
     "cifar100": _images("cifar100", "CIFAR-100, as CIFAR-10", 50_000),
     "flowers": _images("flowers", "Flowers-102", 2_040, "class_mean"),
@@ -133,13 +135,13 @@ TARGETS = {
     "imagenet": _images("imagenet", "ImageNet, DATA/train/<class>/ and DATA/val/<class>/", 1_281_167),
     "coco": Target(
         "Mask R-CNN on COCO 2017, or on any data set in its layout", "detection", "transfer.detection.data.coco",
-        ("box/AP", "mask/AP"), 118_287, "Mask R-CNN", "mask_rcnn_fpn_coco.py",
+        ("box/AP", "mask/AP"), 118_287, True, "Mask R-CNN", "mask_rcnn_fpn_coco.py",
         {"box": COCO_PRECISIONS, "mask": COCO_PRECISIONS},
         TrainingSize(90_000, 16, (800, 1216), 160e9),
     ),
     "voc": Target(
         "Faster R-CNN on Pascal VOC 07+12 trainval, 07 test, or on any data set in its layout", "detection",
-        "transfer.detection.data.voc", ("box/AP50", "box/AP"), 16_551, "Faster R-CNN",
+        "transfer.detection.data.voc", ("box/AP50", "box/AP"), 16_551, True, "Faster R-CNN",
         "faster_rcnn_fpn_voc.py", {"box": VOC_PRECISIONS},
         TrainingSize(24_000, 16, (800, 1066), 125e9),
     ),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrain.common.errors import UserError, nearest
+from pretrain.common.files import file_hash
 from pretrain.common.repository import ROOT
 from pretrain.config import PretrainConfig, load_config
 from pretrain.configfile import Address, find_configs
@@ -32,15 +33,15 @@ from transfer.tables import NAMES, SUFFIXES
 from transfer.targets import FRAMEWORKS, TARGETS, targets_of
 
 
-def load_graph(path: Path, gpus: int) -> Graph:
-    """The graph of a grid file. gpus: of a node of the cluster, for rows that ask for no number.
+def load_graph(path: Path, gpus: int, data: dict[str, str] | None = None) -> Graph:
+    """The graph of a grid file. gpus: of a node of the cluster, for rows that ask for no number. data: a preset's.
 
     Errors: UserError for a missing file, an unknown key or name, or a cycle.
     """
-    return Graph(nodes_of(path, gpus))
+    return Graph(nodes_of(path, gpus, data or {}))
 
 
-def nodes_of(path: Path, gpus: int, within: tuple[Path, ...] = ()) -> list[Node]:
+def nodes_of(path: Path, gpus: int, data: dict[str, str], within: tuple[Path, ...] = ()) -> list[Node]:
     """Nodes of a grid and of those that it includes."""
     path = Path(path)
     if path.resolve() in within:
@@ -48,8 +49,8 @@ def nodes_of(path: Path, gpus: int, within: tuple[Path, ...] = ()) -> list[Node]
         raise UserError(f"the grid has a cycle: {cycle}")
     grid, nodes = read_grid(path), {}
     for other in grid.include:
-        nodes |= {node.name: node for node in nodes_of(path.parent / other, gpus, (*within, path.resolve()))}
-    builder = Builder(path, gpus)
+        nodes |= {node.name: node for node in nodes_of(path.parent / other, gpus, data, (*within, path.resolve()))}
+    builder = Builder(path, gpus, data)
     for name, row in grid.pretrain.items():
         builder.pretrain(name, row)
     for row in grid.transfer:
@@ -62,8 +63,8 @@ def nodes_of(path: Path, gpus: int, within: tuple[Path, ...] = ()) -> list[Node]
 class Builder:
     """Collects the nodes of one grid file; names are made unique by the file's own."""
 
-    def __init__(self, path: Path, gpus: int):
-        self.path, self.label, self.gpus = path, path.stem, gpus
+    def __init__(self, path: Path, gpus: int, data: dict[str, str]):
+        self.path, self.label, self.gpus, self.data = path, path.stem, gpus, data
         self.nodes: dict[str, Node] = {}
         self.pretrained: dict[str, tuple[str, PretrainConfig]] = {}  # name in the grid -> node and its config
         self.transfers: list[str] = []
@@ -87,7 +88,7 @@ class Builder:
             for key, one in rows.items():
                 if key in self.pretrained:
                     raise UserError(f"{self.path}: two pretrainings are called '{key}'")
-                node, settings = pretrain_node(f"{self.label}/{key}", config, one, self.gpus, self.label)
+                node, settings = pretrain_node(f"{self.label}/{key}", config, one, self.gpus, self.label, self.data)
                 self.pretrained[key] = (self.add(node), settings)
 
     def transfer(self, row: TransferRow) -> None:
@@ -111,7 +112,7 @@ class Builder:
                     for width in widths:
                         for seed in row.seeds:
                             what = Chosen(row, framework, init, width, seed)
-                            node = transfer_node(f"{self.label}/{key}", parent, config, what, self.gpus)
+                            node = transfer_node(f"{self.label}/{key}", parent, config, what, self.gpus, data=self.data)
                             self.transfers.append(self.add(dataclasses.replace(node, after=after)))
 
     def convert(self, key: str, framework: str, widths: list[float]) -> str:
@@ -175,9 +176,11 @@ def individual(row: PretrainingRow, width: float) -> PretrainingRow:
 
 
 def pretrain_node(
-    name: str, address: Address, row: PretrainingRow, gpus: int, label: str | None = None
-) -> tuple[Node, PretrainConfig]:
-    """The node of one pretraining, and its config. gpus: of a cluster's node. label: of the grid, for the teacher."""
+    name: str, address: Address, row: PretrainingRow, gpus: int, label: str | None = None,
+    data: dict[str, str] | None = None,
+) -> tuple[Node, PretrainConfig]:  # fmt: skip
+    """The node of one pretraining, and its config. gpus: of a cluster's node. label: of the grid, for the teacher.
+    data: a preset's."""
     parents, teacher, stand_in = (), [], []
     if row.teacher is not None:
         parents = (f"{label}/{row.teacher}",)
@@ -194,7 +197,7 @@ def pretrain_node(
             f"{address}: training.chunks is {chunks} for {processes} processes; expected a number of them that divides"
         )
     flops, size = estimate.pretraining(config)
-    settings: dict[str, Any] = {"config": config.hash}
+    settings: dict[str, Any] = {"config": config.hash, **begun_with(config, row.overrides, data or {})}
     if chunks is None:  # one for each process
         settings["processes"] = processes
     root = config.data.root
@@ -208,6 +211,25 @@ def pretrain_node(
         steps=estimate.iterations(config),
     )  # fmt: skip
     return node, config
+
+
+def begun_with(config: PretrainConfig, overrides: tuple[str, ...], data: dict[str, str]) -> dict[str, Any]:
+    """What determines a pretraining beside its config, which leaves out where files lie: images that are not told by
+    the data set's name, and the weights that it starts from."""
+    found: dict[str, Any] = {}
+    root, given = config.data.root, data.get(config.data.name)
+    if any(override.startswith("data.root=") for override in overrides):
+        found["root"] = [root] if isinstance(root, str) else list(root or ())
+    elif of_ones_own(config.data.name) and given:
+        found["root"] = [given]
+    if weights := config.backbone.weights:
+        found["weights"] = file_hash(weights) if Path(weights).is_file() else weights
+    return found
+
+
+def of_ones_own(name: str) -> bool:
+    """Whether a data set's name stands for whatever lies in a folder."""
+    return name in TARGETS and TARGETS[name].own
 
 
 def fitting(gpus: int, nodes: int, config: PretrainConfig) -> int:
@@ -228,10 +250,11 @@ class Chosen:
 
 
 def transfer_node(
-    base: str, parent: str | None, config: PretrainConfig, what: Chosen, gpus: int, checkpoint: Path | None = None
-) -> Node:
+    base: str, parent: str | None, config: PretrainConfig, what: Chosen, gpus: int, checkpoint: Path | None = None,
+    data: dict[str, str] | None = None,
+) -> Node:  # fmt: skip
     """The node of one evaluation of one width. base: the first part of its name. parent: the pretraining's node, or
-    None and a ``checkpoint`` that is there. gpus: of a cluster's node."""
+    None and a ``checkpoint`` that is there. gpus: of a cluster's node. data: a preset's."""
     row = what.row
     options = {"--width": (f"{what.width:g}",), "--seed": (str(what.seed),)}
     options |= {"--init": (what.init,)} if what.init != "pretrained" else {}
@@ -247,10 +270,15 @@ def transfer_node(
     words += [f"w{what.width:g}", f"s{what.seed}", re.sub(r"[^\w.=]+", "_", "_".join(row.arguments)).strip("_")[:40]]
     gpus = row.gpus if row.gpus is not None else gpus if what.framework else min(1, gpus)
     options["--checkpoint"] = (str(checkpoint) if parent is None else f"{{{parent}}}/universal.safetensors",)
+    settings: dict[str, Any] = {"arguments": [row.target, *chosen, *row.arguments], "files": files}
+    if what.framework and said.batch is None and gpus > 1:  # each brings images: of another batch, rate and length
+        settings["processes"] = gpus
+    if of_ones_own(row.target) and "--data" not in row.arguments and row.target in (data or {}):
+        settings["data"] = data[row.target]
     return Node(
         name=f"{base}/{'-'.join(filter(None, words))}", kind="transfer", hours=row.hours, gpus=gpus,
-        settings={"arguments": [row.target, *chosen, *row.arguments], "files": files},
-        parents=() if parent is None else (parent,), flops=flops, disk=size, data=row.target, framework=what.framework,
+        settings=settings, parents=() if parent is None else (parent,), flops=flops, disk=size, data=row.target,
+        framework=what.framework,
         command=Command(
             "tools/transfer.py", row.target, options={**options, "--output": ("{output}",)},
             words=tuple(str(named.get(word, word)) for word in row.arguments),

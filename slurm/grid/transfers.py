@@ -40,6 +40,8 @@ def transfer_graph(arguments: argparse.Namespace, preset: Preset) -> tuple[Graph
         for width in arguments.widths:
             for seed in range(arguments.seeds):
                 what = Chosen(row, framework, init, width, seed)
-                node = transfer_node(checkpoint.parent.name, None, config, what, preset.gpus_per_node, checkpoint)
+                node = transfer_node(
+                    checkpoint.parent.name, None, config, what, preset.gpus_per_node, checkpoint, preset.data
+                )
                 nodes.append(replace(node, settings={**node.settings, "checkpoint": source.net.hash}))
     return Graph(nodes), checkpoint

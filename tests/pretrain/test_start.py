@@ -88,6 +88,16 @@ def test_a_run_that_is_shorter_or_not_finished_does_not_change_its_length(copy):
         train(copy, resume=True, training={"iterations": 14})
 
 
+def test_a_run_goes_on_with_the_images_that_it_began_with(copy, tmp_path):
+    """Their number, classes and labels tell; a state that does not record them is taken."""
+    found = newest_checkpoint(copy / "checkpoints")
+    state = load_checkpoint(found, CPU)
+    Trainer(tiny_config(), World(0, 1, CPU), 9, labels=state["labels"]).load(state)
+    with pytest.raises(UserError, match="belongs to a run on other images.*expected the data.root"):
+        Trainer(tiny_config(), World(0, 1, CPU), 9, labels="other").load(state)
+    Trainer(tiny_config(), World(0, 1, CPU), 9, labels="other").load({**state, "labels": None})
+
+
 def test_another_number_of_processes_keeps_the_chunks_or_is_refused(copy):
     """A run of two processes, hence of two chunks, goes on in one process with both; three can't share them."""
     state = load_checkpoint(newest_checkpoint(copy / "checkpoints"), CPU) | {"world_size": 2, "chunks": 2}

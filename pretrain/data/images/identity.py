@@ -18,8 +18,16 @@ def dataset_hash(dataset: Dataset) -> str:
             f"features are kept by what their images are, which {type(dataset).__name__} does not say; "
             "expected TensorImages, EncodedImages, or an identity() that gives bytes"
         )
-    digest = hashlib.sha256(json.dumps(list(map(str, dataset.classes))).encode())
-    digest.update(dataset.labels.numpy().tobytes())
+    digest = hashlib.sha256(_labelled(dataset))
     for part in dataset.identity():
         digest.update(part)
     return digest.hexdigest()
+
+
+def labels_hash(dataset: Dataset) -> str:
+    """SHA-256 of classes and labels, so of the number of images as well: the same wherever they lie and however."""
+    return hashlib.sha256(_labelled(dataset)).hexdigest()
+
+
+def _labelled(dataset: Dataset) -> bytes:
+    return json.dumps(list(map(str, dataset.classes))).encode() + dataset.labels.numpy().tobytes()

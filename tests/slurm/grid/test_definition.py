@@ -97,6 +97,42 @@ transfer = [dict(of="us3l", target="voc", widths=[1.0], frameworks=["mmdet"], ar
         detector()
 
 
+def test_other_images_are_another_pretraining_and_another_evaluation(write):
+    text = f"""pretrain = dict(
+    birds=dict(config="{DIGITS}", overrides=["data.name=folder", "data.root=/d/birds"]),
+    cars=dict(config="{DIGITS}", overrides=["data.name=folder", "data.root=/d/cars"]),
+    preset=dict(config="{DIGITS}", overrides=["data.name=folder"]),
+)
+transfer = [dict(of="*", target=target, widths=[1.0]) for target in ("folder", "coco", "flowers")]
+"""
+    one = load_graph(write(text), 0, {"folder": "/d/one", "coco": "/d/coco", "flowers": "/a"})
+    assert len(one.nodes) == 3 + 9 + 3, "and a conversion for each detector"
+    other = load_graph(write(text), 0, {"folder": "/d/other", "coco": "/d/coco_mini", "flowers": "/b"})
+    same = {name for name in one.nodes if one.hashes[name] == other.hashes[name]}
+    assert same == {
+        "grid/birds", "grid/cars", "grid/birds/flowers-w1-s0", "grid/cars/flowers-w1-s0", "grid/birds/detectron2-1",
+        "grid/cars/detectron2-1",
+    }, "a name that tells which images they are tells it wherever they lie"  # fmt: skip
+
+
+def test_weights_to_start_from_are_told_by_their_bytes(write, tmp_path):
+    paths = [tmp_path / name for name in ("a.pth", "b.pth", "c.pth")]
+    for path, content in zip(paths, (b"one", b"two", b"one"), strict=True):
+        path.write_bytes(content)
+    rows = [f'{path.stem}=dict(config="{DIGITS}", overrides=["backbone.weights={path}"])' for path in paths]
+    graph = load_graph(write(f'pretrain = dict(none=dict(config="{DIGITS}"), {", ".join(rows)})'), 0)
+    assert list(graph.nodes) == ["grid/none", "grid/a", "grid/b"], "c is a under another name"
+
+
+def test_a_detector_of_more_processes_is_another_one_unless_its_batch_is_said(write):
+    text = f"""pretrain = dict(us3l=dict(config="{DIGITS}"))
+transfer = [dict(of="us3l", target="coco", widths=[1.0], gpus=GPUS),
+    dict(of="us3l", target="coco", widths=[1.0], gpus=GPUS, arguments=["--batch", "8"])]
+"""
+    one, eight = (load_graph(write(text.replace("GPUS", gpus)), 0).hashes for gpus in "18")
+    assert {name for name in one if one[name] != eight[name]} == {"grid/us3l/coco-detectron2-w1-s0"}
+
+
 def test_what_only_the_machine_knows_changes_nothing(write):
     before = load_graph(write(GRID), gpus=0).hashes
     text = GRID.replace(f'us3l=dict(config="{DIGITS}"', f'us3l=dict(config="{DIGITS}", overrides=["data.workers=7"]')
