@@ -39,7 +39,7 @@ def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Pat
     check_target(config, settings)
     if not data.has_masks and "mask_head" in config.model.roi_heads:
         without_masks(config.model, config.dataloader)
-    config.model.backbone.bottom_up = narrow.model.backbone.bottom_up
+    take_channels(config.model.backbone, narrow.model.backbone.bottom_up, recipe_path(settings).name)
     config.model.pixel_mean, config.model.pixel_std = narrow.model.pixel_mean, narrow.model.pixel_std
     config.model.roi_heads.num_classes = len(data.classes)
     train, loaders = config.train, config.dataloader
@@ -86,6 +86,22 @@ def check_target(config, settings: DetectionSettings) -> None:
     if target != settings.target:
         raise UserError(f"{recipe_path(settings).name} is a recipe for {target}; expected one for {settings.target} "
                         f"such as {OWN[settings.target].name}")  # fmt: skip
+
+
+def take_channels(backbone, narrow, recipe: str) -> None:
+    """Give the recipe's ResNet the stages of ``narrow``; what it freezes and how it normalises stays the recipe's.
+
+    Errors: UserError for a recipe of another kind of backbone.
+    """
+    own = backbone.get("bottom_up", {})
+    if not all(part in own for part in ("stem", "stages", "freeze_at")) or len(own.stages) != len(narrow.stages):
+        raise UserError(
+            f"the backbone of {recipe} is no ResNet with a stem, {len(narrow.stages)} stages and freeze_at below a "
+            f"pyramid, which a converted one could replace; expected one such as {OWN['coco'].name}"
+        )
+    for stage, recipes in zip(narrow.stages, own.stages, strict=True):
+        stage.norm = recipes.get("norm", stage.norm)
+    own.stem.out_channels, own.stages = narrow.stem.out_channels, narrow.stages
 
 
 def read_schedule(config, processes: int) -> Schedule:

@@ -21,6 +21,13 @@ FIELDS = {
     "batch": "train_dataloader.batch_size", "learning_rate": "optim_wrapper.optimizer.lr",
     "iterations": "train_cfg.max_iters", "warmup": "param_scheduler.0.end",
 }  # fmt: skip
+# what the converted weights decide
+OF_THE_WEIGHTS = {
+    "type", "depth", "stem_channels", "base_channels", "inner_channels", "stage_channels", "num_stages", "style",
+    "init_cfg",
+}  # fmt: skip
+# what a backbone that lists its channels takes beside them, and the value that stands for nothing said
+LISTED = {"out_indices": (0, 1, 2, 3), "frozen_stages": -1, "norm_cfg": None, "norm_eval": False}
 # no part of a result: paths, and what a machine chooses
 MACHINE = (
     "work_dir", "data_root", "ann_file", "data_prefix", "checkpoint", "num_workers", "persistent_workers", "device",
@@ -43,12 +50,14 @@ def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Pat
     model = config.model
     if not data.has_masks and model.roi_head.get("mask_head"):
         without_masks(config)
-    model.backbone, model.neck.in_channels = narrow.model.backbone, narrow.model.neck.in_channels
+    model.backbone = with_channels(model.backbone, narrow.model.backbone, recipe_path(settings).name)
+    model.neck.in_channels = narrow.model.neck.in_channels
     model.data_preprocessor.update(mean=narrow.model.data_preprocessor.mean, std=narrow.model.data_preprocessor.std)
     model.roi_head.bbox_head.num_classes = len(data.classes)
     if data.has_masks:
         model.roi_head.mask_head.num_classes = len(data.classes)
-    config.custom_imports = narrow.get("custom_imports")
+    modules = [name for part in (config, narrow) for name in (part.get("custom_imports") or {}).get("imports", [])]
+    config.custom_imports = {"imports": modules} if modules else None
     config.work_dir, config.device = str(output), settings.device
     config.randomness = {"seed": settings.seed}
     set_data(config, data)
@@ -85,6 +94,28 @@ def check_target(config, settings: DetectionSettings) -> None:
     if target != settings.target:
         raise UserError(f"{name} is a recipe for {target}; expected one for {settings.target} such as "
                         f"{OWN[settings.target].name}")  # fmt: skip
+
+
+def with_channels(own: dict, narrow: dict, recipe: str) -> dict:
+    """The backbone ``narrow``, frozen and normalised as the recipe's ``own``.
+
+    Errors: UserError for a recipe of another kind of backbone, and for an option of mmdet's ResNet that a list of
+    channels cannot have.
+    """
+    if own.get("type") != "ResNet":
+        raise UserError(
+            f"the backbone of {recipe} is no ResNet, which a converted one could replace; expected one such as "
+            f"{OWN['coco'].name}"
+        )
+    listed = narrow["type"] != own["type"]
+    for name in sorted(own.keys() - OF_THE_WEIGHTS):
+        if own[name] == narrow.get(name, LISTED.get(name)):
+            continue
+        if listed and name not in LISTED:
+            raise UserError(f"the backbone of {recipe} has {name}={own[name]}, which mmdet's ResNet takes alone; "
+                            "expected a width that it can say, such as 0.5")  # fmt: skip
+        narrow[name] = own[name]
+    return narrow
 
 
 def set_data(config, data: Data) -> None:

@@ -42,6 +42,30 @@ def test_backbone_classes_and_masks_come_from_checkpoint_and_data(resolved, sett
     assert list(config.model.pixel_mean) == pytest.approx([255 * m for m in MEAN])
 
 
+def test_a_recipe_freezes_and_normalises_the_converted_backbone_as_it_says(resolved, settings, tmp_path):
+    from detectron2.config import instantiate
+
+    recipe = tmp_path / "mine.py"
+
+    def written(*lines: str):
+        start = ["from detectron2.config import LazyConfig", f'own = LazyConfig.load("{COCO}")']
+        parts = [f"{name} = own.{name}" for name in ("model", "dataloader", "optimizer", "lr_multiplier", "train")]
+        recipe.write_text("\n".join([*start, *parts, *lines]))
+        return replace(settings, recipe=recipe)
+
+    frozen = ["bottom = model.backbone.bottom_up", "bottom.freeze_at = 2"]
+    frozen += [f"bottom.{part}.norm = 'FrozenBN'" for part in ("stem", "stages[0]")]
+    backbone = resolved(written(*frozen)).model.backbone.bottom_up
+    assert (backbone.freeze_at, backbone.stem.norm, backbone.stem.out_channels) == (2, "FrozenBN", 16)
+    assert [stage.norm for stage in backbone.stages] == ["FrozenBN", "BN", "BN", "BN"]
+    assert [stage.out_channels for stage in backbone.stages] == [16, 32, 64, 128]
+    network = instantiate(backbone)
+    trained = {name.split(".")[0] for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert trained == {"res3", "res4", "res5"}
+    with pytest.raises(UserError, match="the backbone of mine.py is no ResNet with a stem, 4 stages"):
+        resolved(written("model.backbone.bottom_up = dict(kind='other')"))
+
+
 def test_the_schedule_follows_batch_and_processes(resolved, settings):
     settings = replace(settings, recipe=COCO, iterations=None)
     for batch, processes in ((4, 1), (16, 8), (64, 2)):

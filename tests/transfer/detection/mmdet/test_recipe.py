@@ -8,6 +8,7 @@ from pretrain.common.errors import UserError
 from tests.pretrain.helpers import MEAN
 from tests.requirements import requires
 from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
+from transfer.convert import convert
 from transfer.detection.data.coco import read as read_coco
 from transfer.detection.data.voc import read as read_voc
 from transfer.detection.mmdet.recipe import OWN, resolve, settings_values, summary
@@ -40,6 +41,43 @@ def test_the_paper_scale_recipe_on_eight_processes_is_the_1x_schedule(resolved):
     assert config.model.data_preprocessor.mean == pytest.approx([255 * m for m in MEAN])
     assert config.model.roi_head.bbox_head.num_classes == config.model.roi_head.mask_head.num_classes == 10
     assert config.train_dataloader.dataset.metainfo["classes"] == tuple("0123456789")
+
+
+@pytest.mark.parametrize("width", [0.5, 0.9])
+def test_a_recipe_freezes_and_normalises_the_converted_backbone_as_it_says(settings, source, tmp_path, width):
+    """Also one whose channels are a list; what such a one cannot have is refused, and so is no ResNet."""
+    from mmdet.registry import MODELS
+
+    narrow = convert(source.net.extract(width), "mmdet", tmp_path / "narrow", source.net.metadata)[0]
+    data, recipe = read_coco(settings.data), tmp_path / "mine.py"
+
+    def backbone(text: str) -> dict:
+        recipe.write_text(f'_base_ = "{OWN["coco"]}"\nmodel = dict(backbone=dict({text}))')
+        return resolve(DetectionSettings(recipe=recipe, data=settings.data, device="cpu"), narrow, data, tmp_path)
+
+    found = backbone("frozen_stages=2, norm_eval=True, norm_cfg=dict(requires_grad=False), depth=101").config.model
+    said = found.backbone
+    assert (said.frozen_stages, said.norm_eval, said.norm_cfg.requires_grad, said.depth) == (2, True, False, 18)
+    said.init_cfg = None
+    detector = MODELS.build(said)
+    trained = {name.split(".")[0] for name, parameter in detector.named_parameters() if parameter.requires_grad}
+    assert trained <= {"layer3", "layer4"}
+    if width == 0.5:
+        assert backbone("with_cp=True").config.model.backbone.with_cp
+    else:
+        with pytest.raises(UserError, match="mine.py has with_cp=True, which mmdet's ResNet takes alone"):
+            backbone("with_cp=True")
+    with pytest.raises(UserError, match="the backbone of mine.py is no ResNet"):
+        backbone('type="ResNeXt"')
+
+
+def test_the_modules_that_a_recipe_imports_are_imported(settings, source, tmp_path):
+    narrow = convert(source.net.extract(0.9), "mmdet", tmp_path / "narrow", source.net.metadata)[0]
+    recipe = tmp_path / "mine.py"
+    recipe.write_text(f'_base_ = "{OWN["coco"]}"\ncustom_imports = dict(imports=["json"])')
+    options = DetectionSettings(recipe=recipe, data=settings.data, device="cpu")
+    found = resolve(options, narrow, read_coco(settings.data), tmp_path).config
+    assert found.custom_imports == {"imports": ["json", "channel_list_resnet"]}
 
 
 def test_the_whole_schedule_follows_batch_and_iterations(resolved):
