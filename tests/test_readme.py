@@ -78,7 +78,7 @@ HOW_TO_RUN = [
     How(r"(.* tools/convert.py .* --to onnx --fold-bn) .*", r"\1 --image-size 32", "formats"),
     How(r"(.* tools/latency.py .* --widths) .*", r"\1 0.5 --image-size 32 --repeats 1 --warm-up 0", "formats"),
     How(r"(.* tools/report.py .*)", r"\1"),
-    How(r"(.* tools/benchmark.py .*) --batch 128 (.*)", r"\1 --batch 2 \2 --repeats 1"),
+    How(r"(.* tools/benchmark.py .*) --batch 128 (.*)", r"\1 --batch 2 \2 --repeats 1 --base-channels 8"),
     How(
         r"(\S+ tools/launch.py pretrain \S+ .*) --data (\w+)=\S+",
         r"\1 --data \2=datasets/cifar10 --dry-run",

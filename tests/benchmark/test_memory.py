@@ -9,7 +9,7 @@ from tests.benchmark.arguments import step_arguments
 
 def test_a_backward_pass_for_each_width_needs_less():
     args = step_arguments(
-        base_channels=16, image_size=32, stem="cifar", widths=[1.0, 0.95, 0.9], batches=[64], limit=0.01
+        base_channels=16, image_size=16, stem="cifar", widths=[1.0, 0.95, 0.9], batches=[128], limit=0.01
     )
     [row] = memory.measure(args)["rows"]
     assert row["low_of_normal"] < 0.8

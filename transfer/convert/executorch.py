@@ -31,11 +31,11 @@ def write(plain: nn.Module, output: Path, metadata: dict, int8: Int8 | None = No
     path, beside = output / f"{name}.pte", output / f"{name}.json"
     plain = ready(plain, size)
     with replacing(beside) as partial_beside, replacing(path) as partial:
-        export(plain, plain, partial, size)
-        check(plain, load(partial), size, "ExecuTorch")
+        export(plain, quantised(plain, size, int8) if int8 else plain, partial, size)
         if int8:
-            export(plain, quantised(plain, size, int8), partial, size)
             metadata = {**metadata, "int8": int8.judged(plain, load(partial), "ExecuTorch")}
+        else:
+            check(plain, load(partial), size, "ExecuTorch")
         partial_beside.write_text(as_json(description(plain, metadata), indent=2) + "\n")
     return [path, beside]
 
