@@ -26,7 +26,9 @@ def pretraining_batches(net: UniversalNetwork, run: Path, root: Path | None = No
     augmentation = recorded_augmentation(record["views"])
     config = recorded_data(run)
     root = root or config.get("root")
-    images = image_dataset(data["name"], root, "train", data["image_size"], config.get("images_per_class"))
+    images = image_dataset(
+        data["name"], root, "train", data["image_size"], config.get("images_per_class"), net.backbone.input_channels
+    )
     if data.get("images") not in (None, len(images)):
         where = f" in {root}" if root else ""
         raise UserError(

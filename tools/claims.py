@@ -8,17 +8,22 @@ claims.md and its pictures are made; what has a line there, perhaps copied from 
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
 from pretrain.common import cli
 from pretrain.common.errors import CollapsedError, NonFiniteLossError, UserError, nearest
-from pretrain.common.files import read_lines, write_json, write_text
+from pretrain.common.files import read_lines, read_object, write_json, write_text
 from pretrain.run.allocator import restart_for_cpu
+
+if TYPE_CHECKING:  # what imports torch is imported where it is used: --help need not wait for it
+    from pretrain.config import PretrainConfig
 
 PER_CLASS = 1000
 
@@ -34,19 +39,12 @@ def main(argv: list[str]) -> None:
     args = parser.parse_intermixed_args(argv)
     if (args.data is None) == (args.show is None):
         raise UserError("expected --data DATA, to run the claims, or --show FILE, to look at what was run")
-    from pretrain.config import load_config
-
     records = args.show or args.output / "claims.jsonl"
     if args.data is not None:
         images = linked_images(args.data, args.output / "images")
-        for system, seed in runs(args):
-            folder, overrides = args.output / f"{system}_seed{seed}", [f"training.seed={seed}", *args.overrides]
-            config = load_config(f"{ROOT}/configs/pretrain/claims.py:{system}", [f"data.root={images}", *overrides])
-            if not any(
-                (r["system"], r["seed"], r["config"]) == (system, seed, config.hash) for r in read_lines(records)
-            ):
-                run(system, config, folder, images, args.overrides)
-                collect(folder / "record.json", records)
+        for system, config, folder in missing(args, images, records):
+            run(system, config, folder, images, args.overrides)
+            collect(folder / "record.json", records)
     page = write_page(records, args.output)
     print(page.read_text())
     print(page)
@@ -65,22 +63,51 @@ def runs(args: argparse.Namespace) -> list[tuple[str, int]]:
     return [(system, seed) for seed in range(max(wanted.values())) for system in wanted if seed < wanted[system]]
 
 
+def missing(args: argparse.Namespace, images: Path, records: Path) -> list[tuple[str, "PretrainConfig", Path]]:
+    """(system, config, folder) of the chosen runs that have no line in ``records``.
+
+    Errors: UserError, before anything is trained, where such a folder holds a run of another config.
+    """
+    from pretrain.config import load_config
+
+    there = {(r["system"], r["seed"], r["config"]) for r in read_lines(records)}
+    found = []
+    for system, seed in runs(args):
+        folder, overrides = args.output / f"{system}_seed{seed}", [f"training.seed={seed}", *args.overrides]
+        config = load_config(f"{ROOT}/configs/pretrain/claims.py:{system}", [f"data.root={images}", *overrides])
+        if (system, seed, config.hash) not in there:
+            record = folder / "record.json"
+            if record.is_file() and read_object(record).get("config") != config.hash:
+                raise UserError(f"{folder} holds a run of other settings; expected those, or another --output")
+            found.append((system, config, folder))
+    return found
+
+
 def linked_images(data: Path, folder: Path) -> Path:
-    """``folder`` with links to the first ``PER_CLASS`` training images of each class, and to all test images."""
+    """``folder`` with links to the first ``PER_CLASS`` training images of each class, and to all test images.
+
+    Errors: UserError where ``data`` has no images, or ``folder`` links to others than these, which nothing changes.
+    """
     if not all((data / split).is_dir() for split in ("train", "test")):
         raise UserError(f"no images in {data}; expected {data}/train/<class>/ and {data}/test/<class>/")
+    wanted = {folder / "test": (data / "test").resolve()}
     for theirs in sorted(p for p in (data / "train").iterdir() if p.is_dir()):
-        target = folder / "train" / theirs.name
-        target.mkdir(parents=True, exist_ok=True)
         for image in sorted(theirs.iterdir())[:PER_CLASS]:
-            if not (target / image.name).exists():
-                (target / image.name).symlink_to(image.resolve())
-    if not (folder / "test").exists():
-        (folder / "test").symlink_to((data / "test").resolve())
+            wanted[folder / "train" / theirs.name / image.name] = image.resolve()
+    for link in (link for link in (folder / "test", *folder.glob("train/*/*")) if os.path.lexists(link)):
+        if link.resolve() != wanted.get(link):
+            raise UserError(
+                f"{link} is of {link.resolve()}, not of {data}: {folder.parent} has runs on other images; "
+                "expected their --data, or another --output"
+            )
+    for link, image in wanted.items():
+        if not os.path.lexists(link):
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(image)
     return folder
 
 
-def run(system: str, config, folder: Path, images: Path, overrides: list[str]) -> None:
+def run(system: str, config: "PretrainConfig", folder: Path, images: Path, overrides: list[str]) -> None:
     """Pretrain and evaluate, or as much of it as is missing. ``record.json`` says what came out."""
     from benchmark.evidence.claims import record
     from benchmark.evidence.training_cost import training_flops
@@ -90,7 +117,7 @@ def run(system: str, config, folder: Path, images: Path, overrides: list[str]) -
     from transfer.recognition.settings import RecognitionSettings
     from transfer.source import load_source
 
-    if (folder / "record.json").is_file():
+    if (folder / "record.json").is_file():  # of this config, see ``missing``
         return
     started = time.time()
     seed = config.training.seed

@@ -5,6 +5,7 @@ network, so the systems of one seed differ in their weights alone. All have batc
 images. What was evaluated already is read from the output and not done again.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from pretrain.sections import BackboneSettings
 from pretrain.slimmable.widths import check_width
 from pretrain.universal import UniversalNetwork
 from pretrain.weights.start import load_start
-from transfer.recognition.evaluate import described, evaluate
+from transfer.recognition.evaluate import described, evaluate, identity, normalisation
 from transfer.recognition.images import Images
 from transfer.recognition.labels import labelled
 from transfer.recognition.settings import RecognitionSettings
@@ -62,7 +63,7 @@ def given_source(question: Question, images: Images) -> Source:
     print(f"{question.weights}: {start.fit}", flush=True)
     metadata = net.reinitialised(0).metadata | {"method": question.weights.stem}
     metadata |= {key: start.record.get(key, IMAGENET[key]) for key in IMAGENET}
-    start.prepared(images, metadata["data"]["image_size"], 0, metadata["mean"], metadata["std"])
+    start.prepared(images, metadata["data"]["image_size"], metadata["mean"], metadata["std"], seed=0)
     found = UniversalNetwork(start.backbone, metadata)
     return Source(found, metadata["method"], found.hash)
 
@@ -91,7 +92,8 @@ def answer(question: Question, device: str | None = None) -> tuple[Scores, Unive
     scores: Scores = defaultdict(dict)
     for share, seed in ((share, seed) for seed in question.seeds for share in question.labels):
         settings = replace(question.settings, image_size=size, labels=share, seed=seed)
-        images = described(labelled(train, share, seed) if share < 1 else train, test)
+        learnt = labelled(train, share, seed) if share < 1 else train
+        images = {"images": described(learnt, test), "identity": identity(learnt, test)}
         for system in question.systems:
             source, folder = source_of(system, question, seed, given), question.output / system / f"seed_{seed}"
             found = {r.width: r for r in _done(folder, source, settings, images)}
@@ -115,19 +117,19 @@ def task(settings: RecognitionSettings) -> str:
 
 
 def _done(folder: Path, source: Source, settings: RecognitionSettings, images: dict) -> Iterator[Result]:
-    """Results in ``folder`` of the same weights, settings and images."""
-    records = survey(folder)[0] if folder.is_dir() else []
-    for _, record in records:
+    """Results in ``folder`` of the same weights, settings and images; images that do not say what they are, be it in a
+    record or here, are never the same."""
+    if images["identity"] is None or not folder.is_dir():
+        return
+    recorded = settings.recorded() | {"interpolation": None}  # filled in by the evaluation
+    facts = {**images, "architecture": source.architecture, **normalisation(source)}
+    facts, recorded = json.loads(json.dumps([facts, recorded]))  # as a record has them: tuples are lists there
+    for _, record in survey(folder)[0]:
         details = record["details"]
-        same = {name: details["settings"].get(name) for name in settings.recorded()} | {"interpolation": None}
-        wanted = settings.recorded() | {"interpolation": None}  # filled in by the evaluation
-        alike = record["task"] == task(settings) and same == _sayable(wanted) and details["images"] == images
-        if alike and record["checkpoint"] == source.checkpoint_hash:
+        same = {name: details["settings"].get(name) for name in recorded} | {"interpolation": None}
+        alike = same == recorded and {name: details.get(name) for name in facts} == facts
+        if alike and (record["task"], record["checkpoint"]) == (task(settings), source.checkpoint_hash):
             yield Result(**{key: value for key, value in record.items() if key not in ("schema", "versions")})
-
-
-def _sayable(values: dict) -> dict:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 @dataclass(frozen=True)

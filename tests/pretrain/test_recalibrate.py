@@ -34,6 +34,18 @@ def test_a_width_gets_the_numbers_that_its_run_would_have_written(run, net, tmp_
             assert all(torch.equal(a, b) for a, b in zip(net.statistics[key][name], moments, strict=True)), (key, name)
 
 
+def test_gray_images_are_read_as_pretraining_read_them(tmp_path):
+    gray = {"channels": 1, "mean": (0.3,), "std": (0.4,)}
+    pretrain(tiny_config(data=gray), tmp_path / "two", False, "cpu")
+    pretrain(tiny_config(data=gray, calibration={"widths": (1.0, 0.75, 0.5)}), tmp_path / "three", False, "cpu")
+    net, other = load_universal(tmp_path / "two"), load_universal(tmp_path / "three")
+    recalibrate(net, [0.75], pretraining_batches(net, tmp_path / "two"))
+    assert net.metadata["calibration"] == other.metadata["calibration"]
+    for key, layers in other.statistics.items():
+        for name, moments in layers.items():
+            assert all(torch.equal(a, b) for a, b in zip(net.statistics[key][name], moments, strict=True)), (key, name)
+
+
 def test_data_that_are_not_the_pretrainings_are_refused(run, net, tmp_path):
     """Without the run's config nobody says that only four images of each digit were used."""
     with pytest.raises(UserError, match="'digits' has 1437 training images; expected the 40 of the pretraining"):

@@ -1,6 +1,7 @@
 """The claims' runner on tiny images: what it runs, in which order, what it leaves alone, and its table."""
 
 import json
+import shutil
 import subprocess
 
 import numpy as np
@@ -62,6 +63,22 @@ def test_a_run_that_collapses_is_told_to_stop_and_recorded(photos, tmp_path):
     assert done.returncode == 0, done.stderr
     for outcome in tmp_path.glob("*/record.json"):
         assert "has collapsed at iteration 2" in json.loads(outcome.read_text())["ended"]
+
+
+def test_a_folder_of_other_settings_or_images_is_refused_before_anything_is_trained(photos, tmp_path):
+    output = tmp_path / "out"
+    assert claims(photos, output, "--only", "c", "--seeds", "1").returncode == 0
+    (output / "simclr_025_seed0" / "record.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    other = claims(photos, output, "--only", "c", "--seeds", "1", "training.iterations=3")
+    assert (other.returncode, other.stderr) == (
+        2, f"error: {output}/us3l_seed0 holds a run of other settings; expected those, or another --output\n",
+    )  # fmt: skip
+    shutil.copytree(photos, tmp_path / "copy")
+    moved = claims(tmp_path / "copy", output, "--only", "c", "--seeds", "1")
+    assert moved.returncode == 2 and moved.stderr.count("\n") == 1
+    assert f"not of {tmp_path}/copy: {output} has runs on other images" in moved.stderr
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before, "nothing is lost"
 
 
 def test_mistakes_are_one_line(photos, tmp_path):

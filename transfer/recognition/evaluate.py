@@ -7,6 +7,7 @@ from rich.progress import Progress
 
 from pretrain.common.cli import checked_device
 from pretrain.common.devices import every
+from pretrain.common.errors import UserError
 from pretrain.common.feature_cache import FeatureCache
 from pretrain.data.augmentation.settings import Augmentation, usual_interpolation
 from pretrain.data.calibration import CalibrationBatches
@@ -79,11 +80,12 @@ def evaluate(
         if settings.labels < 1:
             train = labelled(train, settings.labels, settings.seed)
             print(f"labels: of {len(train)} training images, {100 * settings.labels:g} % of each class", flush=True)
+        images = {"images": described(train, test), "identity": identity(train, test)}
         if settings.protocol in ("paper", "finetune"):  # what looks at an image more than once
             train.decode(lambda indices: bar.track(indices, description="images"))
         shared = prepare(source, widths, train, test, augmentation, settings, linear, kept, device, bar)
         for outcome in PROTOCOL[settings.protocol](shared):
-            result = make_result(source, dataset, name, outcome, settings, calibrate, described(train, test))
+            result = make_result(source, dataset, name, outcome, settings, calibrate, images)
             result.write(folder_of(result, output))
             results.append(result)
     if cache:
@@ -133,6 +135,20 @@ def described(train: Images, test: Images) -> dict:
     return {"train": len(train), "test": len(test), "classes": len(train.classes), "digest": digest}
 
 
+def identity(train: Images, test: Images) -> dict | None:
+    """``Images.identity`` of both splits: a copy that is newer or packed has another. None for a data set of somebody's
+    own that does not say what it is."""
+    try:
+        return {"train": train.identity, "test": test.identity}
+    except UserError:
+        return None
+
+
+def normalisation(source: Source) -> dict:
+    """The mean and std by which the images are normalised."""
+    return {name: list(source.metadata[name]) for name in ("mean", "std")}
+
+
 def make_result(
     source: Source,
     target: str,
@@ -142,7 +158,7 @@ def make_result(
     calibrate: bool,
     images: dict,
 ) -> Result:
-    """The record of one outcome. details: what decided the figures. images: see ``described``."""
+    """The record of one outcome. details: what decided the figures. images: see ``described`` and ``identity``."""
     task, width, metrics, seconds, details = outcome
     method, plan = named(source.method, width)
     cost = source.net.cost(width, image_size=settings.image_size)
@@ -150,7 +166,7 @@ def make_result(
     decisive = {
         "dataset": name,
         "task": task,
-        "images": images["digest"],
+        "images": images["images"]["digest"],
         **plan,
         **recorded,
         **{k: details[k] for k in ("recipe", "views") if k in details},
@@ -161,18 +177,20 @@ def make_result(
         metrics=metrics, params=cost.params, macs=cost.macs, checkpoint=source.checkpoint_hash,
         config=settings_hash(decisive), seconds=seconds,
         details={
-            "protocol": settings.protocol, "target": target, "settings": recorded, "images": images,
-            "calibration": calibration, "architecture": source.architecture, "pretraining": source.pretraining,
-            **plan, **details,
+            "protocol": settings.protocol, "target": target, "settings": recorded, **images,
+            "calibration": calibration, "architecture": source.architecture, **normalisation(source),
+            "pretraining": source.pretraining, **plan, **details,
         },
     )  # fmt: skip
 
 
 def folder_of(result: Result, output: Path) -> Path:
     """OUTPUT/<name>/<task>/width_<w>[_random]/seed_<s>-<digest> of what determines the result: its settings, images and
-    weights. Another seed, checkpoint or setting has another folder; the same evaluation done again has the same."""
+    weights; <task> of linear evaluation is ``linear_<protocol>``. Another seed, checkpoint, setting or data set of the
+    same name has another folder; the same evaluation done again has the same."""
     task = f"linear_{result.details['protocol']}" if result.task == "linear" else result.task
     folder = result_folder(output, result.dataset, task, result.width, result.method)
     weights = {name: result.details[name] for name in ("architecture", "calibration")}
-    digest = settings_hash({"config": result.config, "checkpoint": result.checkpoint, **weights})
+    images = {"identity": found} if (found := result.details.get("identity")) else {}
+    digest = settings_hash({"config": result.config, "checkpoint": result.checkpoint, **weights, **images})
     return folder / f"seed_{result.seed}-{digest[:10]}"

@@ -13,7 +13,6 @@ from pretrain.common.errors import UncalibratedWidthError
 from pretrain.common.feature_cache import FeatureCache, Sink
 from pretrain.data.augmentation.parameters import RANDOM_NUMBERS
 from pretrain.data.augmentation.settings import Augmentation, usual_interpolation
-from pretrain.data.images.identity import dataset_hash
 from pretrain.run.device import autocast, resolve_precision
 from pretrain.universal import weights_hash
 from transfer.recognition.images import (
@@ -98,7 +97,7 @@ class Extractor:
 
     def __call__(self, images: Images, views: list[View], description: str) -> dict[float, list[Tensor]]:
         """float16 [N, D] of each view by width, in the order of ``views``; what is not in the cache is computed."""
-        data = dataset_hash(images.dataset) if self.cache.folder else None
+        data = images.identity if self.cache.folder else None
         keys = {(w, i): self.key(w, view, data) for w in self.modules for i, view in enumerate(views)}
         shapes = {key: (len(images), self.sizes[key[0]]) for key in keys}
         found = {key: self.cache.load(keys[key], shapes[key]) for key in keys}

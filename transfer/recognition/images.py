@@ -7,9 +7,10 @@ does, unless the settings say otherwise.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from pretrain.data.augmentation.settings import (
 )
 from pretrain.data.augmentation.whole import augmented_views, by_size
 from pretrain.data.images.datasets import Subset
+from pretrain.data.images.identity import dataset_hash
 
 IN_MEMORY = 2**30  # bytes of decoded images that are kept
 FEW = 2**25  # bytes of images for which starting worker processes takes longer than they save
@@ -76,6 +78,17 @@ class Images(Dataset):
         self._first = dataset[0]
         self.bytes = len(dataset) * self._first[0].numel()  # if all are as large as the first
         self._kept: list[tuple[Tensor, int]] | None = None
+        self._whole: Images | None = None
+
+    @cached_property
+    def identity(self) -> str:
+        """What the images are: ``dataset_hash``, of a subset a digest of the whole's and the indices.
+
+        Found out once, since it asks for the size and time of change of every file.
+        """
+        if self._whole is None:
+            return dataset_hash(self.dataset)
+        return hashlib.sha256(f"{self._whole.identity} {self.dataset.indices}".encode()).hexdigest()
 
     @property
     def labels(self) -> Tensor:
@@ -90,6 +103,7 @@ class Images(Dataset):
     def subset(self, indices: list[int]) -> "Images":
         """Those of ``indices``, decoded as far as these are."""
         found = Images(Subset(self.dataset, indices))
+        found._whole = self
         if self._kept is not None:
             found._kept = [self._kept[index] for index in indices]
         return found

@@ -1,15 +1,18 @@
 """Did it help? Every system at every width, share and seed, once; paired; one table and one picture."""
 
+import json
+import shutil
 from collections import defaultdict
 from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 import torch
+from PIL import Image, ImageOps
 
 from benchmark.evidence import verdict, verdict_page
 from benchmark.evidence.verdict import GIVEN, OURS, RANDOM, Question, answer, rows
-from pretrain import UserError
+from pretrain import UserError, load_universal
 from tests.pretrain.helpers import universal
 from transfer.recognition.settings import RecognitionSettings
 
@@ -68,6 +71,65 @@ def test_other_images_or_settings_are_evaluated_anew(question, image_folder, mon
     answer(question)
     answer(replace(question, settings=RecognitionSettings("knn", neighbours=5)))
     assert len(calls) == 4
+
+
+@pytest.fixture
+def evaluations(monkeypatch):
+    """Systems and images of every evaluation."""
+    calls, real = [], verdict.evaluate
+
+    def counted(source, target, root, *args, **kwargs):
+        calls.append((source.method, root))
+        return real(source, target, root, *args, **kwargs, progress=False)
+
+    monkeypatch.setattr(verdict, "evaluate", counted)
+    return calls
+
+
+def test_a_folder_of_the_same_name_classes_and_numbers_is_evaluated_anew(question, tmp_path, evaluations):
+    """birds_cropped beside birds: nothing but the pixels tells them apart."""
+    question = replace(question, weights=None, seeds=[0], widths=[1.0])
+    scores, *_ = answer(question)
+    other = tmp_path / "other" / question.root.name
+    shutil.copytree(question.root, other)
+    for path in other.glob("*/*/*"):
+        ImageOps.invert(Image.open(path)).rotate(180).save(path)
+    evaluations.clear()
+    answer(replace(question, root=other))
+    assert evaluations == [("random", other), ("us3l", other)] * 2, "for both shares of the labels"
+    evaluations.clear()
+    assert answer(question)[0] == scores and evaluations == [], "the other images overwrote nothing"
+
+
+def test_another_architecture_or_normalisation_is_evaluated_anew(question, tmp_path, evaluations):
+    question = replace(question, weights=None, seeds=[0], labels=[1.0], widths=[1.0])
+    answer(question)
+    for changes, options in (({}, {"base_channels": 16}), ({"mean": [0.4] * 3}, {"base_channels": 8})):
+        net = universal(**options)
+        net.metadata |= load_universal(question.checkpoint).metadata | {"backbone": net.backbone.arguments} | changes
+        path = net.save(tmp_path / str(changes) / "universal.safetensors")
+        evaluations.clear()
+        answer(replace(question, checkpoint=path))
+        assert [method for method, _ in evaluations] == ["random", "us3l"]
+
+
+def test_a_record_that_does_not_say_what_its_images_are_is_not_reused(question, evaluations):
+    question = replace(question, weights=None, seeds=[0], labels=[1.0], widths=[1.0])
+    answer(question)
+    for path in question.output.rglob("result.json"):
+        record = json.loads(path.read_text())
+        del record["details"]["identity"]
+        path.write_text(json.dumps(record))
+    evaluations.clear()
+    answer(question)
+    assert [method for method, _ in evaluations] == ["random", "us3l"]
+
+
+def test_channels_of_given_weights_are_sorted_by_their_magnitude_on_the_images(question):
+    """Here they are the checkpoint's: equal figures at width 1, whatever the order of channels."""
+    given = replace(question, weights=question.checkpoint, widths=[1.0], seeds=[0], labels=[1.0], sort="activation")
+    scores, _, _ = answer(given)
+    assert scores[1.0, 1.0, GIVEN] == pytest.approx(scores[1.0, 1.0, OURS])
 
 
 def test_given_weights_are_the_files_own_at_width_1(question):

@@ -144,7 +144,7 @@ def test_latency_is_measured_at_the_answer_and_one_above_the_budget_gives_way(so
         asked.extend(plans)
         return {w: 9.0 if asked and w == asked[0] else 1.0 for w in widths}
 
-    found = search(source, Budget(latency=2.0), seen, SIZE, tmp_path, 9, times=times, say=quiet)
+    found = search(source, Budget(latency=2.0), seen, SIZE, tmp_path, 7, times=times, say=quiet)
     assert len(asked) == 2 and found.plan.found == asked[1] and found.plan.cost["latency"] == 1.0
 
 

@@ -9,7 +9,8 @@ import torch
 
 from pretrain import UniversalNetwork, create_backbone
 from pretrain.common.errors import UncalibratedWidthError, UserError
-from pretrain.data.images.encoded import EncodedImage
+from pretrain.data.images.encoded import EncodedImage, EncodedImages
+from pretrain.data.images.files import ImageFiles
 from tests.pretrain.helpers import universal
 from tests.pretrain.networks import TINY
 from transfer.recognition import evaluate as evaluate_module
@@ -126,6 +127,23 @@ def test_another_seed_setting_or_checkpoint_has_a_place_of_its_own(source, netwo
         file.unlink()
     assert run(source, RecognitionSettings("knn")) == 7, "other images"
     assert run(source, RecognitionSettings("knn"), calibrate=True) == 8
+
+
+def test_folders_of_one_name_have_places_of_their_own(source, image_folder, tmp_path):
+    shutil.copytree(image_folder, tmp_path / "b" / "photos", copy_function=shutil.copyfile)
+    knn, output = RecognitionSettings("knn"), tmp_path / "out"
+    for root in (image_folder, tmp_path / "b" / "photos", image_folder):
+        evaluate(source, "folder", root, [0.5], output, knn, progress=False)
+    one, other = (record["details"] for record in read_results(output))
+    assert one["images"] == other["images"] and one["identity"] != other["identity"]
+
+
+def test_images_that_do_not_say_what_they_are_are_evaluated_all_the_same(source, image_folder, tmp_path, monkeypatch):
+    monkeypatch.delattr(ImageFiles, "identity")
+    monkeypatch.delattr(EncodedImages, "identity")
+    monkeypatch.setattr(ImageFiles, "__abstractmethods__", frozenset())
+    [result] = evaluate(source, "folder", image_folder, [0.5], tmp_path, RecognitionSettings("knn"), progress=False)
+    assert result.details["identity"] is None
 
 
 def test_a_folder_without_images_or_with_other_classes_is_one_line(source, image_folder, tmp_path):
