@@ -1,6 +1,7 @@
 """Cluster presets: what a cluster wants to be told, in ``slurm/clusters/NAME.yaml`` or any yaml file.
 
-Every key of a preset is a flag of ``tools/launch.py`` too, and the flag wins.
+All keys but ``executor``, ``max_timeouts`` and ``sbatch`` are flags of ``tools/launch.py`` too (``environment`` is
+``--env``), and the flag wins.
 """
 
 import dataclasses

@@ -49,7 +49,10 @@ def main(argv: list[str]) -> None:
 
     splits = {split: images for split in SPLITS if (images := images_at(args.root, split)) is not None}
     if not splits:
-        raise UserError(f"no 'train', 'test' or 'val' folder in {args.root}; expected {args.root}/train/<class>/*.jpg")
+        raise UserError(
+            f"no training or test images in {args.root}; expected folders of images, a list, tar shards or parquet "
+            "files, see docs/data.md"
+        )
     if args.check:
         check(splits, args)
         return

@@ -54,7 +54,7 @@ class ObjectiveSettings(ABC):
 class Objective(nn.Module, ABC):
     """A backbone with the heads and losses of a method.
 
-    views: augmented views of each image. projector: None where there is none. teacher: the frozen network that the
+    num_views: augmented views of each image. projector: None where there is none. teacher: the frozen network that the
     method distils from, if it does; the training loop asks it, once for each batch. asks_others: whether losses or
     norms take anything from other processes.
 

@@ -20,7 +20,7 @@ SAMPLES = 256  # iterations whose widths stand for all
 
 
 def pretraining(config: PretrainConfig) -> tuple[float, float]:
-    """(operations, bytes) of a pretraining: its views through the widths of a step, and the momentum network's."""
+    """(operations, bytes) of a pretraining: as of two views and a momentum encoder."""
     macs, params = full_cost(config.backbone, config.data.image_size)
     steps = iterations(config)
     forward = 2 * macs * 2 * config.training.batch_size * steps

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--checkpoint", type=Path, metavar="U", help="universal checkpoint (default: the newest below runs/)")
     add("--init", choices=INITS, default="pretrained", help="random: the same network, not pretrained")
-    add("--weights", type=Path, metavar="FILE", help="instead of --checkpoint: any ResNet-18 or -50 with torchvision's "
-        "names, .pth or .safetensors")  # fmt: skip
+    add("--weights", type=Path, metavar="FILE", help="instead of --checkpoint: any ResNet (18, 34, 50, 101) with "
+        "torchvision's names, .pth or .safetensors")  # fmt: skip
     add("--weights-name", metavar="NAME", help="method of --weights in results (default: the file's name)")
     add("--data", type=Path, metavar="D", help="coco: folder with annotations/, or one with coco/ in it; voc: one with "
         "VOC2007/ or VOCdevkit/ in it (default: $DETECTRON2_DATASETS, or datasets/)")  # fmt: skip
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--iterations", type=int, metavar="N", help="length of the training (default: the recipe's, 90000 for coco and "
         "24000 for voc with its batch of 16; a smaller batch trains longer)")  # fmt: skip
     add("--image-size", type=int, metavar="S", help="shorter side in px; anchors and proposals scale with it "
-        "(default: 800)")  # fmt: skip
+        "(default: the recipe's)")  # fmt: skip
     add("--batch", type=int, metavar="B", help="images an iteration, in all; learning rate, iterations and warm-up "
         "follow it (default: 2 for each process)")  # fmt: skip
     add("--num-gpus", type=int, default=1, metavar="G", help="processes, one for each GPU (default: 1); under SLURM or "

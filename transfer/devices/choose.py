@@ -128,5 +128,6 @@ def scored(
             say(f"width {width:g}: {seen.judge} {top1[width]:.2f} % on {len(seen.queries)} images of {seen.name}")
     if not any(width in top1 for width in kept):
         raise UserError(
-            f"no width within the budget is calibrated; expected first: tools/calibrate.py --widths {kept[0]:g}"
+            "no width within the budget is calibrated; expected first: "
+            f"tools/calibrate.py {source.path or 'RUN'} --widths {kept[0]:g}"
         )

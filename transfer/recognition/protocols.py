@@ -20,7 +20,7 @@ from transfer.recognition.probe import train_probe
 from transfer.recognition.settings import RecognitionSettings
 from transfer.recognition.sgd import LinearSettings, train_heads_sgd
 
-VIEWS = 4  # augmented, of each training image, for the fast probe; eight were no better (docs/results.md)
+VIEWS = 4  # augmented, of each training image, for the fast probe; eight take it twice the time (docs/results.md)
 VIEWS_BYTES = 2**32  # of features for which it takes fewer, down to none (then the view of testing alone)
 
 Outcome = tuple[str, float, dict, float, dict]  # task, width, metrics, seconds, details
