@@ -14,7 +14,17 @@ from transfer.detection import checkpoints
 from transfer.detection.data import Data
 from transfer.detection.framework import Framework, Training, find_framework
 from transfer.detection.job import Job, detector_name, known_before, on_devices, result
-from transfer.detection.place import CHOICES, as_trained, evaluated, identity, place, read_run, resumed, write_run
+from transfer.detection.place import (
+    CHOICES,
+    as_trained,
+    check_recipe,
+    evaluated,
+    identity,
+    place,
+    read_run,
+    resumed,
+    write_run,
+)
 from transfer.detection.previous import set_aside
 from transfer.detection.processes import barrier, join, start
 from transfer.detection.progress import FILE_NAME as PROGRESS
@@ -93,6 +103,7 @@ def located(
     data = TARGETS[settings.target].reader.read(settings.data, not settings.eval_only, known, settings.boxes_only)
     run = identity(source, settings, framework.recipe_path(settings), data)
     if trained:
+        check_recipe(folder, trained, framework.recipe_path(settings))
         same = all(run[name] == trained[name] for name in CHOICES)
         return settings, data, folder, folder if same else place(parent, run), trained
     folder = resumed(parent, run) if settings.resume else place(parent, run)
@@ -131,7 +142,7 @@ def run_job(job: Job) -> None:
     if main and not (failure and settings.eval_only):
         check_owner(job.place)
         result(
-            job, framework.recipe_path(settings).name, framework.image_size(resolved.config), resolved.schedule, values,
+            job, framework.recipe_path(settings), framework.image_size(resolved.config), resolved.schedule, values,
             results, detector, time.monotonic() - began, failure and one_line(failure),
         ).write(job.place)  # fmt: skip
     if failure and isinstance(failure, UserError) and not settings.eval_only:

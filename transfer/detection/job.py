@@ -13,6 +13,7 @@ from transfer.detection.data import Data
 from transfer.detection.evaluation.metrics import class_metrics, flat_metrics
 from transfer.detection.schedule import Schedule
 from transfer.detection.settings import DetectionSettings
+from transfer.recipes import recipe_hash
 from transfer.results import Result, named, settings_hash
 from transfer.source import Source
 
@@ -66,7 +67,7 @@ def detector_name(data: Data) -> str:
 
 
 def result(
-    job: Job, recipe: str, image_size: int, schedule: Schedule, settings: dict, results: dict, detector: dict,
+    job: Job, recipe: Path, image_size: int, schedule: Schedule, settings: dict, results: dict, detector: dict,
     seconds: float, failed: str | None = None,
 ) -> Result:  # fmt: skip
     """The record of one training. settings: of the resolved recipe; results: the evaluator's; detector: its costs.
@@ -76,7 +77,8 @@ def result(
     data, target = job.data, job.settings.target
     details = {
         **job.known["details"],
-        "target": target, "framework": job.settings.framework, "recipe": recipe, "detector": detector,
+        "target": target, "framework": job.settings.framework, "recipe": recipe.name,
+        "recipe_hash": recipe_hash(recipe)[:12], "masks": data.has_masks, "detector": detector,
         "overrides": list(job.settings.overrides), **vars(schedule), "image_size": image_size,
         "data": data.folder.resolve().name, "classes": len(data.classes), "train_images": data.train_count,
         "val_images": data.val_count, "per_class_AP": class_metrics(results, target, data.has_masks),

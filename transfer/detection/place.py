@@ -15,6 +15,7 @@ from pretrain.common.errors import UserError
 from pretrain.common.files import file_hash, write_json
 from transfer.detection.data import Data
 from transfer.detection.settings import DetectionSettings
+from transfer.recipes import recipe_hash
 from transfer.source import Source
 
 FILE_NAME = "run.json"
@@ -28,7 +29,7 @@ def identity(source: Source, settings: DetectionSettings, recipe: Path, data: Da
         choices["processes"] = settings.num_gpus  # which decide about the batch
     return json.loads(json.dumps({
         "checkpoint": source.checkpoint_hash, "method": source.method, "backbone": source.backbone,
-        "target": settings.target, "recipe": recipe.name, "recipe_hash": file_hash(recipe), "seed": settings.seed,
+        "target": settings.target, "recipe": recipe.name, "recipe_hash": recipe_hash(recipe), "seed": settings.seed,
         **choices, "classes": data.categories, "data": data.hash,
     }))  # fmt: skip
 
@@ -96,6 +97,16 @@ def as_trained(settings: DetectionSettings, run: dict) -> DetectionSettings:
     """``settings`` with what was not given taken from the training that is evaluated."""
     known = {name: getattr(settings, name) or run[name] for name in CHOICES}
     return replace(settings, **{**known, "overrides": tuple(known["overrides"])})
+
+
+def check_recipe(folder: Path, run: dict, recipe: Path) -> None:
+    """UserError where the training in ``folder`` had another recipe than the one that would evaluate it."""
+    if run.get("recipe_hash") not in (None, recipe_hash(recipe), file_hash(recipe)):  # or its bytes alone
+        same = run.get("recipe") == recipe.name
+        raise UserError(
+            f"--eval-only: {folder.name} was trained by {run.get('recipe')}, "
+            f"{'which has changed since' if same else f'not by {recipe.name}'}; expected --config with that recipe"
+        )
 
 
 def runs(parent: Path) -> list[tuple[Path, dict]]:

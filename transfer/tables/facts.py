@@ -1,9 +1,9 @@
 """What a result says of itself, as flat text that the rows of a table select by and are told apart by.
 
-Facts: task, dataset, method, backbone, width, protocol, framework, runtime, image_size, iterations; and of the
-pretraining, where the checkpoint records it: stem, pretrained_on, epochs, batch, long (800 epochs and more), teacher,
-and the columns of Tables 7 to 9 (base_loss, distill_loss, aux_head, momentum_base, momentum_sub, sandwich,
-dynamic_sampling, group_reg) as ``yes`` and ``no``.
+Facts: task, dataset, method, backbone, width, protocol, framework, runtime, image_size, iterations, labels (share of
+recognition's training images that has one); and of the pretraining, where the checkpoint records it: stem,
+pretrained_on, epochs, batch, long (800 epochs and more), teacher, and the columns of Tables 7 to 9 (base_loss,
+distill_loss, aux_head, momentum_base, momentum_sub, sandwich, dynamic_sampling, group_reg) as ``yes`` and ``no``.
 """
 
 from collections.abc import Iterator
@@ -25,9 +25,9 @@ PRETRAINING = {
 }
 # details of a result that decide its figures; ``settings`` is recognition's, the last two lines are detection's
 DECISIVE = (
-    "architecture", "pretraining", "protocol", "settings", "recipe", "views", "neighbours", "calibration", "images",
-    "framework", "runtime", "overrides", "batch", "learning_rate", "iterations", "warmup", "image_size", "classes",
-    "train_images", "val_images",
+    "architecture", "pretraining", "protocol", "settings", "views", "neighbours", "calibration", "images",
+    "framework", "runtime", "recipe", "recipe_hash", "masks", "overrides", "batch", "learning_rate", "iterations",
+    "warmup", "image_size", "classes", "train_images", "val_images",
 )  # fmt: skip
 # what differs between the seeds and widths of one experiment, or follows from something else that is there
 INCIDENTAL = (
@@ -45,6 +45,8 @@ def facts(record: dict) -> dict[str, str]:
     found = {key: record[key] for key in ("task", "dataset", "method", "backbone", "width")}
     found |= {name: details.get(name) for name in ("protocol", "framework", "runtime", "iterations")}
     found["image_size"] = details.get("image_size") or at(details, ("settings", "image_size"))
+    if isinstance(details.get("settings"), dict):
+        found["labels"] = details["settings"].get("labels", 1.0)
     for name, path in PRETRAINING.items():
         found[name] = at(details, ("pretraining", *path))
     found["stem"] = at(details, ("architecture", "stem")) or at(details, ("pretraining", "backbone", "stem"))

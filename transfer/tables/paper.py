@@ -5,11 +5,12 @@ whose facts (transfer/tables/facts.py) equal the row's ``keys`` and the table's 
 """
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from transfer.tables.experiments import experiments
-from transfer.tables.facts import facts, seeds
+from transfer.tables.facts import decisive, facts, seeds
 from transfer.tables.figure import Figure, cell, figure, seeds_note
 from transfer.tables.table import MISSING, Cell, Table
 from transfer.targets import headline
@@ -186,10 +187,22 @@ def figure_3_records(records: list[dict], method: str) -> list[dict]:
     return [record for record in records if fits(facts(record), wanted)]
 
 
+def alike_evaluated(groups: Iterable[list[dict]]) -> bool:
+    """Whether results differ in their networks and pretraining alone, as far as they say."""
+    of_networks = ("pretraining", "architecture")
+    found = {
+        tuple((path, value) for path, value in decisive(record).items() if path.split(".")[0] not in of_networks)
+        for group in groups
+        for record in group
+    }
+    return len(found) == 1
+
+
 def figure_3(records: list[dict], with_paper: bool) -> Table:
     """AP50 on Pascal VOC by width: random, BYOL and US3L, and how far US3L is ahead, which the paper's text states.
 
-    A method of several experiments has a column for each, and nothing is said of who is ahead.
+    A method of several experiments has a column for each, and nothing is said of who is ahead, nor where the two were
+    trained and evaluated by other settings.
     MACs: of the backbone at the evaluation's image size, from the results.
     """
     paper = {row["width"]: row["us3l_minus_byol_AP50"] for row in read_csv("figure3")}
@@ -207,7 +220,7 @@ def figure_3(records: list[dict], with_paper: bool) -> Table:
         figures = [figure(group, "box/AP50") for group in groups]
         by_method = {name: value for name, value in zip(names, figures) if name in FIGURE_3 and value}
         ahead = MISSING
-        if {"byol", "us3l"} <= by_method.keys():
+        if {"byol", "us3l"} <= by_method.keys() and alike_evaluated(groups[names.index(n)] for n in ("byol", "us3l")):
             ahead = f"{by_method['us3l'].mean - by_method['byol'].mean:+.1f}"
         printed = paper.get(width, "") if with_paper else None
         cells = [*map(cell, figures), Cell(ahead, f"+{printed}" if printed else None)]

@@ -21,6 +21,7 @@ COLUMNS = {
     "runtime": ("runtime", ("runtime",)),
     "image_size": ("image size", ("image_size", "settings.image_size")),
     "iterations": ("iterations", ("iterations",)),
+    "labels": ("labels", ("settings.labels",)),
 }
 
 

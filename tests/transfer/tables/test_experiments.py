@@ -63,6 +63,9 @@ def test_seeds_of_the_evaluation_and_of_the_pretraining_are_one_row(result):
         ({}, {"neighbours": 3}, "|neighbours 3"),
         ({}, {"settings": {"seed": 0, "image_size": 64}}, "32|64"),
         ({}, {"calibration": {"on": "target", "data": "digits"}}, "|statistics of target"),
+        ({}, {"settings": {"seed": 0, "image_size": 32, "labels": 0.1}}, "1|0.1"),
+        ({}, {"masks": False}, "|masks no"),
+        ({}, {"recipe_hash": "1234"}, "|recipe hash 1234"),
         ({}, {"framework": "mmdet", "overrides": ["a=1"]}, "|framework mmdet"),
     ],
 )

@@ -137,6 +137,9 @@ def test_figure_3_shows_how_far_us3l_is_ahead(record_of):
         [MISSING, "70.0", "72.5", "+2.5 (+2.6)"],
         [MISSING, "60.0", "62.5", "+2.5 (+18.5)"],
     ]
+    records[-1]["details"]["iterations"] = 500
+    *_, (_, cells) = build("figure3", records, with_paper=True).rows
+    assert str(cells[-1]) == f"{MISSING} (+18.5)", "nobody is ahead by another training"
 
 
 def test_names_of_tables(record_of):
