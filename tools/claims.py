@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,7 +118,6 @@ def run(system: str, config: "PretrainConfig", folder: Path, images: Path, overr
 
     if (folder / "record.json").is_file():  # of this config, see ``missing``
         return
-    started = time.time()
     seed = config.training.seed
     print(f"\n{system}, seed {seed}, in {folder}", flush=True)
     ended = "complete"
@@ -134,7 +132,6 @@ def run(system: str, config: "PretrainConfig", folder: Path, images: Path, overr
     facts = {name: resolved[name] for name in ("iterations", "batch_size", "precision")}
     facts["training_flops"] = training_flops(config, facts["iterations"])
     found = record(system, seed, folder, ended, {**facts, "config": config.hash, "overrides": overrides})
-    found["evaluation_seconds"] = round(time.time() - started - found["pretraining_seconds"], 1)
     write_json(folder / "record.json", found)
 
 

@@ -215,7 +215,7 @@ def test_a_folder_that_is_converted_again_keeps_no_class_that_it_does_not_need(n
 
 def test_a_cifar_stem_is_refused_because_of_its_strides(tmp_path):
     net = universal(stem="cifar", base_channels=8)
-    with pytest.raises(UserError, match="mmdet's detectors take strides 4 to 32, a cifar stem has others") as error:
+    with pytest.raises(UserError, match="strides 4 to 32, a cifar stem has others") as error:
         convert(net.extract(0.5), "mmdet", tmp_path, net.metadata)
     assert "\n" not in str(error.value) and list(tmp_path.iterdir()) == []
 

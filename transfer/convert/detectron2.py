@@ -60,8 +60,8 @@ def check_sayable(plain: nn.Module) -> None:
         raise UserError(f"detectron2 has no class that computes {plain.name}; expected a ResNet")
     if plain.stem != "imagenet":
         raise UserError(
-            f"detectron2's detectors take strides 4 to 32, a {plain.stem} stem has others; expected a backbone that was "
-            "pretrained with stem = 'imagenet'"
+            f"detectron2's detectors take strides 4 to 32, a {plain.stem} stem has others; expected a backbone that "
+            "was pretrained with stem = 'imagenet'"
         )
     inputs = plain.channels.stem
     for stage, outer in enumerate(plain.channels.outer):

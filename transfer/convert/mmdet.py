@@ -62,8 +62,8 @@ def check_sayable(plain: nn.Module) -> None:
         raise UserError(f"there is no mmdet backbone for {plain.name}; expected a ResNet")
     if plain.stem != "imagenet":
         raise UserError(
-            f"mmdet's detectors take strides 4 to 32, a {plain.stem} stem has others; expected a backbone that was "
-            "pretrained with stem = 'imagenet'"
+            f"mmdet's detectors take strides 4 to 32, a {plain.stem} stem has others; expected a backbone that "
+            "was pretrained with stem = 'imagenet'"
         )
 
 
