@@ -13,6 +13,7 @@ CALLED = {
     "learning_rate": "detector's lr", "architecture.base_channels": "base channels",
 }  # fmt: skip
 DIGESTS = ("pretraining.lineage", "images.digest", "checkpoint")  # shown where nothing that can be read tells apart
+DIGEST = 8  # characters of a digest that are shown
 SHOWN = 6  # of the names in which experiments differ, unless more are needed
 
 
@@ -92,7 +93,7 @@ def tell_apart(family: list[Experiment]) -> None:
         return
     values = [decisive(experiment.records[0]) for experiment in family]
     for value, experiment in zip(values, family):
-        value["checkpoint"] = (experiment.records[0]["checkpoint"] or "")[:8]
+        value["checkpoint"] = (experiment.records[0]["checkpoint"] or "")[:DIGEST]
     names = list(dict.fromkeys(name for value in values for name in value))
     names.sort(key=lambda name: (name in DIGESTS, list(CALLED).index(name) if name in CALLED else len(CALLED)))
 
@@ -113,4 +114,4 @@ def tell_apart(family: list[Experiment]) -> None:
             chosen = fewer
     for experiment, value in zip(family, values):
         shown = {name: value[name] for name in chosen if name in value}
-        experiment.differs = {name: text[:8] if name in DIGESTS else text for name, text in shown.items()}
+        experiment.differs = {name: text[:DIGEST] if name in DIGESTS else text for name, text in shown.items()}

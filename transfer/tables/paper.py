@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from transfer.tables.experiments import experiments
+from transfer.tables.experiments import DIGEST, DIGESTS, Experiment, called, experiments
 from transfer.tables.facts import decisive, facts, seeds
 from transfer.tables.figure import Figure, cell, figure, seeds_note
 from transfer.tables.table import MISSING, Cell, Table
@@ -37,6 +37,7 @@ SETTINGS = "settings"  # the label of rows that a result of ours is told apart b
 EVALUATED = (
     "images.train", "images.test", "images.classes", "images.digest", "recipe.batch", "recipe.epochs", "neighbours",
 )  # fmt: skip
+OF_NETWORKS = ("pretraining", "architecture")  # where a result says of what network it is
 WHOLE = ("2", "4", "5", "6")  # tables whose us3l is the whole method, not one of its ablations
 # Table 1 names a method by two columns: (type, method) -> the facts of its results
 TABLE_1 = {
@@ -140,13 +141,33 @@ def widths_of(group: list[dict]) -> set[float]:
 
 def alike(records: list[dict], layout: Layout) -> list[tuple[str, list[dict]]]:
     """The results of a row, by what they differ in beyond the row's own keys; each is a row of its own. Data sets that
-    are columns are evaluations of one row."""
+    are columns are evaluations of one row if they are of one network, learned from as many labels."""
     found: dict[str, list[dict]] = {}
-    for experiment in experiments(records):
+    each = experiments(records)
+    of_networks = across_datasets(each) if layout.across == "dataset" else [{} for _ in each]
+    for experiment, network in zip(each, of_networks, strict=True):
         experiment.by_width()  # refuses what costs different things
-        said = experiment.said(EVALUATED if layout.across == "dataset" else ())
-        found.setdefault(said, []).extend(experiment.records)
+        said = experiment.said((*EVALUATED, *network) if layout.across == "dataset" else ())
+        others = (f"{called(path)} {value}" for path, value in network.items())
+        found.setdefault(", ".join(filter(None, [*others, said])), []).extend(experiment.records)
     return list(found.items())
+
+
+def across_datasets(each: list[Experiment]) -> list[dict[str, str]]:
+    """By its path, what tells the network of each experiment from those of the others, whatever they are evaluated on;
+    a digest only where nothing else does."""
+    values = [
+        {path: value for path, value in decisive(e.records[0]).items() if path.split(".")[0] in OF_NETWORKS}
+        for e in each
+    ]
+    for value, experiment in zip(values, each, strict=True):
+        value["settings.labels"] = experiment.known.get("labels", "")
+    varying = [path for path in dict.fromkeys(p for v in values for p in v) if len({v.get(path) for v in values}) > 1]
+    shown = [path for path in varying if path not in DIGESTS] or varying
+    return [
+        {path: value[path][: DIGEST if path in DIGESTS else None] for path in shown if path in value}
+        for value in values
+    ]
 
 
 def criteria(name: str, layout: Layout, row: dict[str, str]) -> dict[str, str]:
@@ -189,9 +210,8 @@ def figure_3_records(records: list[dict], method: str) -> list[dict]:
 
 def alike_evaluated(groups: Iterable[list[dict]]) -> bool:
     """Whether results differ in their networks and pretraining alone, as far as they say."""
-    of_networks = ("pretraining", "architecture")
     found = {
-        tuple((path, value) for path, value in decisive(record).items() if path.split(".")[0] not in of_networks)
+        tuple((path, value) for path, value in decisive(record).items() if path.split(".")[0] not in OF_NETWORKS)
         for group in groups
         for record in group
     }

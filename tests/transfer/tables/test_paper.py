@@ -79,6 +79,31 @@ def test_flowers_show_the_mean_of_their_classes(record_of):
     assert "44.4" in [cell.ours for _, cells in build("6", [record]).rows for cell in cells]
 
 
+def test_data_sets_share_a_row_if_one_network_was_evaluated_on_them(record_of):
+    wanted = criteria("6", LAYOUTS["6"], next(row for row in read_csv("table6") if row["method"] == "us3l"))
+
+    def result(dataset: str, top1: float, epochs: int = 100, **settings) -> dict:
+        record = record_of(wanted | {"dataset": dataset}, metrics={"top1": top1, "class_mean": top1})
+        record["details"]["pretraining"]["epochs"] = epochs
+        record["details"]["settings"] = settings
+        return record
+
+    def said(*records: dict) -> dict[str, list[str]]:
+        table = build("6", list(records))
+        place = table.labels.index("settings") if "settings" in table.labels else None
+        found = {}
+        for labels, cells in table.rows:
+            if figures := [cell.ours for cell in cells if cell.ours != MISSING]:
+                found["" if place is None else labels[place]] = figures
+        return found
+
+    assert said(result("cifar10", 50.0), result("dtd", 33.0)) == {"": ["50.0", "33.0"]}
+    other = said(result("cifar10", 50.0), result("flowers", 91.0, epochs=800))
+    assert other == {"epochs 100": ["50.0"], "epochs 800": ["91.0"]}
+    fewer = said(result("cifar10", 50.0), result("dtd", 33.0, labels=0.1))
+    assert fewer == {"labels 1": ["50.0"], "labels 0.1": ["33.0"]}
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layout_and_figures_of_the_paper(name):
     rows, table = read_csv(f"table{name}"), build(name, [], with_paper=True)
