@@ -214,9 +214,7 @@ def test_nothing_is_written_when_the_features_differ(networks, tmp_path, monkeyp
 
 def test_a_cifar_stem_is_refused_because_of_its_strides(tmp_path):
     net = universal(stem="cifar", base_channels=8)
-    with pytest.raises(
-        UserError, match="strides 4 to 32, a cifar stem has others"
-    ) as error:
+    with pytest.raises(UserError, match="strides 4 to 32, a cifar stem has others") as error:
         convert(net.extract(0.5), "detectron2", tmp_path, net.metadata)
     assert "\n" not in str(error.value) and list(tmp_path.iterdir()) == []
 

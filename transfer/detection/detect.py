@@ -15,7 +15,7 @@ from transfer.detection.data import Data
 from transfer.detection.framework import Framework, Training, find_framework
 from transfer.detection.job import Job, detector_name, known_before, on_devices, result
 from transfer.detection.place import (
-    CHOICES,
+    alike,
     as_trained,
     check_recipe,
     evaluated,
@@ -104,8 +104,7 @@ def located(
     run = identity(source, settings, framework.recipe_path(settings), data)
     if trained:
         check_recipe(folder, trained, framework.recipe_path(settings))
-        same = all(run[name] == trained[name] for name in CHOICES)
-        return settings, data, folder, folder if same else place(parent, run), trained
+        return settings, data, folder, folder if alike(run, trained) else place(parent, run), trained
     folder = resumed(parent, run) if settings.resume else place(parent, run)
     return settings, data, folder, folder, run
 

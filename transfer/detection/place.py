@@ -20,6 +20,7 @@ from transfer.source import Source
 
 FILE_NAME = "run.json"
 CHOICES = ("iterations", "image_size", "batch", "overrides", "boxes_only")  # settings that determine a result
+EVALUATED = "val_data"
 
 
 def identity(source: Source, settings: DetectionSettings, recipe: Path, data: Data) -> dict:
@@ -30,14 +31,19 @@ def identity(source: Source, settings: DetectionSettings, recipe: Path, data: Da
     return json.loads(json.dumps({
         "checkpoint": source.checkpoint_hash, "method": source.method, "backbone": source.backbone,
         "target": settings.target, "recipe": recipe.name, "recipe_hash": recipe_hash(recipe), "seed": settings.seed,
-        **choices, "classes": data.categories, "data": data.hash,
+        **choices, "classes": data.categories, "data": data.hash, EVALUATED: data.val_hash,
     }))  # fmt: skip
 
 
 def place(parent: Path, found: dict) -> Path:
     """The folder of a training below its width's."""
-    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(of_training(found), sort_keys=True).encode()).hexdigest()
     return parent / f"seed_{found['seed']}-{digest[:8]}"
+
+
+def of_training(found: dict) -> dict:
+    """Without what ``data`` has already, and says of an evaluation alone."""
+    return {name: value for name, value in found.items() if name != EVALUATED}
 
 
 def write_run(folder: Path, found: dict) -> None:
@@ -66,7 +72,8 @@ def resumed(parent: Path, wanted: dict) -> Path:
     own = place(parent, wanted)
     if (own / FILE_NAME).is_file():
         return own
-    same = [folder for folder, run in runs(parent) if {**run, "iterations": None} == {**wanted, "iterations": None}]
+    any_length = {**of_training(wanted), "iterations": None}
+    same = [folder for folder, run in runs(parent) if {**of_training(run), "iterations": None} == any_length]
     if len(same) > 1:
         raise UserError(f"--resume: several trainings differ in their length alone: {listed(same)}; "
                         "expected --iterations of one of them")  # fmt: skip
@@ -97,6 +104,11 @@ def as_trained(settings: DetectionSettings, run: dict) -> DetectionSettings:
     """``settings`` with what was not given taken from the training that is evaluated."""
     known = {name: getattr(settings, name) or run[name] for name in CHOICES}
     return replace(settings, **{**known, "overrides": tuple(known["overrides"])})
+
+
+def alike(run: dict, trained: dict) -> bool:
+    """Whether an evaluation asks what the training's own one asked, whose result it then repeats."""
+    return all(run[name] == trained[name] for name in CHOICES) and trained.get(EVALUATED) in (None, run[EVALUATED])
 
 
 def check_recipe(folder: Path, run: dict, recipe: Path) -> None:

@@ -99,6 +99,11 @@ class CocoData:
         """Hash of the annotations of both splits."""
         return "-".join(split.hash for split in (self.train, self.val) if split)
 
+    @property
+    def val_hash(self) -> str:
+        """Hash of the annotations that are evaluated on."""
+        return self.val.hash
+
     def prepared(self, folder: Path, write: bool) -> "CocoData":
         """The data with their cleaned annotations in ``folder``."""
         train = self.train.prepared(folder, write) if self.train else None

@@ -100,12 +100,12 @@ class VocData:
     @cached_property
     def hash(self) -> str:
         """Hash of the annotations."""
-        splits = [
-            [split.name, [[i.name, i.width, i.height, [list(vars(o).values()) for o in i.objects]]
-                          for i in split.images]]
-            for split in (*self.train, self.val)
-        ]  # fmt: skip
-        return hashlib.sha256(json.dumps(splits).encode()).hexdigest()
+        return annotation_hash(*self.train, self.val)
+
+    @cached_property
+    def val_hash(self) -> str:
+        """Hash of the annotations that are evaluated on."""
+        return annotation_hash(self.val)
 
     def prepared(self, folder: Path, write: bool) -> "VocData":
         """Itself: frameworks take the objects that were read."""
@@ -115,6 +115,15 @@ class VocData:
     def object_areas(self) -> tuple[float, ...]:
         """Square pixels of the boxes that are scored."""
         return tuple(area(o.box) for image in self.val.images for o in image.objects if not o.difficult)
+
+
+def annotation_hash(*splits: VocSplit) -> str:
+    """SHA-256 of what the splits' annotations say."""
+    said = [
+        [split.name, [[i.name, i.width, i.height, [list(vars(o).values()) for o in i.objects]] for i in split.images]]
+        for split in splits
+    ]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def area(box: tuple[float, ...]) -> float:

@@ -13,7 +13,7 @@ from tests.pretrain.helpers import universal
 from tests.requirements import requires
 from tests.transfer.detection.conftest import otherwise, run_of
 from transfer.detection.detect import detect
-from transfer.results import read_results
+from transfer.results import read_result, read_results
 from transfer.source import Source
 
 pytestmark = requires("detection")
@@ -97,13 +97,16 @@ def test_a_resumed_training_goes_on_and_eval_only_repeats_the_evaluation(source,
     again = detect(source, 0.5, same, tmp_path)
     assert again["metrics"] == resumed["metrics"] and again["details"]["iterations"] == 4
     assert again["details"]["classes"] == 10
+    assert read_result(folder / "result.json") == resumed, "an evaluation on others has a place of its own"
+    repeated = detect(source, 0.5, replace(same, data=settings.data), tmp_path)
+    assert read_result(folder / "result.json") == repeated, "and one on the same takes the place of the former"
     for number in (1, 2):
         fresh = detect(source, 0.5, settings, tmp_path)  # without --resume it starts anew
         assert iterations(folder) == [1, 2] and fresh["details"]["iterations"] == 2
         # the earlier ones are set aside, where tables do not see them
         assert [path.name for path in sorted((folder / "previous").iterdir())] == ["1", "2"][:number]
     assert iterations(folder / "previous/1")[-1] == 4 and (folder / "previous/1/model_final.pth").is_file()
-    assert read_results(tmp_path) == [fresh]
+    assert [found for found in read_results(tmp_path) if found != again] == [fresh]
 
 
 def test_a_resume_without_checkpoints_begins_anew_and_sets_aside_what_was_trained(source, settings, tmp_path):
