@@ -96,7 +96,7 @@ def located(
     """DetectionSettings as trained, the data, the training's folder, the result's, and what determines the training."""
     folder, trained = None, None
     if settings.eval_only:
-        folder = evaluated(parent, source.checkpoint_hash, settings)
+        folder = evaluated(parent, source.checkpoint_hash, settings, framework.recipe_path(settings))
         trained = read_run(folder)
         settings = as_trained(settings, trained)
     known = trained and trained["classes"]

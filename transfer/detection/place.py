@@ -80,8 +80,11 @@ def resumed(parent: Path, wanted: dict) -> Path:
     return same[0] if same else own
 
 
-def evaluated(parent: Path, checkpoint: str | None, settings: DetectionSettings) -> Path:
-    """The folder of the training that ``--eval-only`` evaluates. UserError unless exactly one fits."""
+def evaluated(parent: Path, checkpoint: str | None, settings: DetectionSettings, recipe: Path) -> Path:
+    """The folder of the training that ``--eval-only`` evaluates: of several that fit, the one of ``recipe``.
+
+    Errors: UserError unless exactly one fits.
+    """
     found = [(folder, run) for folder, run in runs(parent)
              if run["checkpoint"] == checkpoint and run["seed"] == settings.seed]  # fmt: skip
     given = {name: getattr(settings, name) for name in CHOICES if getattr(settings, name)}
@@ -96,6 +99,8 @@ def evaluated(parent: Path, checkpoint: str | None, settings: DetectionSettings)
         raise UserError(f"--eval-only, but {parent} holds no checkpoint of such a training{what}; "
                         "train first, without --eval-only")  # fmt: skip
     if len(fitting) > 1:
+        fitting = [folder for folder, run in found if folder in fitting and of_recipe(run, recipe)] or fitting
+    if len(fitting) > 1:
         raise UserError(f"--eval-only: several trainings fit: {listed(fitting)}; expected the options of one of them")
     return fitting[0]
 
@@ -107,13 +112,20 @@ def as_trained(settings: DetectionSettings, run: dict) -> DetectionSettings:
 
 
 def alike(run: dict, trained: dict) -> bool:
-    """Whether an evaluation asks what the training's own one asked, whose result it then repeats."""
-    return all(run[name] == trained[name] for name in CHOICES) and trained.get(EVALUATED) in (None, run[EVALUATED])
+    """Whether an evaluation asks what the training's own one asked, whose result it then repeats. Where the training
+    does not say what it was evaluated on, COCO's data end with it; of others it is unknown, and nothing is replaced."""
+    own = trained.get(EVALUATED) or trained.get("data", "").rpartition("-")[2]
+    return all(run[name] == trained[name] for name in CHOICES) and own == run[EVALUATED]
+
+
+def of_recipe(run: dict, recipe: Path) -> bool:
+    """Whether a training had this recipe, as far as it says: all that the recipe inherits, or its bytes alone."""
+    return run.get("recipe_hash") in (None, recipe_hash(recipe), file_hash(recipe))
 
 
 def check_recipe(folder: Path, run: dict, recipe: Path) -> None:
     """UserError where the training in ``folder`` had another recipe than the one that would evaluate it."""
-    if run.get("recipe_hash") not in (None, recipe_hash(recipe), file_hash(recipe)):  # or its bytes alone
+    if not of_recipe(run, recipe):
         same = run.get("recipe") == recipe.name
         raise UserError(
             f"--eval-only: {folder.name} was trained by {run.get('recipe')}, "

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from pretrain.common.errors import UserError
-from transfer.tables.facts import decisive, facts, seeds
+from transfer.tables.facts import decisive, evaluation, facts, seeds
 
 # how a decisive path is called; the last part of others, e.g. ``lr`` of ``pretraining.optimizer.lr``
 CALLED = {
@@ -15,15 +15,19 @@ CALLED = {
 DIGESTS = ("pretraining.lineage", "images.digest", "checkpoint")  # shown where nothing that can be read tells apart
 DIGEST = 8  # characters of a digest that are shown
 SHOWN = 6  # of the names in which experiments differ, unless more are needed
+# what a reader asks of two evaluations first; all of it that differs is shown
+ASKED = ("protocol", "framework", "runtime", "image_size", "settings.image_size", "iterations", "settings.labels")
 
 
 @dataclass
 class Experiment:
     """records: of all its widths and seeds, oldest first. known: its facts, but for the width. differs: by its path,
-    what tells it from other experiments of its task, data set, backbone and method."""
+    what tells it from other experiments of its task, data set, backbone and method. evaluated: what tells its
+    evaluation from those of other methods, where a table shows both (``compare_evaluations``)."""
 
     records: list[dict]
     differs: dict[str, str] = field(default_factory=dict)
+    evaluated: dict[str, str] = field(default_factory=dict)
 
     @property
     def known(self) -> dict[str, str]:
@@ -51,7 +55,12 @@ class Experiment:
 
     def said(self, without: tuple[str, ...] = ()) -> str:
         """``lr 0.1, base channels 32``: what tells it apart, but for the paths ``without``."""
-        return ", ".join(f"{called(path)} {value}" for path, value in self.differs.items() if path not in without)
+        return worded({path: text for path, text in (self.differs | self.evaluated).items() if path not in without})
+
+
+def worded(shown: dict[str, str]) -> str:
+    """``lr 0.1, base channels 32`` of values by their paths."""
+    return ", ".join(f"{called(path)} {value}" for path, value in shown.items())
 
 
 def called(path: str) -> str:
@@ -89,29 +98,52 @@ def apart(group: list[dict]) -> list[list[dict]]:
 
 def tell_apart(family: list[Experiment]) -> None:
     """Note in each of several experiments what it differs in from the others; digests only where they are needed."""
-    if len(family) == 1:
-        return
     values = [decisive(experiment.records[0]) for experiment in family]
     for value, experiment in zip(values, family):
         value["checkpoint"] = (experiment.records[0]["checkpoint"] or "")[:DIGEST]
+    for experiment, shown in zip(family, differences(values)):
+        experiment.differs = shown
+
+
+def compare_evaluations(found: list[Experiment]) -> None:
+    """Note in each experiment what its evaluation differs in from others on its task, data set and backbone."""
+    groups: dict[tuple[str, ...], list[Experiment]] = {}
+    for experiment in found:
+        groups.setdefault(experiment.family[:3], []).append(experiment)
+    for group in groups.values():
+        values = [evaluation(experiment.records[0]) for experiment in group]
+        for experiment, shown in zip(group, differences(values, ASKED)):
+            experiment.evaluated = shown
+
+
+def differences(values: list[dict[str, str]], asked: tuple[str, ...] = ()) -> list[dict[str, str]]:
+    """What tells each of ``values`` from those that are not equal to it, digests only where nothing else does.
+
+    Of names that sort the values alike the first is shown, of ``asked`` all. Of more than ``SHOWN`` those that the
+    others make needless are left out.
+    """
     names = list(dict.fromkeys(name for value in values for name in value))
-    names.sort(key=lambda name: (name in DIGESTS, list(CALLED).index(name) if name in CALLED else len(CALLED)))
+    order = [*asked, *CALLED]
+    names.sort(key=lambda name: (name in DIGESTS, order.index(name) if name in order else len(order)))
 
     def column(name: str) -> tuple[int, ...]:
-        """The same for names that sort the experiments alike."""
+        """The same for names that sort the values alike."""
         found = [value.get(name) for value in values]
         return tuple(map(found.index, found))
 
+    def kinds(names: list[str]) -> int:
+        return len({tuple(value.get(name) for name in names) for value in values})
+
     columns: dict[tuple[int, ...], str] = {}
-    for name in names:
-        if any(column(name)):
-            columns.setdefault(column(name), name)
-    chosen = list(columns.values())
+    for name in filter(lambda name: any(column(name)), names):
+        columns.setdefault(column(name), name)
+    chosen = [name for name in names if any(column(name)) and (name in asked or columns[column(name)] == name)]
     for name in reversed(chosen.copy()):
         fewer = [other for other in chosen if other != name]
-        distinct = {tuple(value.get(other) for other in fewer) for value in values}
-        if len(distinct) == len(family) and (name in DIGESTS or len(chosen) > SHOWN):
+        needless = name not in asked and kinds(fewer) == kinds(chosen)
+        if needless and (name in DIGESTS or len(chosen) > SHOWN):
             chosen = fewer
-    for experiment, value in zip(family, values):
-        shown = {name: value[name] for name in chosen if name in value}
-        experiment.differs = {name: text[:DIGEST] if name in DIGESTS else text for name, text in shown.items()}
+    return [
+        {name: value[name][: DIGEST if name in DIGESTS else None] for name in chosen if name in value}
+        for value in values
+    ]

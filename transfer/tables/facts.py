@@ -36,6 +36,7 @@ INCIDENTAL = (
     "pretraining.method", "pretraining.projector", "pretraining.checksum", "pretraining.file", "settings.seed",
     "settings.protocol", "settings.calibrate",
 )  # fmt: skip
+OF_NETWORKS = ("pretraining", "architecture")  # where a result says of what network it is
 LONG = 800  # epochs
 
 
@@ -45,8 +46,7 @@ def facts(record: dict) -> dict[str, str]:
     found = {key: record[key] for key in ("task", "dataset", "method", "backbone", "width")}
     found |= {name: details.get(name) for name in ("protocol", "framework", "runtime", "iterations")}
     found["image_size"] = details.get("image_size") or at(details, ("settings", "image_size"))
-    if isinstance(details.get("settings"), dict):
-        found["labels"] = details["settings"].get("labels", 1.0)
+    found["labels"] = labels(details)
     for name, path in PRETRAINING.items():
         found[name] = at(details, ("pretraining", *path))
     found["stem"] = at(details, ("architecture", "stem")) or at(details, ("pretraining", "backbone", "stem"))
@@ -66,7 +66,21 @@ def decisive(record: dict) -> dict[str, str]:
     chosen = {name: details.get(name) for name in DECISIVE}
     if chosen["architecture"] is None:  # of results that do not record it, nor ever of random weights
         chosen["architecture"] = at(details, ("pretraining", "backbone"))
-    return {path: value for path, value in _leaves(chosen, "") if not _is_incidental(path)}
+    found = {path: value for path, value in _leaves(chosen, "") if not _is_incidental(path)}
+    share = labels(details)
+    return found if share is None else {**found, "settings.labels": text(share)}
+
+
+def evaluation(record: dict) -> dict[str, str]:
+    """``decisive`` without the network and its calibration: what results of different methods are comparable by."""
+    others = (*OF_NETWORKS, "calibration")
+    return {path: value for path, value in decisive(record).items() if path.split(".")[0] not in others}
+
+
+def labels(details: dict) -> object:
+    """Share of the training images whose label is learned from: all of them, unless recognition's settings say less."""
+    settings = details.get("settings")
+    return settings.get("labels", 1.0) if isinstance(settings, dict) else None
 
 
 def seeds(record: dict) -> tuple[object, int]:

@@ -5,12 +5,11 @@ whose facts (transfer/tables/facts.py) equal the row's ``keys`` and the table's 
 """
 
 import csv
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from transfer.tables.experiments import DIGEST, DIGESTS, Experiment, called, experiments
-from transfer.tables.facts import decisive, facts, seeds
+from transfer.tables.experiments import Experiment, compare_evaluations, differences, experiments, worded
+from transfer.tables.facts import OF_NETWORKS, decisive, evaluation, facts, seeds
 from transfer.tables.figure import Figure, cell, figure, seeds_note
 from transfer.tables.table import MISSING, Cell, Table
 from transfer.targets import headline
@@ -33,11 +32,6 @@ CASE_13 = dict(zip(LOSSES, ("infonce", "mse", "yes", "yes", "yes")))
 WITHOUT_BOTH = {"sandwich": "yes", "dynamic_sampling": "no", "group_reg": "no"}
 US3L = {"sandwich": "yes", "dynamic_sampling": "yes", "group_reg": "yes"}
 SETTINGS = "settings"  # the label of rows that a result of ours is told apart by
-# what differs from data set to data set of one row
-EVALUATED = (
-    "images.train", "images.test", "images.classes", "images.digest", "recipe.batch", "recipe.epochs", "neighbours",
-)  # fmt: skip
-OF_NETWORKS = ("pretraining", "architecture")  # where a result says of what network it is
 WHOLE = ("2", "4", "5", "6")  # tables whose us3l is the whole method, not one of its ablations
 # Table 1 names a method by two columns: (type, method) -> the facts of its results
 TABLE_1 = {
@@ -118,11 +112,9 @@ def paper_table(name: str, records: list[dict], with_paper: bool) -> Table:
     labels = list(layout.show or (*layout.keys, *layout.labels))
     columns = [column for column in rows[0] if column not in labels]
     table = Table(name, f"Table {name}. {layout.title}", [*labels, SETTINGS], columns, compare=layout.compare)
-    known, counts = [(record, facts(record)) for record in records], []
-    for row in rows:
-        wanted = criteria(name, layout, row)
-        fitting = alike([record for record, found in known if fits(found, wanted)], layout)
-        for i, (said, group) in enumerate(fitting or [("", [])]):
+    counts = []
+    for row, each in zip(rows, by_row(name, layout, rows, records), strict=True):
+        for i, (said, group) in enumerate(alike(each, layout) or [("", [])]):
             paper = row if with_paper and i == 0 else {}
             cells = [cell(_ours(group, layout.across, column), paper.get(column)) for column in columns]
             table.rows.append(([*(row[label] for label in labels), said], cells))
@@ -139,35 +131,34 @@ def widths_of(group: list[dict]) -> set[float]:
     return {record["width"] for record in group}
 
 
-def alike(records: list[dict], layout: Layout) -> list[tuple[str, list[dict]]]:
+def by_row(name: str, layout: Layout, rows: list[dict[str, str]], records: list[dict]) -> list[list[Experiment]]:
+    """The experiments that belong into each row, which know how their evaluations differ from one another."""
+    known = [(record, facts(record)) for record in records]
+    wanted = [criteria(name, layout, row) for row in rows]
+    found = [experiments([record for record, says in known if fits(says, asked)]) for asked in wanted]
+    compare_evaluations([experiment for each in found for experiment in each])
+    return found
+
+
+def alike(each: list[Experiment], layout: Layout) -> list[tuple[str, list[dict]]]:
     """The results of a row, by what they differ in beyond the row's own keys; each is a row of its own. Data sets that
     are columns are evaluations of one row if they are of one network, learned from as many labels."""
     found: dict[str, list[dict]] = {}
-    each = experiments(records)
     of_networks = across_datasets(each) if layout.across == "dataset" else [{} for _ in each]
     for experiment, network in zip(each, of_networks, strict=True):
         experiment.by_width()  # refuses what costs different things
-        said = experiment.said((*EVALUATED, *network) if layout.across == "dataset" else ())
-        others = (f"{called(path)} {value}" for path, value in network.items())
-        found.setdefault(", ".join(filter(None, [*others, said])), []).extend(experiment.records)
+        said = ", ".join(filter(None, [worded(network), experiment.said(tuple(network))]))
+        found.setdefault(said, []).extend(experiment.records)
     return list(found.items())
 
 
 def across_datasets(each: list[Experiment]) -> list[dict[str, str]]:
-    """By its path, what tells the network of each experiment from those of the others, whatever they are evaluated on;
-    a digest only where nothing else does."""
-    values = [
-        {path: value for path, value in decisive(e.records[0]).items() if path.split(".")[0] in OF_NETWORKS}
-        for e in each
-    ]
-    for value, experiment in zip(values, each, strict=True):
-        value["settings.labels"] = experiment.known.get("labels", "")
-    varying = [path for path in dict.fromkeys(p for v in values for p in v) if len({v.get(path) for v in values}) > 1]
-    shown = [path for path in varying if path not in DIGESTS] or varying
-    return [
-        {path: value[path][: DIGEST if path in DIGESTS else None] for path in shown if path in value}
-        for value in values
-    ]
+    """By its path, what tells the network of each experiment and the labels that it learned from from those of the
+    others, whatever they are evaluated on."""
+    shared = (*OF_NETWORKS, "settings.labels")
+    return differences([
+        {path: value for path, value in decisive(e.records[0]).items() if path.startswith(shared)} for e in each
+    ])  # fmt: skip
 
 
 def criteria(name: str, layout: Layout, row: dict[str, str]) -> dict[str, str]:
@@ -208,44 +199,44 @@ def figure_3_records(records: list[dict], method: str) -> list[dict]:
     return [record for record in records if fits(facts(record), wanted)]
 
 
-def alike_evaluated(groups: Iterable[list[dict]]) -> bool:
-    """Whether results differ in their networks and pretraining alone, as far as they say."""
-    found = {
-        tuple((path, value) for path, value in decisive(record).items() if path.split(".")[0] not in OF_NETWORKS)
-        for group in groups
-        for record in group
-    }
-    return len(found) == 1
+def subtracted(found: dict[str, list[Experiment]]) -> tuple[dict[float, str], str]:
+    """By width, how far US3L is ahead of BYOL; or nothing, and why: one training of each, by equal settings, is
+    compared, and no other."""
+    both = [experiment for method in ("byol", "us3l") for experiment in found[method]]
+    if not (found["byol"] and found["us3l"]):
+        return {}, ""
+    if len(both) > 2 or evaluation(both[0].records[0]) != evaluation(both[1].records[0]):
+        return {}, "No difference is shown, as the results of byol and us3l are not of equal settings."
+    byol, us3l = (
+        {width: figure(group, "box/AP50") for width, group in experiment.by_width().items()} for experiment in both
+    )
+    shared = [width for width in byol.keys() & us3l.keys() if byol[width] and us3l[width]]
+    return {width: f"{us3l[width].mean - byol[width].mean:+.1f}" for width in shared}, ""
 
 
 def figure_3(records: list[dict], with_paper: bool) -> Table:
     """AP50 on Pascal VOC by width: random, BYOL and US3L, and how far US3L is ahead, which the paper's text states.
 
-    A method of several experiments has a column for each, and nothing is said of who is ahead, nor where the two were
-    trained and evaluated by other settings.
-    MACs: of the backbone at the evaluation's image size, from the results.
+    A method of several experiments has a column for each. MACs: of the backbone at the evaluation's image size, from
+    the results.
     """
     paper = {row["width"]: row["us3l_minus_byol_AP50"] for row in read_csv("figure3")}
     found = {method: experiments(figure_3_records(records, method)) for method in FIGURE_3}
-    lines = [(method, e.said(), e.by_width()) for method, each in found.items() for e in each]
-    lines += [(method, "", {}) for method, each in found.items() if not each]
-    lines.sort(key=lambda line: FIGURE_3.index(line[0]))
+    compare_evaluations([experiment for each in found.values() for experiment in each])
+    lines = [(method, e.said(), e.by_width()) for method in FIGURE_3 for e in found[method] or [Experiment([])]]
     names = [f"{method} ({said})" if said else method for method, said, _ in lines]
+    ahead, notes = subtracted(found)
     table = Table(
         "figure3", "Figure 3. Pascal VOC 07, Faster R-CNN R-50 FPN: AP50 (%).",
-        ["width", "MACs (G)"], [*names, "us3l − byol"], compare_columns=tuple(range(len(lines))),
+        ["width", "MACs (G)"], [*names, "us3l − byol"], compare_columns=tuple(range(len(lines))), notes=notes,
     )  # fmt: skip
     for width in ("1.0", "0.75", "0.5", "0.25"):
         groups = [by_width.get(float(width), []) for _, _, by_width in lines]
-        figures = [figure(group, "box/AP50") for group in groups]
-        by_method = {name: value for name, value in zip(names, figures) if name in FIGURE_3 and value}
-        ahead = MISSING
-        if {"byol", "us3l"} <= by_method.keys() and alike_evaluated(groups[names.index(n)] for n in ("byol", "us3l")):
-            ahead = f"{by_method['us3l'].mean - by_method['byol'].mean:+.1f}"
         printed = paper.get(width, "") if with_paper else None
-        cells = [*map(cell, figures), Cell(ahead, f"+{printed}" if printed else None)]
+        difference = Cell(ahead.get(float(width), MISSING), f"+{printed}" if printed else None)
         macs = sorted({record["macs"] for group in groups for record in group})
-        table.rows.append(([width, " / ".join(f"{count / 1e9:.2f}" for count in macs) or MISSING], cells))
+        label = [width, " / ".join(f"{count / 1e9:.2f}" for count in macs) or MISSING]
+        table.rows.append((label, [*(cell(figure(group, "box/AP50")) for group in groups), difference]))
     return table
 
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field, replace
 
 from transfer.tables.costs import cost_rows
-from transfer.tables.experiments import Experiment, experiments
+from transfer.tables.experiments import Experiment, compare_evaluations, experiments
 from transfer.tables.facts import facts
 from transfer.tables.figure import Figure, cell, figure, seeds_note
 from transfer.tables.table import Cell, Table
 from transfer.targets import METRICS, TASKS, headline
 
-SETTINGS = "settings"  # column of what tells experiments of one method apart and has no column of its own
+SETTINGS = "settings"  # column of what tells experiments or their evaluations apart and has no column of its own
 # fact that may tell results apart -> what its column is called, and the decisive paths that it shows
 COLUMNS = {
     "pretrained_on": ("pretrained on", ("pretraining.data.name",)),
@@ -73,8 +73,9 @@ def series(records: list[dict]) -> list[Series]:
 
     Errors: UserError for results of equal settings that cost different things.
     """
-    extra, lines = varying(records), []
-    for experiment in experiments(records):
+    extra, lines, found = varying(records), [], experiments(records)
+    compare_evaluations(found)
+    for experiment in found:
         task, dataset, backbone, method = experiment.family
         groups = experiment.by_width()
         macs = {width: group[0]["macs"] for width, group in groups.items()}

@@ -130,3 +130,24 @@ def test_a_table_of_the_paper_has_a_row_for_each_experiment_that_fits(result):
             if cells[0].ours != MISSING]  # fmt: skip
     assert ours == [("us3l", "lr 0.1", "70.0", "69.0"), ("us3l", "lr 0.5", "50.0", None)]
     assert "settings" not in build("2", both[:1]).labels
+
+
+def test_boxes_alone_are_no_seed_of_a_detector_with_masks(result):
+    """Whose mask AP else disappeared, and its box AP was averaged with theirs."""
+
+    def detector(masks: bool, seed: int, box: float) -> dict:
+        record = result(task="detection", seed=seed, details={"masks": masks})
+        return {**record, "metrics": {"box/AP": box} | ({"mask/AP": 30.0} if masks else {})}
+
+    found = rows([detector(True, 0, 40.0), detector(False, 0, 20.0), detector(False, 1, 22.0)])
+    assert sorted(found) == [("masks no", "21.0 ± 1.4"), ("masks yes", "30.0"), ("masks yes", "40.0")]
+
+
+def test_evaluations_of_other_methods_say_what_they_differ_in(result):
+    other = result(60.0, method="byol", details={"neighbours": 3})
+    assert rows([result(80.0), other]) == [("neighbours 3", "60.0"), ("", "80.0")]
+
+
+def test_results_from_before_labels_had_a_share_are_of_all_of_them(result):
+    new = result(82.0, seed=1, details={"settings": {"seed": 1, "image_size": 32, "labels": 1.0}})
+    assert rows([result(80.0), new]) == [("81.0 ± 1.4",)]

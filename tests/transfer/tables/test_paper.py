@@ -162,9 +162,33 @@ def test_figure_3_shows_how_far_us3l_is_ahead(record_of):
         [MISSING, "70.0", "72.5", "+2.5 (+2.6)"],
         [MISSING, "60.0", "62.5", "+2.5 (+18.5)"],
     ]
-    records[-1]["details"]["iterations"] = 500
-    *_, (_, cells) = build("figure3", records, with_paper=True).rows
-    assert str(cells[-1]) == f"{MISSING} (+18.5)", "nobody is ahead by another training"
+    for record in records:
+        record["details"] |= {"framework": "detectron2", "iterations": 24_000}
+        if record["method"] == "us3l":
+            record["details"] |= {"framework": "mmdet", "iterations": 500}
+    table = build("figure3", records, with_paper=True)
+    assert table.columns[1:3] == [
+        "byol (framework detectron2, iterations 24000)", "us3l (framework mmdet, iterations 500)",
+    ]  # fmt: skip
+    assert [str(cells[-1]) for _, cells in table.rows[2:]] == [f"{MISSING} (+2.6)", f"{MISSING} (+18.5)"]
+    assert "No difference is shown" in table.caption, "nobody is ahead by another training"
+
+
+def test_methods_that_are_evaluated_by_other_settings_say_so(record_of):
+    def said(**changes) -> set[str]:
+        records = []
+        for method in ("byol", "us3l"):
+            row = next(r for r in read_csv("table5") if (r["width"], r["method"]) == ("1.0", method))
+            record = record_of(criteria("5", LAYOUTS["5"], row))
+            record["details"] |= {"iterations": 90_000, "learning_rate": 0.02, **(changes if method == "us3l" else {})}
+            records.append(record)
+        table = build("5", records)
+        return {table.rows[i][0][-1] for i in filled(table)} if "settings" in table.labels else set()
+
+    assert said() == set()
+    assert said(iterations=500, learning_rate=0.01) == {"iterations 90000", "iterations 500"}
+    assert said(image_size=400) == {"", "image size 400"}
+    assert said(masks=False) == {"", "masks no"}
 
 
 def test_names_of_tables(record_of):
