@@ -95,12 +95,8 @@ class Environment:
         return Path(self.ask("import sysconfig; print(sysconfig.get_path('purelib'))"))
 
     def pip(self, what: str, *arguments: str | Path, cwd: Path | None = None) -> None:
-        """Run ``pip install`` silently; its output goes to the log, and its end to the terminal if it fails.
-
-        Modules are compiled when they are first imported: most of what packages bring never is.
-        """
-        options = ("--no-input", "--no-compile", "--disable-pip-version-check")
-        command = [self.python, "-m", "pip", "install", *options, *arguments]
+        """Run ``pip install`` silently; its output goes to the log, and its end to the terminal if it fails."""
+        command = [self.python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", *arguments]
         if os.environ.get("US3L_WHEELS"):
             command += ["--find-links", os.environ["US3L_WHEELS"]]
         done = subprocess.run(

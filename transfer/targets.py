@@ -57,8 +57,8 @@ class TrainingSize:
 @dataclass(frozen=True)
 class Target:
     """One target of ``tools/transfer.py``. text: what it is, in a line. kind: the package below transfer/ that
-    evaluates it. module: reads its data. images: that are trained on. own: whether it stands for any data set in a
-    layout, which its name does not tell then.
+    evaluates it. module: reads its data. images: that are trained on. is_layout: whether it stands for any data set
+    in a layout, which its name does not tell then.
 
     headline: the metrics that tables and plots show, the usual one first. Of detection alone: detector: its title;
     recipe: its file's name in ``configs/transfer``; precisions: what is computed of boxes and of masks; training: the
@@ -70,7 +70,7 @@ class Target:
     module: str
     headline: tuple[str, ...]
     images: int = 50_000
-    own: bool = False
+    is_layout: bool = False
     detector: str = ""
     recipe: str = ""
     precisions: dict[str, tuple[str, ...]] | None = None
@@ -120,13 +120,13 @@ FRAMEWORKS = {
 COCO_PRECISIONS, VOC_PRECISIONS = ("AP", "AP50", "AP75", "APs", "APm", "APl"), ("AP", "AP50", "AP75")
 
 
-def _images(name: str, text: str, images: int, headline: str = "top1", own: bool = False) -> Target:
-    return Target(text, "recognition", f"transfer.recognition.sets.{name}", (headline,), images, own)
+def _images(name: str, text: str, images: int, headline: str = "top1", is_layout: bool = False) -> Target:
+    return Target(text, "recognition", f"transfer.recognition.sets.{name}", (headline,), images, is_layout)
 
 
 TARGETS = {
     "digits": _images("digits", "scikit-learn's digits, embedded", 1_437),
-    "folder": _images("folder", "DATA/{train,test or val}/<class>/ of images", 50_000, own=True),
+    "folder": _images("folder", "DATA/{train,test or val}/<class>/ of images", 50_000, is_layout=True),
     "cifar10": _images("cifar10", "CIFAR-10, torchvision's files or train/ and test/ folders", 50_000),
     "cifar100": _images("cifar100", "CIFAR-100, as CIFAR-10", 50_000),
     "flowers": _images("flowers", "Flowers-102", 2_040, "class_mean"),
@@ -135,15 +135,15 @@ TARGETS = {
     "imagenet": _images("imagenet", "ImageNet, DATA/train/<class>/ and DATA/val/<class>/", 1_281_167),
     "coco": Target(
         "Mask R-CNN on COCO 2017, or on any data set in its layout", "detection", "transfer.detection.data.coco",
-        ("box/AP", "mask/AP"), 118_287, True, "Mask R-CNN", "mask_rcnn_fpn_coco.py",
-        {"box": COCO_PRECISIONS, "mask": COCO_PRECISIONS},
-        TrainingSize(90_000, 16, (800, 1216), 160e9),
+        ("box/AP", "mask/AP"), 118_287, is_layout=True, detector="Mask R-CNN", recipe="mask_rcnn_fpn_coco.py",
+        precisions={"box": COCO_PRECISIONS, "mask": COCO_PRECISIONS},
+        training=TrainingSize(90_000, 16, (800, 1216), 160e9),
     ),
     "voc": Target(
         "Faster R-CNN on Pascal VOC 07+12 trainval, 07 test, or on any data set in its layout", "detection",
-        "transfer.detection.data.voc", ("box/AP50", "box/AP"), 16_551, True, "Faster R-CNN",
-        "faster_rcnn_fpn_voc.py", {"box": VOC_PRECISIONS},
-        TrainingSize(24_000, 16, (800, 1066), 125e9),
+        "transfer.detection.data.voc", ("box/AP50", "box/AP"), 16_551, is_layout=True,
+        detector="Faster R-CNN", recipe="faster_rcnn_fpn_voc.py", precisions={"box": VOC_PRECISIONS},
+        training=TrainingSize(24_000, 16, (800, 1066), 125e9),
     ),
 }  # fmt: skip
 

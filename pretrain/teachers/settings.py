@@ -19,9 +19,9 @@ class TeacherSettings:
     checkpoint that kept its projector.
     width: of a universal checkpoint, by default its largest. image_size: in pixels, to which views are resized; by
     default the teacher's own, and none where it takes any. mean, std: of each channel, for images in [0, 1]; by default
-    the teacher's own, and the data's where it has none. fixed_views: of each image, whose features are computed once
-    and kept on disk; by default every epoch has views of its own. cache: folder that keeps them, which trainings
-    of one seed may share; by default in the run's own.
+    the teacher's own, and the data's where it has none. fixed_views: how many views of each image there are, whose
+    features are computed once and kept on disk; by default every epoch has views of its own. cache: folder that keeps
+    them, which trainings of one seed may share; by default in the run's own.
     """
 
     name: str | None = None

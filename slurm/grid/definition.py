@@ -220,16 +220,16 @@ def begun_with(config: PretrainConfig, overrides: tuple[str, ...], data: dict[st
     root, given = config.data.root, data.get(config.data.name)
     if any(override.startswith("data.root=") for override in overrides):
         found["root"] = [root] if isinstance(root, str) else list(root or ())
-    elif of_ones_own(config.data.name) and given:
+    elif is_layout(config.data.name) and given:
         found["root"] = [given]
     if weights := config.backbone.weights:
         found["weights"] = file_hash(weights) if Path(weights).is_file() else weights
     return found
 
 
-def of_ones_own(name: str) -> bool:
+def is_layout(name: str) -> bool:
     """Whether a data set's name stands for whatever lies in a folder."""
-    return name in TARGETS and TARGETS[name].own
+    return name in TARGETS and TARGETS[name].is_layout
 
 
 def fitting(gpus: int, nodes: int, config: PretrainConfig) -> int:
@@ -273,7 +273,7 @@ def transfer_node(
     settings: dict[str, Any] = {"arguments": [row.target, *chosen, *row.arguments], "files": files}
     if what.framework and said.batch is None and gpus > 1:  # each brings images: of another batch, rate and length
         settings["processes"] = gpus
-    if of_ones_own(row.target) and "--data" not in row.arguments and row.target in (data or {}):
+    if is_layout(row.target) and "--data" not in row.arguments and row.target in (data or {}):
         settings["data"] = data[row.target]
     return Node(
         name=f"{base}/{'-'.join(filter(None, words))}", kind="transfer", hours=row.hours, gpus=gpus,

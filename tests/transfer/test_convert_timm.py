@@ -35,6 +35,7 @@ class TestTimm:
             ("resnet18", 0.25, "ByobNet"),
             ("resnet50", 0.9, "ByobNet"),
             ("resnet34", 0.9, "ByobNet"),
+            ("resnet101", 0.9, "ByobNet"),
         ],
     )
     def test_timms_own_classes_compute_the_same_features_with_timms_options(

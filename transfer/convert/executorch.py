@@ -24,8 +24,8 @@ def write(plain: nn.Module, output: Path, metadata: dict, int8: Int8 | None = No
     """Both files; the program takes [batch, 3, S, S], 1 to ``PART`` images, and gives [batch, channels].
 
     int8: write ``resnet18_int8.pte``, quantised as XNNPACK wants it (PT2E).
-    Errors: UserError for a backbone with an operator that ExecuTorch lacks; RuntimeError, before anything is written,
-    if it computes other features.
+    Errors: UserError for a backbone with an operator that ExecuTorch lacks; before anything is written, RuntimeError if
+    the float32 program computes other features, and UserError if the int8 one loses more than is allowed.
     """
     name, size = f"{plain.name}{SUFFIX if int8 else ''}", image_size(metadata)
     path, beside = output / f"{name}.pte", output / f"{name}.json"

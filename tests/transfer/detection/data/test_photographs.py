@@ -96,7 +96,8 @@ def test_grayscale_and_cmyk_photographs_go_through(trained, coco):
             assert picture.mode == "RGB"
 
 
-@pytest.mark.parametrize(("split", "workers"), [("train2017", 1), ("val2017", 0)])
+@pytest.mark.parametrize("split", ["train2017", "val2017"])
+@pytest.mark.parametrize("workers", [0, 1])
 def test_a_corrupt_jpeg_is_refused_by_name_and_nothing_is_lost(trained, coco, split, workers):
     before = trained(1)
     result = run_of(coco.parent / "photos/detection/width_0.5") / FILE_NAME
