@@ -1,5 +1,6 @@
 """Several gloo processes on this machine, for tests of what crosses them."""
 
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable
@@ -11,15 +12,20 @@ import torch.multiprocessing
 
 
 def run_processes(function: Callable, size: int, *args) -> list:
-    """``function(rank, *args)`` in ``size`` processes of one group; what each returned, in rank order."""
+    """``function(rank, *args)`` in ``size`` processes of one group; what each returned, in rank order.
+
+    They are forks of a process that has imported what they need, and does nothing else.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["pretrain.train"])
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_process, (function, size, Path(folder), args), nprocs=size)
+        given = (function, size, Path(folder), dict(os.environ), args)
+        torch.multiprocessing.start_processes(_process, given, nprocs=size, start_method="forkserver")
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(size)]
 
 
-def _process(rank: int, function: Callable, size: int, folder: Path, args: tuple) -> None:
+def _process(rank: int, function: Callable, size: int, folder: Path, environment: dict, args: tuple) -> None:
     torch.set_num_threads(1)
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size))
+    os.environ.update(environment, RANK=str(rank), WORLD_SIZE=str(size))
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=size)
     try:
         torch.save(function(rank, *args), folder / f"{rank}.pt")
