@@ -1,9 +1,10 @@
 """Every shell command in README.md runs.
 
 A command is a line of a fenced ```bash block; a line that ends in a backslash goes on in the next, ``#`` starts a
-comment. Each is a test of its own and runs with bash in a copy of the repository made of links, so that the repository
-stays clean; ``.venv`` there is the environment that runs the tests. What commands read (checkpoints of earlier ones, a
-result, data sets) is there in miniature, made by ``inputs``: no command waits for another.
+comment. Each is a test of its own and runs in a copy of the repository made of links, so that the repository stays
+clean: a tool alone as ``tests/forked.py`` runs it, anything else with bash. ``.venv`` there is the environment that
+runs the tests. What commands read (checkpoints of earlier ones, a result, data sets) is there in miniature, made by
+``inputs``: no command waits for another.
 
 Each command is looked up in ``HOW_TO_RUN``: the first pattern that fits (``re.fullmatch``) says what to run in its
 place, in the syntax of ``re.Match.expand``: ``\\g<0>`` is the whole command, ``\\1`` the first group. So
@@ -19,6 +20,7 @@ met.
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +31,7 @@ import torch
 from torchvision.utils import save_image
 
 from pretrain.data.images.digits import digits
+from tests import forked
 from tests.pretrain.helpers import universal
 from tests.requirements import demand, missing
 from tests.transfer.detection.data.voc import TWO_YEARS, write_voc
@@ -164,17 +167,20 @@ def linked(repository: Path, folder: Path) -> Path:
 
 def run(command: str, folder: Path) -> str | None:
     """Run a command; None if it succeeded, else what it printed last."""
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
-    return None if done.returncode == 0 else f"exit code {done.returncode}:\n{done.stdout[-3000:]}"
+    program, *words = shlex.split(command)
+    if program == ".venv/bin/python" and words[0].startswith("tools/") and "&&" not in words:
+        done = forked.run(folder / words[0], words[1:], folder)
+    else:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=folder,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+    return None if done.returncode == 0 else f"exit code {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}"
 
 
 def test_every_command_has_a_line_in_the_table():
