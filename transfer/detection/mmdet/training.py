@@ -3,6 +3,7 @@
 import uuid
 
 import torch.distributed as dist
+from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 
@@ -47,8 +48,10 @@ class MmdetTraining(Training):
         """The Runner.
 
         Its name is new each time: mmengine keeps the log and the scalars of a name for as long as the process lives.
+        The config that it writes down, some five times, is not formatted: that takes seconds each time.
         """
         config, job = self.config, self.job
+        logged = Config(config.to_dict(), filename=config.filename, format_python_code=False)
         name = f"{job.title} {uuid.uuid4().hex[:8]}".replace(" ", "_")
         # the stream has its own seed, and checkpoints are the same for all frameworks
         hooks = {**config.default_hooks, "sampler_seed": None, "checkpoint": None}
@@ -72,5 +75,5 @@ class MmdetTraining(Training):
                 custom_hooks=own, launcher="pytorch" if dist.is_initialized() else "none",
                 env_cfg={**config.env_cfg, "cudnn_benchmark": False}, log_processor=config.log_processor,
                 visualizer={**config.visualizer, "name": name}, default_scope="mmdet", randomness=config.randomness,
-                experiment_name=name, cfg=config,
+                experiment_name=name, cfg=logged,
             )  # fmt: skip
