@@ -1,9 +1,13 @@
 """The recipes of ``configs/transfer``, in the format of each framework: by them detectors are trained, and conversions
 write configs for other people's programs."""
 
+import copy
 import hashlib
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pretrain.common.repository import CONFIGS
 from transfer.targets import targets_of
@@ -29,3 +33,16 @@ def recipe_hash(path: Path, seen: frozenset[Path] = frozenset()) -> str:
         if other.is_file() and other.resolve() not in seen | {here}:
             parts.append(recipe_hash(other, seen | {here}))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def read_once(load: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """``load`` of a recipe, which takes a framework a second, once for what the recipe says and inherits.
+
+    Each call has a copy of its own.
+    """
+
+    @lru_cache(maxsize=8)
+    def loaded(path: Path, digest: str) -> Any:
+        return load(path)
+
+    return lambda path: copy.deepcopy(loaded(path, recipe_hash(path)))

@@ -3,7 +3,7 @@
 import pytest
 
 from pretrain.common.files import file_hash
-from transfer.recipes import RECIPES, recipe_hash
+from transfer.recipes import RECIPES, read_once, recipe_hash
 from transfer.targets import FRAMEWORKS, targets_of
 
 
@@ -44,3 +44,19 @@ def test_a_recipe_that_inherits_nothing_is_its_bytes_and_a_circle_ends(tmp_path)
     (tmp_path / "a.py").write_text("from .b import x")
     (tmp_path / "b.py").write_text("from .a import x")
     assert recipe_hash(tmp_path / "a.py") != recipe_hash(tmp_path / "b.py")
+
+
+def test_a_recipe_is_read_again_where_it_or_its_base_has_changed_and_nobody_shares_what_was_read(tmp_path):
+    recipe, base, loads = tmp_path / "recipe.py", tmp_path / "base.py", []
+    recipe.write_text('_base_ = "base.py"')
+    base.write_text("1")
+
+    @read_once
+    def load(path):
+        loads.append(path)
+        return [path.read_text(), base.read_text()]
+
+    load(recipe).clear()
+    assert load(recipe) == ['_base_ = "base.py"', "1"] and len(loads) == 1
+    base.write_text("2")
+    assert load(recipe)[1] == "2" and len(loads) == 2

@@ -9,7 +9,7 @@ from transfer.plots import new_figure
 from transfer.text import printable
 
 INCHES, DOTS = 4.0, 120  # of the longer side of each half, and for an inch
-TRANSPARENCY = 0.4  # of masks
+OPACITY = 0.4  # of masks
 PALE = 1.75  # red, green and blue together, above which text is black
 
 
@@ -35,7 +35,7 @@ def picture(
     figure = new_figure(2 * width * scale + 0.3, height * scale + 0.5)
     texts = []
     for axis, shapes, title in zip(figure.subplots(1, 2), (annotated, found), titles):
-        axis.imshow(image, interpolation="nearest")
+        axis.imshow(with_masks(image, shapes), interpolation="nearest")
         for shape in shapes:
             texts.append((axis, draw_shape(axis, shape, names)))
         axis.set_title(printable(title), fontsize=9)
@@ -47,14 +47,20 @@ def picture(
     return figure
 
 
+def with_masks(image: np.ndarray, shapes: Sequence[Shape]) -> np.ndarray:
+    """``image`` as floats in [0, 1], under the masks of ``shapes`` in their order, each in the colour of its class."""
+    shown = image / 255
+    for shape in (shape for shape in shapes if shape.mask is not None):
+        shown[shape.mask] += OPACITY * (colour_of(shape.label) - shown[shape.mask])
+    return shown
+
+
 def draw_shape(axis, shape: Shape, names: Sequence[str]):
-    """The box, the mask and what it is, whose text is returned."""
+    """The box and what it is, whose text is returned."""
     from matplotlib.patches import Rectangle
 
     colour = colour_of(shape.label)
     x0, y0, x1, y1 = shape.box
-    if shape.mask is not None:
-        axis.imshow(np.dstack([*(np.full(shape.mask.shape, part) for part in colour), shape.mask * TRANSPARENCY]))
     axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.3))
     score = "" if shape.score is None else f" {100 * shape.score:.0f} %"
     ink = "black" if sum(colour) > PALE else "white"

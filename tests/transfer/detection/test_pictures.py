@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transfer.detection.pictures import Shape, colour_of, picture
+from transfer.detection.pictures import OPACITY, Shape, colour_of, picture, with_masks
 from transfer.plots import styled
 
 IMAGE = np.full((96, 128, 3), 90, dtype=np.uint8)
@@ -38,3 +38,17 @@ def test_a_class_has_one_colour_on_both_sides_and_titles_say_what_they_are(drawn
     assert left == right[:2] and right[3] == right[1] and len({*right}) == 3
     assert [axis.get_title() for axis in drawn] == ["annotations of $a", "detections"]
     assert len({colour_of(label) for label in range(20)}) == 20 and colour_of(3) == colour_of(23)
+
+
+def test_a_mask_is_its_classs_colour_over_the_image_and_later_masks_lie_over_earlier_ones():
+    """Compared with a loop over pixels; the image stays as it was."""
+    one, two = np.zeros(IMAGE.shape[:2], bool), np.zeros(IMAGE.shape[:2], bool)
+    one[:2, :3], two[1:4, 2:5] = True, True
+    found = with_masks(IMAGE, [Shape((0, 0, 3, 2), 3, one), Shape((2, 1, 5, 4), 7, two), Shape((0, 0, 9, 9), 1)])
+    for y, x in np.ndindex(5, 6):
+        expected = np.full(3, 90 / 255)
+        for mask, label in ((one, 3), (two, 7)):
+            if mask[y, x]:
+                expected = (1 - OPACITY) * expected + OPACITY * np.array(colour_of(label))
+        np.testing.assert_allclose(found[y, x], expected, rtol=1e-12)
+    assert (found[5:] == 90 / 255).all() and (IMAGE == 90).all()

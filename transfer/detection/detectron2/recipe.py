@@ -11,7 +11,7 @@ from transfer.detection.detectron2.overrides import apply_overrides
 from transfer.detection.detectron2.resolution import image_size, scale_to
 from transfer.detection.schedule import Schedule, explain, scale
 from transfer.detection.settings import DetectionSettings, Resolved
-from transfer.recipes import FOLDERS, RECIPES
+from transfer.recipes import FOLDERS, RECIPES, read_once
 
 MACHINE = ("output_dir", "init_checkpoint", "device", "names", "dataset_name", "num_workers")  # no part of a result
 FOLDER, OWN = FOLDERS["detectron2"], RECIPES["detectron2"]
@@ -65,14 +65,18 @@ def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Pat
 
 def read(path: Path):
     """A LazyConfig. UserError for a file that is none."""
-    from detectron2.config import LazyConfig
-
     try:
-        config = LazyConfig.load(str(path))
+        return read_file(path)
     except Exception as error:  # a config is a program
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise UserError(f"{path} is no LazyConfig: {reason}") from None
-    return config
+
+
+@read_once
+def read_file(path: Path):
+    from detectron2.config import LazyConfig
+
+    return LazyConfig.load(str(path))
 
 
 def check_target(config, settings: DetectionSettings) -> None:

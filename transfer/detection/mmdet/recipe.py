@@ -1,9 +1,7 @@
 """From a recipe, a converted backbone, a data set and the command line's settings to the config of one training."""
 
-import copy
 import json
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from transfer.detection.mmdet.overrides import apply_overrides
 from transfer.detection.mmdet.resolution import image_size, scale_to
 from transfer.detection.schedule import Schedule, explain, scale
 from transfer.detection.settings import DetectionSettings, Resolved
-from transfer.recipes import RECIPES, recipe_hash
+from transfer.recipes import RECIPES, read_once
 
 OWN = RECIPES["mmdet"]
 # where a recipe keeps what its schedule is made of
@@ -78,18 +76,14 @@ def resolve(settings: DetectionSettings, backbone: Path, data: Data, output: Pat
 def read(path: Path):
     """An mmengine config. UserError for a file that is none."""
     try:
-        return copy.deepcopy(read_file(path, recipe_hash(path)))
+        return read_file(path)
     except Exception as error:  # a config is a program
         reason = " ".join(str(error).split())[:160] or f"mmengine gives up with a {type(error).__name__}"
         raise UserError(f"{path} is no mmdet config: {reason}; expected one such as {OWN['coco']}") from None
 
 
-@lru_cache(maxsize=8)
-def read_file(path: Path, digest: str):
-    """As mmengine reads it, which looks through mmdet's list of all its models for each base.
-
-    digest: of what the file and its bases say; changed, they are read again.
-    """
+@read_once
+def read_file(path: Path):
     from mmengine.config import Config
 
     return Config.fromfile(path)
