@@ -10,7 +10,6 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
-import torch
 from pydantic import Discriminator, Field
 
 from pretrain.backbones import BACKBONES, backbone_options, create_backbone
@@ -18,6 +17,7 @@ from pretrain.common.errors import UserError
 from pretrain.common.named import is_own, named
 from pretrain.common.overrides import apply, parse
 from pretrain.common.settings import read, settings
+from pretrain.common.shapes import shapes_only
 from pretrain.configfile import Address, read_config
 from pretrain.data.images.datasets import DATASETS
 from pretrain.monitor import MonitorSettings
@@ -142,7 +142,7 @@ def _resolved(backbone: BackboneSettings, data: DataSettings) -> BackboneSetting
         given.setdefault("input_channels", data.channels)
     if "image_size" in backbone_options(backbone.name):
         given.setdefault("image_size", image_size)
-    with torch.device("meta"):
+    with shapes_only():
         arguments = create_backbone(**given).arguments
     if arguments.get("image_size", image_size) != image_size:
         raise UserError(f"backbone.image_size is {arguments['image_size']}, but data.image_size is {image_size}")

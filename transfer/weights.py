@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
+from pretrain.common.shapes import shapes_only
 from pretrain.plain.resnet import BLOCKS, PlainResNet, ResNetChannels
 from pretrain.slimmable.widths import FOUR_WIDTHS, check_width
 from pretrain.universal import weights_hash
@@ -45,7 +46,7 @@ class PlainSource:
     @property
     def universal(self) -> torch.nn.Module:
         """The slimmable network of this depth, without weights: it knows the channels of each width."""
-        with torch.device("meta"):
+        with shapes_only():
             return create_backbone(self.backbone)
 
     @property

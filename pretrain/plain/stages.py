@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
+from pretrain.common.shapes import shapes_only
 from pretrain.plain.cost import image_channels
 
 PROBE = 64  # px of the image that the strides are read off
@@ -41,8 +42,8 @@ class StageMaps(nn.Module):
             raise UserError(f"{type(plain).__name__} has no stage maps; features_only needs a convolutional network")
         self.backbone = plain
         shadow = copy.deepcopy(plain).to("meta").eval()
-        with torch.no_grad():
-            maps = shadow.stage_maps(torch.empty(1, image_channels(plain), PROBE, PROBE, device="meta"))
+        with torch.no_grad(), shapes_only():
+            maps = shadow.stage_maps(torch.empty(1, image_channels(plain), PROBE, PROBE))
         self.feature_info = FeatureInfo([m.shape[1] for m in maps], [PROBE // m.shape[2] for m in maps])
 
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.common.files import write_bytes
+from pretrain.common.shapes import shapes_only
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.calibrate import LayerMoments
 from pretrain.slimmable.heads import Head
@@ -171,7 +172,7 @@ def _without(text: str, checksum: str) -> str:
 def _skeleton(values: dict) -> tuple[SlimBackbone, Head | None]:
     """The modules that the metadata describe, without memory for their weights."""
     try:
-        with torch.device("meta"):
+        with shapes_only():
             backbone = create_backbone(**values["backbone"])
             head = values.get("projector")
             return backbone, Head(**head) if head else None
@@ -188,7 +189,7 @@ def _statistics_shapes(
     plans = {channels.key: channels for channels in map(backbone.channels, widths)}
     shapes = {}
     for key, channels in plans.items():
-        with torch.device("meta"):
+        with shapes_only():
             plain = backbone.plain(channels).state_dict()
         means = {name: f"{name}.running_mean" for name in batch_norms(backbone)}  # private sets are no layers
         layers = {name: plain[mean].shape for name, mean in means.items() if mean in plain}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UncalibratedWidthError, UserError
+from pretrain.common.shapes import shapes_only
 from pretrain.plain.cost import Cost, cost
 from pretrain.plain.stages import StageMaps
 from pretrain.slimmable.backbone import SlimBackbone
@@ -285,7 +286,7 @@ def backbone_cost(
     backbone: SlimBackbone, width: float, image_size: int | tuple[int, int] = 224, num_classes: int = 0
 ) -> Cost:
     """Cost of the plain network of ``width``; with ``num_classes`` a linear classifier is added."""
-    with torch.device("meta"):
+    with shapes_only():
         plain = backbone.plain(backbone.channels(width), num_classes)
     return cost(plain, image_size)
 

@@ -84,9 +84,8 @@ def _full_cost(options: str, image_size: int) -> tuple[int, int]:
 @functools.cache
 def _meta_backbone(options: str):
     """The backbone without its weights."""
-    import torch
-
     from pretrain.backbones import create_backbone
+    from pretrain.common.shapes import shapes_only
 
-    with torch.device("meta"):
+    with shapes_only():
         return create_backbone(**json.loads(options))

@@ -12,6 +12,7 @@ from torch import nn
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import replacing, save_tensors
+from pretrain.common.shapes import shapes_only
 from pretrain.plain.mobilenetv2 import PlainMobileNetV2
 from pretrain.plain.resnet import PlainResNet
 from transfer.convert.describe import as_json, description
@@ -73,7 +74,7 @@ def empty_stock(plain: nn.Module, width: float) -> nn.Module:
 
 def fits_stock(plain: nn.Module, width: float) -> bool:
     """Whether torchvision's own class has these layers: for a ResNet the full width and the ImageNet stem."""
-    with torch.device("meta"):
+    with shapes_only():
         expected = weight_shapes(empty_stock(plain, width))
     return weight_shapes(plain) == expected
 

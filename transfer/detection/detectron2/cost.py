@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import nn
 
+from pretrain.common.shapes import shapes_only
 from transfer.detection.counting import counting
 
 
@@ -22,9 +23,9 @@ def detector_cost(model: nn.Module, image_size: int) -> dict[str, int]:
     generator, heads = shadow.proposal_generator, shadow.roi_heads
     proposals, detections = generator.post_nms_topk[False], heads.box_predictor.test_topk_per_image
     parts = {}
-    with torch.no_grad():
+    with torch.no_grad(), shapes_only():
         with counting(parts, "backbone"):
-            features = shadow.backbone(torch.empty(1, 3, side, side, device="meta"))
+            features = shadow.backbone(torch.empty(1, 3, side, side))
         with counting(parts, "proposals"):
             generator.rpn_head([features[name] for name in generator.in_features])
         with counting(parts, "boxes"):

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import nn
 
+from pretrain.common.shapes import shapes_only
 from transfer.detection.counting import counting
 
 PADDING = 32  # sides are padded to multiples of it
@@ -20,9 +21,9 @@ def detector_cost(model: nn.Module, image_size: int) -> dict:
     side = -(-image_size // PADDING) * PADDING
     heads, proposals = shadow.roi_head, shadow.test_cfg.rpn.max_per_img
     detections, parts = shadow.test_cfg.rcnn.max_per_img, {}
-    with torch.no_grad():
+    with torch.no_grad(), shapes_only():
         with counting(parts, "backbone"):
-            features = shadow.extract_feat(torch.empty(1, 3, side, side, device="meta"))
+            features = shadow.extract_feat(torch.empty(1, 3, side, side))
         with counting(parts, "proposals"):
             shadow.rpn_head(features)
         with counting(parts, "boxes"):
