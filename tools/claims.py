@@ -150,7 +150,7 @@ def write_page(records: Path, output: Path) -> Path:
     from transfer.tables import render
 
     found = read_records(records)
-    tables = [system_table(found), system_table(found, "knn"), claim_table(found)]
+    tables = [make(found, task) for make in (system_table, claim_table) for task in ("linear", "knn")]
     output.mkdir(parents=True, exist_ok=True)
     draw(found, output / "claims.svg")
     draw_costs(found, output / "claims_cost.svg")

@@ -12,8 +12,10 @@ from pretrain.configfile import read_python
 
 
 def run(system: str, seed: int, *linear: float, widths: tuple[str, ...] = ("1", "0.75", "0.5", "0.25")) -> dict:
+    knn = [2 * accuracy for accuracy in linear]
     return {
-        "system": system, "seed": seed, "linear": dict(zip(widths, linear, strict=True)), "knn": {},
+        "system": system, "seed": seed,
+        "linear": dict(zip(widths, linear, strict=True)), "knn": dict(zip(widths, knn, strict=True)),
         "rank": {"1": 20.0}, "pretraining_seconds": 90.0, "iterations": 100, "batch_size": 8,
         "training_flops": 2e12,
     }  # fmt: skip
@@ -43,6 +45,9 @@ def test_a_claims_row_holds_paired_differences_with_their_verdicts():
     ]  # fmt: skip
     assert cells(table, "(c)") == ["–", "–", "–", "+7.0 one seed"]
     assert cells(table, "(d)") == ["–"] * 4
+    assert cells(claim_table(RECORDS, "knn"), "(b)", "us3l − us_simclr") == [
+        "+2.5 ± 0.5 seen", "+0.0 ± 0.0 not seen", "-2.0 ± 0.0 contradicted", "-5.0 ± 1.0 contradicted",
+    ]  # fmt: skip
 
 
 def test_a_systems_row_is_mean_and_deviation_over_its_seeds():
