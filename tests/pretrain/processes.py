@@ -11,15 +11,17 @@ import torch.distributed as dist
 import torch.multiprocessing
 
 
-def run_processes(function: Callable, size: int, *args) -> list:
+def run_processes(function: Callable, size: int, *args, anew: bool = False) -> list:
     """``function(rank, *args)`` in ``size`` processes of one group; what each returned, in rank order.
 
-    They are forks of a process that has imported what they need, and does nothing else.
+    They are forks of a process that has imported what they need, and does nothing else. anew: each is started by itself,
+    for what is read when something is imported.
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(["pretrain.train"])
     with tempfile.TemporaryDirectory() as folder:
         given = (function, size, Path(folder), dict(os.environ), args)
-        torch.multiprocessing.start_processes(_process, given, nprocs=size, start_method="forkserver")
+        method = "spawn" if anew else "forkserver"
+        torch.multiprocessing.start_processes(_process, given, nprocs=size, start_method=method)
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(size)]
 
 
