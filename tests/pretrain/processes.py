@@ -14,8 +14,8 @@ import torch.multiprocessing
 def run_processes(function: Callable, size: int, *args, anew: bool = False) -> list:
     """``function(rank, *args)`` in ``size`` processes of one group; what each returned, in rank order.
 
-    They are forks of a process that has imported what they need, and does nothing else. anew: each is started by itself,
-    for what is read when something is imported.
+    They are forks of a process that has imported what they need, and does nothing else. anew: each is started by
+    itself, for what is read when something is imported.
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(["pretrain.train"])
     with tempfile.TemporaryDirectory() as folder:
