@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 RANDOM = {torch.ops.aten.normal_.default, torch.ops.aten.uniform_.default}
+NORM = torch.ops.aten.native_batch_norm.default
 
 
 @contextmanager
@@ -23,10 +24,10 @@ def shapes_only() -> Iterator[None]:
 
 class _Shapes(TorchDispatchMode):
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        if args and isinstance(x := args[0], torch.Tensor) and x.is_meta:
-            if operation in RANDOM:
-                return x
-            training = args[5] if operation is torch.ops.aten.native_batch_norm.default else True
+        if operation in RANDOM and args[0].is_meta:
+            return args[0]
+        if operation is NORM and args[0].is_meta:
+            x, _, _, _, _, training, *_ = args
             if not training:
                 return torch.empty_like(x), x.new_empty(0), x.new_empty(0)
         return operation(*args, **(kwargs or {}))

@@ -74,6 +74,7 @@ def read(path: Path):
 
 @read_once
 def read_file(path: Path):
+    """As the framework reads it, with the framework's own errors."""
     from detectron2.config import LazyConfig
 
     return LazyConfig.load(str(path))

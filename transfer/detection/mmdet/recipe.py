@@ -84,6 +84,7 @@ def read(path: Path):
 
 @read_once
 def read_file(path: Path):
+    """As the framework reads it, with the framework's own errors."""
     from mmengine.config import Config
 
     return Config.fromfile(path)
