@@ -8,7 +8,7 @@
 PYTHON ?= python3
 EXTRAS ?=
 TESTS ?= tests
-JOBS ?= 3
+JOBS ?= 4
 BIN = .venv/bin
 
 .PHONY: demo test lint env system-deps clean
@@ -16,8 +16,8 @@ BIN = .venv/bin
 demo: env
 	$(BIN)/python tools/demo.py
 
-# One thread per test process: two tests at once fill two cores better than one test with two threads, and a third where
-# one waits for a scheduler, a lock or a signal. Each worker gets its files in one piece, so that what a file sets up is
+# One thread per test process: two tests at once fill two cores better than one test with two threads, and two more where
+# some wait for a scheduler, a lock or a signal. Each worker gets its files in one piece, so that what a file sets up is
 # mostly set up once, and takes from the others when it is done.
 test: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
