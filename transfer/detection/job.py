@@ -81,7 +81,8 @@ def result(
         "recipe_hash": recipe_hash(recipe)[:12], "masks": data.has_masks, "detector": detector,
         "overrides": list(job.settings.overrides), **vars(schedule), "image_size": image_size,
         "data": data.folder.resolve().name, "classes": len(data.classes), "train_images": data.train_count,
-        "val_images": data.val_count, "per_class_AP": class_metrics(results, target, data.has_masks),
+        "val_images": data.val_count, "annotations": data.hash[:12],
+        "per_class_AP": class_metrics(results, target, data.has_masks),
         **({} if failed is None else {"failed": failed}),
     }  # fmt: skip
     areas = () if failed else data.object_areas

@@ -12,7 +12,8 @@ CALLED = {
     "images.train": "training images", "images.test": "test images", "batch": "detector's batch",
     "learning_rate": "detector's lr", "architecture.base_channels": "base channels",
 }  # fmt: skip
-DIGESTS = ("pretraining.lineage", "images.digest", "checkpoint")  # shown where nothing that can be read tells apart
+# shown where nothing that can be read tells apart
+DIGESTS = ("pretraining.lineage", "images.digest", "annotations", "checkpoint")
 DIGEST = 8  # characters of a digest that are shown
 SHOWN = 6  # of the names in which experiments differ, unless more are needed
 # what a reader asks of two evaluations first; all of it that differs is shown

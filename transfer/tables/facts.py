@@ -28,6 +28,7 @@ DECISIVE = (
     "architecture", "pretraining", "protocol", "settings", "views", "neighbours", "calibration", "images",
     "framework", "runtime", "recipe", "recipe_hash", "masks", "overrides", "batch", "learning_rate", "iterations",
     "warmup", "image_size", "classes", "train_images", "val_images",
+    "annotations",
 )  # fmt: skip
 # what differs between the seeds and widths of one experiment, or follows from something else that is there
 INCIDENTAL = (

@@ -4,17 +4,20 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from transfer.tables.facts import seeds
+from transfer.results import settings_hash
+from transfer.tables.facts import evaluation, seeds
 from transfer.tables.table import MISSING, Cell
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A metric over the seeds of one cell: mean, sample deviation (None for a single seed), number of seeds."""
+    """A metric over the seeds of one cell: mean, sample deviation (None for a single seed), number of seeds, and what
+    it was evaluated by (``facts.evaluation``, as a hash)."""
 
     mean: float
     deviation: float | None
     seeds: int
+    evaluation: str = ""
 
     def __str__(self) -> str:
         return f"{self.mean:.1f}" if self.deviation is None else f"{self.mean:.1f} ± {self.deviation:.1f}"
@@ -25,11 +28,13 @@ def figure(records: Iterable[dict], metric: str) -> Figure | None:
 
     Of equal seeds the last counts: an experiment that was done again.
     """
-    by_seed = {seeds(record): record["metrics"].get(metric) for record in records}
-    values = [value for value in by_seed.values() if value is not None]
-    if not values:
+    last = {seeds(record): record for record in records}
+    found = [record for record in last.values() if record["metrics"].get(metric) is not None]
+    if not found:
         return None
-    return Figure(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+    values = [record["metrics"][metric] for record in found]
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Figure(statistics.fmean(values), deviation, len(values), settings_hash(evaluation(found[-1])))
 
 
 def shown(value: Figure | None) -> str:
@@ -39,7 +44,7 @@ def shown(value: Figure | None) -> str:
 
 def cell(value: Figure | None, paper: str | None = None) -> Cell:
     """The cell of a figure, beside the paper's."""
-    return Cell(shown(value), paper, None if value is None else value.mean)
+    return Cell(shown(value), paper) if value is None else Cell(shown(value), paper, value.mean, value.evaluation)
 
 
 def seeds_note(counts: list[int]) -> str:

@@ -8,8 +8,9 @@ BEST, SECOND = "best", "second"
 def marks(table: Table) -> dict[tuple[int, int], str]:
     """(row, column) -> ``best`` or ``second`` of our figures; without an entry for the others.
 
-    Rows are compared column by column within a group: rows with equal labels ``table.compare``. Figures that look alike
-    rank alike; where all look alike, or there is one alone, none is marked.
+    Rows are compared column by column within a group: rows with equal labels ``table.compare``. Of these, figures that
+    were evaluated alike are ranked with each other. Those that look alike rank alike; where all do, or there is one
+    alone, none is marked.
     """
     if table.compare_columns:
         sets = [[(i, j) for j in table.compare_columns] for i in range(len(table.rows))]
@@ -19,7 +20,11 @@ def marks(table: Table) -> dict[tuple[int, int], str]:
         sets = [[(i, j) for i in group] for group in groups(table) for j in range(len(table.columns))]
     found = {}
     for places in sets:
-        found |= ranked(table, places)
+        alike: dict[str, list[tuple[int, int]]] = {}
+        for i, j in places:
+            alike.setdefault(table.rows[i][1][j].evaluation, []).append((i, j))
+        for comparable in alike.values():
+            found |= ranked(table, comparable)
     return found
 
 

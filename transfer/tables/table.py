@@ -15,11 +15,13 @@ NUMBER = re.compile(r"[+-]?(\d+(\.\d+)?( ± \d+(\.\d+)?)?)?")
 
 @dataclass(frozen=True)
 class Cell:
-    """Our figure as text and, where it is asked for, the paper's. value: ours as a number, to be compared."""
+    """Our figure as text and, where it is asked for, the paper's. value: ours as a number, to be compared with those of
+    an equal ``evaluation``."""
 
     ours: str = MISSING
     paper: str | None = None
     value: float | None = None
+    evaluation: str = ""
 
     def __str__(self) -> str:
         return self.ours if self.paper is None else f"{self.ours} ({self.paper})"

@@ -66,6 +66,7 @@ def test_seeds_of_the_evaluation_and_of_the_pretraining_are_one_row(result):
         ({}, {"settings": {"seed": 0, "image_size": 32, "labels": 0.1}}, "1|0.1"),
         ({}, {"masks": False}, "|masks no"),
         ({}, {"recipe_hash": "1234"}, "|recipe hash 1234"),
+        ({}, {"annotations": "0123456789ab"}, "|annotations 01234567"),
         ({}, {"framework": "mmdet", "overrides": ["a=1"]}, "|framework mmdet"),
     ],
 )

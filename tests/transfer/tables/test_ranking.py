@@ -1,5 +1,7 @@
 """The best and the second best figure of what may be compared."""
 
+from dataclasses import asdict
+
 import pytest
 
 from transfer.tables import build
@@ -41,6 +43,25 @@ def test_only_rows_of_one_group_are_compared():
 def test_columns_can_be_compared_instead_and_others_left_out():
     found = marks(table([[1.0, 5.0, 3.0, 99.0]], compare=None, compare_columns=(0, 1, 2)))
     assert found == {(0, 1): "best", (0, 2): "second"}
+
+
+def test_figures_that_were_evaluated_otherwise_are_not_compared():
+    mixed = table([[3.0], [1.0], [9.0]])
+    mixed.rows[2] = ([*mixed.rows[2][0]], [Cell("9.0", value=9.0, evaluation="other")])
+    assert marks(mixed) == {(0, 0): "best", (1, 0): "second"}
+
+
+def test_a_long_training_of_a_detector_is_not_better_than_a_short_one(make_result):
+    def record(method: str, box: float, iterations: int) -> dict:
+        details = {"iterations": iterations, "framework": "detectron2"}
+        found = make_result(task="detection", dataset="voc", method=method, metrics={"box/AP": box}, details=details)
+        return asdict(found)
+
+    short, long = [record("us3l", 30.0, 90), record("random", 20.0, 90)], record("byol", 40.0, 900)
+    assert sorted(marks(build("widths", short)).values()) == ["best", "second"]
+    both = build("widths", [*short, long])
+    assert {str(both.rows[i][1][0]) for i, _ in marks(both)} == {"30.0", "20.0"}
+    assert marks(build("widths", [short[0], long])) == {}
 
 
 def test_where_more_is_not_better_nothing_is_marked():

@@ -183,6 +183,7 @@ def test_voc_photographs_of_any_kind_go_through(source, real_data, tmp_path):
     )
     record = detect(source, 0.5, settings, tmp_path / "out")
     assert record["dataset"] == "voc" and record["details"]["train_images"] == 3
+    assert len(record["details"]["annotations"]) == 12  # data sets of the same name and size are told apart by it
     assert set(record["metrics"]) == {"box/AP", "box/AP50", "box/AP75"}
     evaluated = DetectionSettings(**{**vars(settings), "eval_only": True})
     assert detect(source, 0.5, evaluated, tmp_path / "out")["metrics"] == record["metrics"]
