@@ -180,6 +180,7 @@ def _check_values(config: PretrainConfig) -> None:
         for width in widths:
             if not low <= width <= high:
                 raise UserError(f"{key}: {width:g} is outside the range {low:g} to {high:g}")
+    _check_fixed_widths(config)
     if config.method == "random":
         raise UserError("method 'random' stands for networks that were not pretrained; expected another name")
     channels = config.data.channels
@@ -189,6 +190,22 @@ def _check_values(config: PretrainConfig) -> None:
     config.objective.check()
     config.optimizer.check()
     check_chunks(config.training.batch_size, config.training.chunks or 1)
+
+
+def _check_fixed_widths(config: PretrainConfig) -> None:
+    """UserError for fixed widths that leave the largest network untrained, which targets and the checkpoint's range are
+    of, and for private norms where a width may run that has none."""
+    fixed, own, high = config.sampling.widths, config.backbone.private_norms, config.width_range[1]
+    if fixed and max(fixed) != high:
+        raise UserError(
+            f"sampling.widths end at {max(fixed):g}, so nothing trains {high:g}; expected width_range to end there, too"
+        )
+    if own and not fixed:
+        raise UserError("backbone.private_norms, but any width may be drawn; expected sampling.widths among them")
+    for key, widths in _width_lists(config).items() if own else ():
+        for width in widths:
+            if width not in own:
+                raise UserError(f"{key}: {width:g} has no norms of its own; expected one of backbone.private_norms")
 
 
 def check_chunks(batch: int, chunks: int) -> None:

@@ -15,6 +15,7 @@ from pretrain.run.distributed import main_says
 from pretrain.run.ownership import check_owner
 from pretrain.trainer import Trainer
 from pretrain.universal import FILE_NAME, UniversalNetwork, load_universal, network_state, weights_hash
+from pretrain.universal.file import checked_header
 
 
 def metadata(trainer: Trainer, images: int) -> dict:
@@ -46,6 +47,12 @@ def metadata(trainer: Trainer, images: int) -> dict:
             "python": platform.python_version(),
         },
     }  # fmt: skip
+
+
+def check_metadata(trainer: Trainer, images: int) -> None:
+    """UserError, before anything is trained, for a run whose universal checkpoint could not be written at its end."""
+    projector = trainer.model.projector if trainer.config.training.keep_projector else None
+    checked_header(metadata(trainer, images), projector)
 
 
 def is_finished(trainer: Trainer, path: Path) -> bool:

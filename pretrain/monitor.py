@@ -163,4 +163,6 @@ class NearestNeighbours:
         return found
 
     def _batches(self, images: Tensor):
-        return (normalise(part.to(self.device), self.mean, self.std) for part in images.split(self.batch_size))
+        """Parts as equal as can be, of at most ``batch_size``: a last one of a single image has no statistics."""
+        parts = images.tensor_split(-(-len(images) // self.batch_size))
+        return (normalise(part.to(self.device), self.mean, self.std) for part in parts)

@@ -21,7 +21,7 @@ from pretrain.data.images.memory import in_memory
 from pretrain.data.loader import CutViews, LoadedBatch, view_loader
 from pretrain.data.order import IterationBatches
 from pretrain.data.shared_memory import check_shared_memory
-from pretrain.finish import write_universal
+from pretrain.finish import check_metadata, write_universal
 from pretrain.monitor import CollapseWatch, NearestNeighbours
 from pretrain.run.background import BackgroundCheckpoints
 from pretrain.run.bad_images import BadImages
@@ -72,6 +72,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     trainer = Trainer(
         config, world, iterations, epoch_iterations, len(images.classes), chunks, weights, labels_hash(images)
     )
+    check_metadata(trainer, len(images))
     start, interval = begin(trainer, work_dir, found)
     del found  # the state has been copied
     teacher = trainer.model.teacher

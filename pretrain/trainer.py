@@ -222,6 +222,11 @@ class Trainer:
                 "the checkpoint belongs to a run on other images: their number, classes or labels differ; expected the "
                 "data.root that it was begun with, or another --work-dir"
             )
+        if self.model.asks_others and self.world.size != state["world_size"]:
+            raise UserError(
+                f"norms or losses of this run are of all of its {state['world_size']} processes together, and would be "
+                f"others with {self.world.size}; expected {state['world_size']} processes, or another --work-dir"
+            )
         if self.model.teacher is not None:
             self.model.teacher.check_same(state["teacher"])
         if longer and state["iteration"] < state["iterations"]:

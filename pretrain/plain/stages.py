@@ -9,7 +9,9 @@ from pretrain.common.errors import UserError
 from pretrain.common.shapes import shapes_only
 from pretrain.plain.cost import image_channels
 
-PROBE = 64  # px of the image that the strides are read off
+# px of a side of the image that strides are read off, of which nothing is computed: so many that it does not matter
+# whether a layer rounds up or down
+PROBE = 1 << 20
 
 
 class FeatureInfo:
@@ -44,7 +46,7 @@ class StageMaps(nn.Module):
         shadow = copy.deepcopy(plain).to("meta").eval()
         with torch.no_grad(), shapes_only():
             maps = shadow.stage_maps(torch.empty(1, image_channels(plain), PROBE, PROBE))
-        self.feature_info = FeatureInfo([m.shape[1] for m in maps], [PROBE // m.shape[2] for m in maps])
+        self.feature_info = FeatureInfo([m.shape[1] for m in maps], [round(PROBE / m.shape[2]) for m in maps])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return self.backbone.stage_maps(x)

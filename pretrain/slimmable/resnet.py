@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from pretrain.common.errors import UserError
 from pretrain.plain.resnet import BLOCKS, STEMS, PlainResNet, ResNetChannels
 from pretrain.slimmable.backbone import SlimBackbone
 from pretrain.slimmable.groups import ChannelGroup, Slot, module_slots
@@ -90,6 +91,8 @@ class SlimResNet(SlimBackbone):
         super().__init__(input_channels)
         self.depth, self.blocks, self.private_norms = depth, BLOCKS[depth], tuple(private_norms)
         self.stem, self.base_channels, self.init = stem, base_channels, init
+        if self.private_norms and round_channels(base_channels, WIDTH_MAX) != base_channels:
+            raise UserError(f"private_norms with base_channels {base_channels}; expected a multiple of 8")
         norm = partial(SlimBatchNorm, private=self.private_norms)
         full = self.channels(WIDTH_MAX)
         kernel, stride = STEMS[stem]

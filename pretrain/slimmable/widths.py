@@ -120,7 +120,11 @@ class WidthSpace:
                 last = here
         ends = [*edges[1:], high]
         names = [round((a + b) / 2, 6) for a, b in zip(edges, ends, strict=True)]
-        names[0], names[-1] = low, high
+        names[0] = low
+        if plan(high) == last:
+            names[-1] = high
+        else:  # it rounds up where the interval below it does not: it is there, and by length never drawn
+            edges, names = [*edges, high], [*names, high]
         return cls(tuple(edges), tuple(names), low, high)
 
     def __len__(self) -> int:

@@ -87,17 +87,26 @@ def write_universal_file(path: Path, contents: Contents) -> None:
         for name, moments in layers.items()
         for what, tensor in zip(("mean", "var"), moments, strict=True)
     }
-    header = {**contents.metadata, "format": FORMAT, "weights_sha256": weights_hash(state), "checksum": EMPTY}
-    if contents.projector is not None:
-        header["projector"] = contents.projector.arguments
+    header, text = checked_header(contents.metadata, contents.projector, weights_hash(state))
+    header["checksum"] = _digest(statistics, f"{text}\n")
+    tensors = {name: t.detach().cpu().contiguous() for name, t in {**state, **statistics}.items()}
+    write_bytes(path, to_bytes(tensors, {KEY: json.dumps(header, sort_keys=True)}))
+
+
+def checked_header(metadata: dict, projector: Head | None, weights: str = EMPTY) -> tuple[dict, str]:
+    """The metadata with what is the file's own but for its checksum, and as the JSON that the checksum is of.
+
+    Errors: UserError for metadata that could not be read again.
+    """
+    header = {**metadata, "format": FORMAT, "weights_sha256": weights, "checksum": EMPTY}
+    if projector is not None:
+        header["projector"] = projector.arguments
     try:
         text = json.dumps(header, sort_keys=True, allow_nan=False)
         facts.check(facts.parse(text))
     except (TypeError, ValueError) as error:
         raise UserError(f"the universal checkpoint cannot be written: {error}") from None
-    header["checksum"] = _digest(statistics, f"{text}\n")
-    tensors = {name: t.detach().cpu().contiguous() for name, t in {**state, **statistics}.items()}
-    write_bytes(path, to_bytes(tensors, {KEY: json.dumps(header, sort_keys=True)}))
+    return header, text
 
 
 def read_universal_file(path: Path) -> Contents:

@@ -110,6 +110,36 @@ def test_numbers_that_make_no_sense_are_one_line(repository, override):
     assert override.partition("=")[0].rpartition(".")[2] in message
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["sampling.widths=[0.5,0.25]"], r"end at 0\.5, so nothing trains 1; expected width_range to end there"),
+        (["backbone.private_norms=[1,0.25]"], "any width may be drawn; expected sampling.widths among them"),
+        (
+            ["backbone.private_norms=[1,0.25]", "sampling.widths=[1,0.25]", "calibration.widths=[1,0.5]"],
+            r"calibration\.widths: 0\.5 has no norms of its own",
+        ),
+        (
+            ["backbone.private_norms=[1,0.25]", "sampling.widths=[1,0.25]", "monitor.widths=[0.5]",
+             "calibration.widths=[1,0.25]"],
+            r"monitor\.widths: 0\.5 has no norms of its own",
+        ),
+        (
+            ["backbone.private_norms=[1,0.25]", "sampling.widths=[1,0.25]", "calibration.widths=[1,0.25]",
+             "backbone.base_channels=20"],
+            "base_channels 20; expected a multiple of 8",
+        ),
+    ],
+)  # fmt: skip
+def test_widths_that_could_not_be_trained_or_calibrated_are_refused_before_the_training(repository, overrides, said):
+    config = repository / "configs/pretrain/us3l_resnet18_cifar10.py"
+    with pytest.raises(UserError, match=said):
+        load_config(config, overrides)
+    fine = ["sampling.widths=[1,0.25]", "calibration.widths=[1,0.25]"]
+    load_config(config, ["backbone.private_norms=[1,0.25]", *fine])
+    load_config(config, ["sampling.widths=[0.5,0.25]", "width_range=(0.25,0.5)", "calibration.widths=[0.5,0.25]"])
+
+
 def numbers_of(values: dict, prefix: str = "") -> list[str]:
     """Dotted keys of the numbers in nested settings."""
     found = []

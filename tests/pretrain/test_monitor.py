@@ -96,6 +96,15 @@ def test_nearest_neighbours_see_the_features_and_change_nothing():
     assert look.accuracies(backbone, [1.0, 0.5]) == found
 
 
+def test_a_bank_of_one_image_more_than_a_batch_has_statistics():
+    """Its last maps have one pixel, of which a batch of a single image has no variance."""
+    train, test = (image_dataset("digits", split=split) for split in ("train", "test"))
+    backbone = create_backbone("resnet18", base_channels=8)
+    look = NearestNeighbours(train, test, 32, 65, 0, [0.3] * 3, [0.4] * 3, CPU, batch_size=32)
+    assert [len(part) for part in look._batches(look.bank[0])] == [22, 22, 21]
+    assert 0 <= look.accuracies(backbone, [1.0])[1.0] <= 100
+
+
 def test_watching_does_not_change_the_training(tmp_path):
     """With and without kNN, at other widths: the same universal checkpoint, byte for byte."""
     settings = {"training": {"iterations": 4}}

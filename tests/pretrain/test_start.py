@@ -115,6 +115,24 @@ def test_another_number_of_processes_keeps_the_chunks_or_is_refused(copy):
         Trainer(tiny_config(), World(0, 3, CPU), 9, chunks=2)
 
 
+@pytest.mark.parametrize("settings", [{"sync_norms": True}, {"gather": True}])
+def test_what_is_of_all_processes_together_goes_on_with_as_many(copy, settings):
+    """In one process two chunks have norms and negatives of their own, and would be another loss."""
+    config = tiny_config(objective=settings)
+    state = load_checkpoint(newest_checkpoint(copy / "checkpoints"), CPU)
+    state |= {"world_size": 2, "chunks": 2, "config": config.as_dict()}
+    with pytest.raises(UserError, match="are of all of its 2 processes together.*expected 2 processes"):
+        Trainer(config, World(0, 1, CPU), 9, chunks=2).load(state)
+    Trainer(config, World(0, 1, CPU), 9, chunks=1).load({**state, "world_size": 1, "chunks": 1})
+
+
+def test_what_the_universal_checkpoint_cannot_say_is_refused_before_the_training(tmp_path):
+    for name in ("a\tb", "a" * 201):
+        with pytest.raises(UserError, match="universal checkpoint cannot be written: its metadata are wrong: method"):
+            pretrain(tiny_config(method=name), tmp_path / "run", False, "cpu")
+        assert not (tmp_path / "run").exists()
+
+
 def test_a_run_that_diverges_says_so_whatever_notices_it_first(tmp_path, monkeypatch):
     """The weights are infinite before any loss is: the monitor's embeddings tell."""
     whole = Trainer.step

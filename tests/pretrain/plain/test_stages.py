@@ -42,6 +42,15 @@ def test_features_only_gives_every_stage_and_says_what_it_gives(net):
     torch.testing.assert_close(found[-1].mean((2, 3)), net.extract(0.5)(IMAGES))
 
 
+@pytest.mark.parametrize("patch", [2, 3, 5, 7, 16])
+def test_strides_of_any_patch_are_those_of_its_maps(patch):
+    maps = universal("convnextv2_atto", widths=[0.25], patch_size=patch).extract(0.25, features_only=True)
+    assert maps.feature_info.reduction() == [patch, 2 * patch, 4 * patch, 8 * patch]
+    side = 8 * patch
+    found = maps(torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)))
+    assert [side // m.shape[2] for m in found] == maps.feature_info.reduction()
+
+
 def test_both_at_once_is_refused(net):
     with pytest.raises(UserError, match="expected one of both"):
         net.extract(0.5, num_classes=3, features_only=True)

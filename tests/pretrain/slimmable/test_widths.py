@@ -68,6 +68,31 @@ def test_the_draw_has_the_distribution_of_a_uniform_width():
         assert got == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / count) + 1e-3)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "low", "high"),
+    [
+        ("vit_tiny", {}, 0.25, 0.8125),
+        ("convnextv2_atto", {}, 0.25, 0.75),
+        ("resnet18", {"base_channels": 44}, 0.25, 1.0),
+    ],
+)
+def test_a_range_that_ends_where_a_width_rounds_up_keeps_the_network_below(name, options, high):
+    """The one at the end is there to be run as the largest, and has no share of the draws."""
+    with torch.device("meta"):
+        backbone = create_backbone(name, **options)
+    low = 0.25
+    space, uniform = backbone.width_space(low, high), np.linspace(low, high, 20001)
+    assert space.snap(high) == high and len(space) == len({backbone.channels(w) for w in uniform})
+    for width in uniform[::7]:
+        assert backbone.channels(space.snap(width)) == backbone.channels(width)
+    assert [space.snap(width) for width in space.short_names()] == list(space.names)
+    below = backbone.channels(high - 1e-6)
+    assert below != backbone.channels(high)
+    drawn = space.draw(20000, low, high, seed=1, iteration=7)
+    expected = np.mean([backbone.channels(w) == below for w in uniform])
+    assert np.mean([backbone.channels(w) == below for w in drawn]) == pytest.approx(expected, abs=0.015)
+
+
 def test_the_draw_is_a_function_of_seed_and_iteration():
     space = create_backbone("resnet18").width_space()
     assert space.draw(3, 0.25, 1, 5, 9) == space.draw(3, 0.25, 1, 5, 9)
