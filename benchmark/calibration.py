@@ -13,8 +13,7 @@ from torch.utils.data import Dataset
 
 from benchmark.machine import machine, timed
 from pretrain.backbones import create_backbone
-from pretrain.common.cli import widths_argument
-from pretrain.common.errors import UserError
+from pretrain.common.cli import check_least, widths_argument
 from pretrain.data.calibration import CalibrationBatches
 from pretrain.data.images.datasets import image_dataset
 from pretrain.sections import LINEAR_EVALUATION
@@ -42,9 +41,7 @@ def measure(args: argparse.Namespace) -> dict:
 
     Errors: UserError for a count below 1, a width out of range, a backbone or data that are not there.
     """
-    for name in ("image_size", "batch", "batches", "repeats"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is too small; expected 1 or more")
+    check_least(args, image_size=1, batch=1, batches=1, repeats=1)
     widths = [check_width(width) for width in args.widths]
     backbone = network(args).to(args.device).eval()
     dataset = image_dataset("folder" if args.data else "digits", args.data, image_size=args.image_size)

@@ -21,7 +21,7 @@ from rich.progress import Progress
 from benchmark import cascade_figure
 from benchmark.machine import machine
 from benchmark.show import table
-from pretrain.common.cli import widths_argument
+from pretrain.common.cli import check_least, widths_argument
 from pretrain.common.errors import UserError, nearest
 from pretrain.common.feature_cache import FeatureCache
 from pretrain.common.files import make_folder, write_json, write_text
@@ -64,8 +64,7 @@ def measure(args: argparse.Namespace) -> dict:
     """
     if args.dataset not in targets_of("recognition"):
         raise UserError(f"unknown data set '{args.dataset}'{nearest(args.dataset, targets_of('recognition'))}")
-    if args.images is not None and args.images < 1:
-        raise UserError(f"--images {args.images} is too small; expected 1 or more")
+    check_least(args, images=1)
     runtime = UniversalRuntime(args.checkpoint, args.runtime, threads=args.threads or 1, most=2**31)
     widths = sorted({*(args.widths or runtime.widths), *(args.narrow or ())}, reverse=True)
     runtime.source.check_widths(widths)

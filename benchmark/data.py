@@ -19,6 +19,7 @@ from torchvision.transforms.v2 import functional as V
 
 from benchmark.index import LAYOUTS, measure_index
 from benchmark.machine import machine, timed
+from pretrain.common.cli import check_least
 from pretrain.common.errors import UserError
 from pretrain.common.repository import CONFIGS
 from pretrain.config import load_config
@@ -53,9 +54,7 @@ def measure(args: argparse.Namespace) -> dict:
     torch.set_num_threads(args.threads or 1)
     data = load_config(args.config or _default_config(args.image_size), []).data
     size = args.image_size or data.image_size
-    for name, value, least in (("image-size", size, 8), ("images", args.images, 1), ("repeats", args.repeats, 1)):
-        if value < least:
-            raise UserError(f"--{name} {value} is too small; expected {least} or more")
+    check_least(argparse.Namespace(**vars(args) | {"image_size": size}), image_size=8, images=1, repeats=1)
     dataset = _dataset(data, args.data, size)
     indices = [i % len(dataset) for i in range(args.images)]
     on_pil, ours = OnPil(dataset, data, size, indices), Ours(dataset, data, size, indices, args.device, args.decode)

@@ -19,7 +19,7 @@ from benchmark.apart import apart
 from benchmark.arrangement import add_step_arguments, arrangement, step_config, step_flops
 from benchmark.machine import machine, medians, peak_flops, set_threads, timed
 from benchmark.naive_step import NaiveStep
-from pretrain.common.errors import UserError
+from pretrain.common.cli import check_least
 from pretrain.run.allocator import FOR_CPU
 from pretrain.run.device import resolve_precision
 
@@ -36,8 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> dict:
     """Rows: arrangements. ``seconds_per_step``: the trainer's own, losses accumulated, in the asked precision."""
-    if args.repeats < 1:
-        raise UserError(f"--repeats {args.repeats} is too small; expected 1 or more")
+    check_least(args, repeats=1)
     with arrangements(args) as steps:
         seconds = medians(steps, args.repeats, "cpu")  # each waits for its own device
     flops, naive = step_flops(args), seconds.get("naive")

@@ -45,12 +45,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="of torch (default: torch's own choice)")
     parser.add_argument("--device", metavar="NAME", help="cuda or cpu (default: cuda if present)")
     args = parser.parse_intermixed_args(argv[1:])
+    cli.check_least(args, threads=1)
     args.device = cli.checked_device(args.device)
     if args.threads is not None:
         import torch
 
-        if args.threads < 1:
-            raise UserError(f"--threads {args.threads} is too small; expected 1 or more")
         torch.set_num_threads(args.threads)
     print(shown(benchmark.measure(args), args.json))
 

@@ -53,9 +53,7 @@ def main(argv: list[str]) -> None:
         raise UserError("--per-stage times its plans here; expected it without --models and --times")
     if args.per_stage and args.accuracy != "knn":
         raise UserError("--per-stage judges plans by kNN; expected it without --accuracy fast")
-    for name, least in {"image_size": 8, "threads": 1, "repeats": 1, "evaluations": 1, "seed": 0}.items():
-        if getattr(args, name) < least:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is too small; expected {least} or more")
+    cli.check_least(args, image_size=8, threads=1, repeats=1, evaluations=1, seed=0)
     answer(args)
 
 

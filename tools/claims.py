@@ -36,6 +36,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/claims"), help="default: runs/claims")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change settings of every pretraining")
     args = parser.parse_intermixed_args(argv)
+    cli.check_least(args, seeds=1)
     if (args.data is None) == (args.show is None):
         raise UserError("expected --data DATA, to run the claims, or --show FILE, to look at what was run")
     records = args.show or args.output / "claims.jsonl"

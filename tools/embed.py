@@ -35,10 +35,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that decode (default: 0)")
     parser.add_argument("--device", metavar="NAME", help="cuda or cpu (default: cuda if present)")
     args = parser.parse_args(argv)
-    for name, least in (("image_size", 1), ("batch", 1), ("workers", 0), ("neighbours", 0)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name.replace('_', '-')} is {value}; expected {least} or more")
+    cli.check_least(args, image_size=1, batch=1, workers=0, neighbours=0)
     if args.image_size is not None and args.image_size > LARGEST_SIDE:
         raise UserError(f"--image-size is {args.image_size}; expected {LARGEST_SIDE} or less")
     embed(args)

@@ -45,9 +45,7 @@ def main(argv: list[str]) -> None:
     )  # fmt: skip
     parser.add_argument("--data", type=Path, metavar="D", help="images of --output (default: the pretraining's)")
     args = parser.parse_args(argv)
-    for name, least in {**MINIMA, "batch": 1}.items():
-        if getattr(args, name) < least:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)} is too small; expected {least} or more")
+    cli.check_least(args, **MINIMA, batch=1)
     if args.data and not args.output:
         raise UserError("--data names the images that accuracy is measured on; expected --output D as well")
     time_widths(args)

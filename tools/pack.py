@@ -5,6 +5,7 @@ import argparse
 import os
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from rich.progress import track
 
 from pretrain.common import cli
 from pretrain.common.errors import UserError
-from pretrain.common.files import write_text
+from pretrain.common.files import replacing
 from pretrain.run.ownership import owned
 
 if TYPE_CHECKING:  # what imports torch is imported where it is used: --help need not wait for it
@@ -44,6 +45,7 @@ def main(argv: list[str]) -> None:
     workers = len(os.sched_getaffinity(0))
     parser.add_argument("--workers", type=int, default=workers, metavar="N", help=f"processes (default: {workers})")
     args = parser.parse_args(argv)
+    cli.check_least(args, image_size=1, workers=0)
 
     from pretrain.data.images.layout import SPLITS, images_at
 
@@ -58,6 +60,8 @@ def main(argv: list[str]) -> None:
         return
     if args.output is None:
         raise UserError("where to? expected OUTPUT after ROOT, or --check")
+    if args.output.exists() and args.output.samefile(args.root):
+        raise UserError("OUTPUT is ROOT, where a pack hides what it was made of; expected another folder")
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -87,19 +91,21 @@ def check(splits: "dict[str, EncodedImages]", args: argparse.Namespace) -> None:
     from pretrain.data.images.check import faults
 
     found = []
-    for split, images in splits.items():
-        print(f"{split}: {images.found} in {args.root}", flush=True)
-        watch = partial(track, description=split, disable=not Console().is_terminal)
-        found += faults(images, args.image_size, args.workers, watch)
+    with replacing(args.output) if args.output else nullcontext() as listed:  # refuses before any image is read
+        for split, images in splits.items():
+            print(f"{split}: {images.found} in {args.root}", flush=True)
+            watch = partial(track, description=split, disable=not Console().is_terminal)
+            found += faults(images, args.image_size, args.workers, watch)
+        lines = [f"{fault.kind}\t{fault.name}\t{fault.what}" for fault in found]
+        if listed:
+            listed.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogateescape")
     counts, shown = Counter(fault.kind for fault in found), Counter()
-    lines = [f"{fault.kind}\t{fault.name}\t{fault.what}" for fault in found]
     for fault, line in zip(found, lines):
         shown[fault.kind] += 1
         if shown[fault.kind] <= SHOWN:
             print(line)
     print(", ".join(f"{count:,} {kind}" for kind, count in counts.items()) or "nothing is wrong with these images")
     if args.output is not None:
-        write_text(args.output, "".join(f"{line}\n" for line in lines))
         print(args.output)
 
 

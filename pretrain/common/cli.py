@@ -75,6 +75,14 @@ def _message(error: UserError) -> str:
     return " ".join(text.splitlines())
 
 
+def check_least(options: argparse.Namespace, **least: int) -> None:
+    """UserError for the first of the options that is given a number below its least: ``repeats=1, workers=0``."""
+    for name, fewest in least.items():
+        value = getattr(options, name)
+        if value is not None and not value >= fewest:
+            raise UserError(f"--{name.replace('_', '-')} {value} is too small; expected {fewest} or more")
+
+
 def widths_argument(parser: argparse.ArgumentParser, default: list[float] | None, plans: bool = False) -> None:
     """Add ``--width``/``--widths``, the same option: one or more numbers.
 

@@ -24,7 +24,7 @@ ABANDONED = 24 * 3600.0  # seconds after which the temporary file of a process t
 PROBE = 1 << 20  # bytes that a disk which is not full has room for
 REFUSALS = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EACCES,
-    errno.EPERM, errno.EFBIG, errno.EIO, errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP,
+    errno.EPERM, errno.EFBIG, errno.EIO, errno.ENOTEMPTY, errno.EEXIST, errno.ELOOP, errno.ENOENT,
 }  # fmt: skip
 
 

@@ -59,6 +59,30 @@ def test_other_images_are_not_overwritten(folder, tmp_path):
     assert done.returncode == 2 and "holds other images than" in done.stderr
 
 
+def test_a_pack_does_not_hide_the_images_that_it_is_made_of(folder):
+    done = tool("pack", folder, folder)
+    assert done.returncode == 2 and "OUTPUT is ROOT" in done.stderr and not list(folder.glob("*.pack"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", "-1"], "--workers -1 is too small; expected 0 or more"),
+        (["--image-size", "0"], "--image-size 0 is too small; expected 1 or more"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_one_line(folder, options, message):
+    done = tool("pack", folder, "--check", *options)
+    assert done.returncode == 2 and done.stderr.strip() == f"error: {message}"
+
+
+@pytest.mark.parametrize("output", [".", "/proc/none/such.txt"])
+def test_a_list_of_faults_that_cannot_be_written_is_refused_before_images_are_read(folder, output):
+    done = tool("pack", folder, output if output != "." else folder, "--check")
+    assert done.returncode == 2 and "cannot write" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert "train" not in done.stdout
+
+
 def test_an_output_that_cannot_be_a_folder_is_one_line(folder, tmp_path):
     (tmp_path / "file").write_text("")
     done = tool("pack", folder, tmp_path / "file")

@@ -64,6 +64,9 @@ def evaluate(
         extract_widths(source, widths, device)  # as is a width that cannot be had
     channels = source.net.backbone.input_channels
     train, test = splits or load_splits(dataset, root, settings.image_size, channels)
+    for split, images in () if splits else (("training", train), ("test", test)):
+        if said := getattr(images.dataset, "found", ""):
+            print(f"{split}: {said}", flush=True)
     augmentation = train_augmentation(dataset, settings.image_size, meta, settings.interpolation)
     interpolation = settings.interpolation or usual_interpolation(settings.image_size)
     settings = dataclasses.replace(settings, interpolation=interpolation)  # said in what is recorded

@@ -65,12 +65,20 @@ class Subset(Dataset):
         yield str(self.indices).encode()
 
 
+def _classes_of_all(parts: list[list[str]]) -> list[str]:
+    numbers = [str(number) for number in range(max(map(len, parts)))]
+    if all(part == numbers[: len(part)] for part in parts):
+        return numbers
+    return sorted({name for part in parts for name in part})
+
+
 class JoinedImages(EncodedImages):
-    """The images of several roots, one root after the other; classes of one name are one class."""
+    """The images of several roots, one root after the other; classes of one name are one class. Numbers from 0 on stay
+    what they are, as in each root."""
 
     def __init__(self, parts: list[EncodedImages]):
         labelled = all(part.classes for part in parts)
-        classes = sorted({name for part in parts for name in part.classes}) if labelled else []
+        classes = _classes_of_all([part.classes for part in parts]) if labelled else []
         number = {name: i for i, name in enumerate(classes)}
         labels = [
             np.array([number[name] for name in part.classes], np.int64)[part.labels] if labelled else part.labels * 0

@@ -33,6 +33,7 @@ REGISTERED = Image.registered_extensions()  # also makes Pillow load its plugins
 FORMATS = tuple(name for name in SAFE if name in Image.OPEN)
 SUFFIXES = frozenset({suffix for suffix, name in REGISTERED.items() if name in FORMATS} | {".jfif", ARRAY})
 ORIENTATION = 0x0112  # EXIF's tag
+LATE_EXIF = (b"eXIf", b"Raw profile type")  # chunks of a PNG that may stand behind its pixels, which are read first
 TURNED = {
     2: lambda x: x.flip(2),
     3: lambda x: x.flip(1, 2),
@@ -73,9 +74,10 @@ def opened(encoded: bytes) -> Image.Image:
     return Image.open(BytesIO(encoded), formats=FORMATS)
 
 
-def orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1 to 8. Pillow turns TIFF files itself."""
-    if image.format == "TIFF" or "exif" not in image.info:
+def orientation(encoded: bytes, image: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8, of an image whose header was read. Pillow turns TIFF files itself."""
+    late = image.format == "PNG" and any(mark in encoded for mark in LATE_EXIF)
+    if image.format == "TIFF" or not ("exif" in image.info or late):
         return 1
     found = image.getexif().get(ORIENTATION, 1)
     return found if found in TURNED else 1

@@ -82,7 +82,7 @@ class EncodedImages(Dataset, ABC):
             if is_array(encoded, self.channels):
                 return DecodedImage(array_pixels(encoded, self.channels))
             image = opened(encoded)
-            turn = orientation(image)
+            turn = orientation(encoded, image)
             size = (image.height, image.width) if turn < 5 else (image.width, image.height)
             return EncodedImage(name, encoded, image, size, self.channels, turn)
 

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from pretrain.common.errors import UserError
 from pretrain.data.images.decode import is_image_name, readable
 from pretrain.data.images.encoded import EncodedImages
-from pretrain.data.images.index import Coded, Index, PackedNames, counting, stamp
+from pretrain.data.images.index import Coded, Index, PackedNames, counting, sorted_by_parts, stamp
 
 RUBBISH = ("__MACOSX", "Thumbs.db", "desktop.ini")
 EXPECTED = "expected images (.jpg, .png, .webp, .tif …), tar shards or parquet files"
@@ -205,8 +206,9 @@ def index_list(path: Path) -> Index:
     if not len(names):
         raise UserError(f"no images in the list {path}{ignored_text(ignored, ': ')}; expected a path a line")
     numbers, classes = numbered(labels.codes, labels.values)
+    order = sorted_by_parts(names, numbers)
     text = f"{of_classes(len(names), classes)} in the list {path.name}{ignored_text(ignored)}"
-    return Index(names, numbers, classes, text, [stamp(path)])
+    return Index(names.reordered(order), numbers[order], classes, text, [stamp(path)])
 
 
 def _encoding(path: Path) -> str:
@@ -219,9 +221,7 @@ def _rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, str | None]]:
     if path.suffix.lower() in (".txt", ".lst"):
         for line in file:
             if line := line.strip():
-                *name, label = line.rsplit(maxsplit=1)
-                name = "".join(name)
-                yield (name, label) if name and is_image_name(name) and not is_image_name(line) else (line, None)
+                yield name_and_label(line)
         return
     table = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
     columns = {name.strip().lower(): name for name in table.fieldnames or () if name}
@@ -231,6 +231,20 @@ def _rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, str | None]]:
         raise UserError(f"{path} has no column of paths; expected a header with one of {', '.join(PATH_COLUMNS)}")
     for row in table:
         yield (row[path_column] or "").strip(), (row[label_column] or "").strip() if label_column else None
+
+
+def name_and_label(line: str) -> tuple[str, str | None]:
+    """A line of a list: the name of an image, and the label behind it, which may be of several words as the name may.
+
+    >>> name_and_label("my photo.jpg golden retriever")
+    ('my photo.jpg', 'golden retriever')
+    """
+    if is_image_name(line):
+        return line, None
+    for blank in reversed(list(re.finditer(r"\s+", line))):
+        if is_image_name(name := line[: blank.start()]):
+            return name, line[blank.end() :]
+    return line, None
 
 
 def numbered(codes: np.ndarray, texts: list[str | None], names: bool = False) -> tuple[np.ndarray, list[str]]:

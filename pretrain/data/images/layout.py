@@ -51,7 +51,9 @@ def images_at(root: Path, split: str, channels: int = 3) -> EncodedImages | None
 
 def _in_folder(root: Path, split: str, channels: int) -> EncodedImages | None:
     if is_packed(root, split):
-        return PackedImages(root, split, channels)
+        beside = [path.name for path in (_split_folder(root, split), _split_list(root, split)) if path is not None]
+        beside += [shard.name for shard in of_split(shards_in(root), split)]
+        return PackedImages(root, split, channels, _listing("; not read, beside it: ", beside))
     if (folder := _split_folder(root, split)) is not None:
         beside = _picture_folders(root, but=_named_as_splits(root))
         return _folder(folder, shards_in(folder), split, channels, _listing("; not read, beside it: ", beside))

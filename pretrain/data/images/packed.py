@@ -29,11 +29,13 @@ WRITER = "expected what tools/pack.py writes"
 class PackedImages(EncodedImages):
     """The images of a packed split; items equal those of the folder it was made from.
 
+    remark: what ``found`` says besides.
+
     The file is mapped when the first image is read, by each process for itself; it is not pickled.
     UserError for files that are cut short, foreign or of a newer format.
     """
 
-    def __init__(self, root: Path, split: str, channels: int = 3):
+    def __init__(self, root: Path, split: str, channels: int = 3, remark: str = ""):
         self.path, index = pack_path(root, split), index_path(root, split)
         try:
             with np.load(index, allow_pickle=False) as arrays:
@@ -47,7 +49,7 @@ class PackedImages(EncodedImages):
         classes = header.get("classes")
         if not isinstance(classes, list) or not len(labels) == len(names) == len(self.ends) - 1:
             raise UserError(f"{index} is damaged: it has {len(labels)} labels of {len(names)} images; {WRITER}")
-        super().__init__(names, labels, classes, f"{of_classes(len(labels), classes)}, packed", channels)
+        super().__init__(names, labels, classes, f"{of_classes(len(labels), classes)}, packed{remark}", channels)
         self.source = header.get("source")
         self._check_bytes()
         self._bytes: np.memmap | None = None

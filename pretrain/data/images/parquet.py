@@ -123,7 +123,7 @@ def index_parquet(shards: list[Path]) -> Index:
         raise UserError(f"no rows in {shards[0]}; expected a column of images")
     places = np.frombuffer(rows.places, np.int64).reshape(-1, 3)
     numbers, classes = _labelled(rows.labels, rows.classes)
-    if classes and rows.all_named and _differ(names):
+    if rows.all_named and _differ(names):
         order = sorted_by_parts(names, numbers)
         names, numbers, places = names.reordered(order), numbers[order], places[order]
     where = f"{len(shards):,} parquet {'file' if len(shards) == 1 else 'files'}"

@@ -86,7 +86,7 @@ class _Members:
     def read(self, shards: list[Path], count: Callable[[int], None]) -> Iterator[str]:
         """The name of each image, while the rest is gathered, a shard at a time."""
         for number, shard in enumerate(shards):
-            labels, places = {}, array("q")
+            labels, places = _Labels(), array("q")
             images = PackedNames(self._images(shard, labels, places))
             fields = _fields(images)
             for index, name in enumerate(images):
@@ -94,12 +94,12 @@ class _Members:
                     self.ignored[f".{extension_of(name)} beside an image of the same sample"] += 1
                     continue
                 self.places.extend((number, *places[2 * index : 2 * index + 2]))
-                self.labels.add(labels.get(key_of(name)))
+                self.labels.add(labels.of(name, shard))
                 yield name
             count(len(images))
 
-    def _images(self, shard: Path, labels: dict[str, str | None], places: array) -> Iterator[str]:
-        """The name of each image of a shard. Offsets and lengths go to ``places``, labels by key to ``labels``."""
+    def _images(self, shard: Path, labels: "_Labels", places: array) -> Iterator[str]:
+        """The name of each image of a shard. Offsets and lengths go to ``places``, labels to ``labels``."""
         for member, file in members(shard):
             name = member.name.removeprefix("./")
             base = name.rsplit("/", 1)[-1]
@@ -111,9 +111,37 @@ class _Members:
                 places.extend((member.offset_data, member.size))
                 yield name
             elif base.endswith((".cls", ".json")) and member.size <= LARGEST_LABEL:
-                labels[key_of(name)] = label_in(base, file.read(member.size))
+                labels.add(name, label_in(base, file.read(member.size)))
             else:
                 self.ignored[kind_of(base)] += 1
+
+
+class _Labels:
+    """The labels of a shard, by the names of their members without the suffix; of ``.cls`` before ``.json``."""
+
+    def __init__(self):
+        self.known: dict[str, str] = {}
+        self.dotted: dict[str, set[str]] = {}  # by key, of members whose names have dots before their suffix
+
+    def add(self, name: str, label: str | None) -> None:
+        """The label in the member ``name``, if there is one."""
+        stem, _, suffix = name.rpartition(".")
+        if label is None or (suffix == "json" and stem in self.known):
+            return
+        self.known[stem] = label
+        if stem != key_of(name):
+            self.dotted.setdefault(key_of(name), set()).add(label)
+
+    def of(self, image: str, shard: Path) -> str | None:
+        """The label of the image's own name, else of its sample. UserError for a sample of several."""
+        key = key_of(image)
+        for stem in (image.rpartition(".")[0], key):
+            if stem in self.known:
+                return self.known[stem]
+        found = sorted(self.dotted.get(key, ()))
+        if len(found) > 1:
+            raise UserError(f"{shard}: the sample {key} has the labels {', '.join(found[:5])}; expected one")
+        return found[0] if found else None
 
 
 def _fields(names: PackedNames) -> set[int]:

@@ -76,9 +76,10 @@ def parquet(folder: Path, root: Path, name: str = "train-00000-of-00001.parquet"
 
 
 def listed(folder: Path, root: Path, suffix: str = ".csv") -> Path:
-    """A list beside a copy of the images."""
+    """A list beside a copy of the images, whose lines are in no order."""
     shutil.copytree(folder, root)
     rows = [(path.relative_to(root), path.parent.name) for path in sorted(root.rglob("*.png"))]
+    np.random.default_rng(1).shuffle(rows)
     comma = {".csv": ",", ".tsv": "\t", ".txt": " "}[suffix]
     header = "" if suffix == ".txt" else f"path{comma}label\n"
     (root / f"images{suffix}").write_text(header + "".join(f"{path}{comma}{label}\n" for path, label in rows))

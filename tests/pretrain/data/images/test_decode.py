@@ -65,6 +65,24 @@ def test_transparency_is_laid_on_white(mode, tmp_path):
     assert (found[:, np.array(rgba)[..., 3] == 0] == 255).all()
 
 
+def test_the_orientation_of_a_png_may_stand_behind_its_pixels(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    SMOOTH.save(tmp_path / "a.png", exif=exif)
+    parts, content = [], (tmp_path / "a.png").read_bytes()
+    place = 8
+    while place < len(content):
+        size = 12 + int.from_bytes(content[place : place + 4], "big")
+        parts.append(content[place : place + size])
+        place += size
+    late = sorted(parts, key=lambda part: 2 * (part[4:8] == b"IEND") + (part[4:8] == b"eXIf"))
+    (tmp_path / "late.png").write_bytes(content[:8] + b"".join(late))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found, early = decoded(tmp_path / "late.png"), decoded(tmp_path / "a.png")
+    assert torch.equal(found, early) and found.shape[1:] == (SMOOTH.width, SMOOTH.height)
+
+
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
 def test_the_exif_orientation_is_applied(turn, name, tmp_path):

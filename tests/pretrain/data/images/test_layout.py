@@ -11,6 +11,7 @@ from PIL import Image
 from pretrain.common.errors import UserError
 from pretrain.data.images.datasets import image_dataset
 from pretrain.data.images.layout import has_split, images_at
+from pretrain.data.images.packed import write_pack
 from tests.pretrain.data.images import layouts
 from tests.requirements import requires
 
@@ -46,7 +47,7 @@ def test_lists_hold_paths_and_labels(suffix, folder, tmp_path):
 def test_a_list_of_paths_alone_has_no_labels(folder):
     (folder / "some.txt").write_text("train/class_1/3.png\n\ntrain/class_0/0.png\n")
     found = images_at(folder / "some.txt", "train")
-    assert found.classes == [] and [found.names[i] for i in (0, 1)] == ["train/class_1/3.png", "train/class_0/0.png"]
+    assert found.classes == [] and [found.names[i] for i in (0, 1)] == ["train/class_0/0.png", "train/class_1/3.png"]
     assert found.found == "2 images without labels in the list some.txt"
 
 
@@ -116,6 +117,17 @@ def test_several_roots_are_one_data_set(folder, tmp_path):
     assert len(both) == 32 and both.classes == [f"class_{c}" for c in range(4)]
     assert both.name(24) == str(other / "train/class_0/0.png") and both[31][1] == 3
     assert same(image_dataset("folder", (folder,)), image_dataset("folder", folder))
+
+
+def test_numbers_of_several_roots_stay_what_they_are_as_those_of_one(folder, tmp_path):
+    paths = sorted(folder.rglob("*.png"))[:12]
+    for name, numbers in {"a": range(12), "b": range(3)}.items():
+        shutil.copytree(folder, tmp_path / name)
+        rows = "".join(f"{paths[n].relative_to(folder)},{n}\n" for n in numbers)
+        (tmp_path / name / "some.csv").write_text(f"path,label\n{rows}")
+    a, b = (tmp_path / name / "some.csv" for name in "ab")
+    one, both = (image_dataset("folder", root) for root in (a, [a, b]))
+    assert both.classes == one.classes and both.labels.tolist() == [*range(12), *range(3)]
 
 
 def test_rubbish_is_no_image_and_no_class(folder):
@@ -199,7 +211,43 @@ def test_lists_as_other_programs_write_them(name, begin, between, end, encoding,
     text = begin + "".join(f"{path}{between}{label}{end}" for path, label in LABELLED)
     (folder / name).write_bytes(text.encode(encoding))
     found = images_at(folder / name, "train")
-    assert [(found.names[i], found.classes[found.labels[i]]) for i in range(3)] == LABELLED
+    assert sorted((found.names[i], found.classes[found.labels[i]]) for i in range(3)) == LABELLED
+
+
+@pytest.mark.parametrize("between", ["\t", " ", "   "])
+def test_names_and_labels_of_a_list_may_be_of_several_words(between, folder):
+    lines = {"my photo.png": "golden retriever", "a.b c.png": "cat", "x.png": "0"}
+    for name in lines:
+        shutil.copy(folder / "train/class_0/0.png", folder / name)
+    (folder / "some.txt").write_text("".join(f"{name}{between}{label}\n" for name, label in lines.items()))
+    found = images_at(folder / "some.txt", "train")
+    assert {found.names[i]: found.classes[found.labels[i]] for i in range(len(found))} == lines
+
+
+def test_a_pack_says_what_lies_beside_it_unread(folder):
+    write_pack(images_at(folder, "train"), folder, "train")
+    assert images_at(folder, "train").found == "24 images of 3 classes, packed; not read, beside it: train"
+
+
+def test_samples_of_a_shard_whose_names_have_dots_keep_their_own_labels(folder, tmp_path):
+    content = (folder / "train/class_0/0.png").read_bytes()
+
+    def shard(members: dict[str, bytes]) -> dict[str, int]:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.tar"
+        with tarfile.open(path, "w") as archive:
+            for name, held in members.items():
+                layouts.add_member(archive, name, held)
+        found = image_dataset("folder", path)
+        return {found.names[i]: int(found.labels[i]) for i in range(len(found))}
+
+    images = {"img.0.png": content, "img.1.png": content}
+    assert shard({**images, "img.0.cls": b"3", "img.1.cls": b"5"}) == {"img.0.png": 3, "img.1.png": 5}
+    assert shard({**images, "img.cls": b"4"}) == dict.fromkeys(images, 4)
+    assert shard({"a.png": content, "a.meta.json": b'{"label": 2}'}) == {"a.png": 2}
+    assert shard({"a.png": content, "a.cls": b"3", "a.json": b'{"label": 2}'}) == {"a.png": 3}
+    assert shard({"a.png": content, "a.cls": b"3", "a.json": b"{}"}) == {"a.png": 3}
+    with pytest.raises(UserError, match="the sample img has the labels 3, 5; expected one"):
+        shard({**images, "img.a.cls": b"3", "img.b.cls": b"5"})
 
 
 def test_labels_too_large_to_be_numbers_are_names(folder):
@@ -214,7 +262,7 @@ def test_labels_too_large_to_be_numbers_are_names(folder):
         (["b", "a"], [1, 0], [("a", 0), ("b", 1)]),
         (["b", "b"], [1, 0], [("b", 1), ("b", 0)]),  # not to be told apart: the order of the rows
         (["b", None], [1, 0], [("b", 1), ("row 0 of group 1", 0)]),
-        (["b", "a"], [1, None], [("b", 0), ("a", 0)]),
+        (["b", "a"], [1, None], [("a", 0), ("b", 0)]),
     ],
 )
 def test_rows_of_parquet_are_in_the_order_of_folders_where_names_and_labels_tell_it(names, labels, expected, tmp_path):
