@@ -13,8 +13,12 @@ TASK = "device"
 
 
 def write_results(found: list[Latency], where: dict, source: Source, dataset: str, output: Path) -> list[Path]:
-    """The paths of the files, OUTPUT/<dataset>/device/width_<w>/<runtime>/result.json. where: ``conditions``."""
-    settled = {key: value for key, value in where.items() if key != "load"}
+    """The paths of the files, OUTPUT/<dataset>/device/width_<w>/<runtime>/<digest>/result.json. where: ``conditions``.
+
+    The digest is of the checkpoint, its statistics and the conditions, so that only the same measurement, done again,
+    takes an earlier one's place.
+    """
+    asked = {key: value for key, value in where.items() if key != "load"}
     paths = []
     for row in found:
         method, plan = named(source.method, row.width)
@@ -31,11 +35,23 @@ def write_results(found: list[Latency], where: dict, source: Source, dataset: st
                 task=TASK, dataset=dataset, method=method, backbone=source.backbone, width=row.width, seed=0,
                 metrics={"top1": row.top1[variant]}, params=row.params, macs=row.macs,
                 checkpoint=source.checkpoint_hash, seconds=seconds, details=details,
-                config=settings_hash({"task": TASK, "dataset": dataset, "runtime": variant, "conditions": settled}),
+                config=settings_hash({"task": TASK, "dataset": dataset, "runtime": variant, "conditions": asked}),
             )  # fmt: skip
             folder = result_folder(output, dataset, TASK, row.width, source.method) / variant.replace(" ", "_")
-            paths.append(result.write(folder))
+            paths.append(result.write(folder / _digest(result)))
     return paths
+
+
+def _digest(result: Result) -> str:
+    """Ten digits of what tells a measurement from others of its width and runtime."""
+    names = ("architecture", "calibration")
+    of = {"checkpoint": result.checkpoint, "conditions": settled(result.details["conditions"])}
+    return settings_hash(of | {name: result.details[name] for name in names})[:10]
+
+
+def settled(conditions: dict) -> dict:
+    """The conditions without what differs between one measurement and the next, and without versions of programs."""
+    return {key: value for key, value in conditions.items() if key not in ("load", "versions")}
 
 
 def latencies(records: list[dict]) -> list[tuple[str, dict, list[Latency]]]:
@@ -50,9 +66,8 @@ def latencies(records: list[dict]) -> list[tuple[str, dict, list[Latency]]]:
 
 
 def _group(record: dict) -> str:
-    where = record["details"]["conditions"]
-    settled = {key: value for key, value in where.items() if key not in ("load", "versions")}
-    return json.dumps([record["backbone"], record["dataset"], record["checkpoint"], settled], sort_keys=True)
+    where = settled(record["details"]["conditions"])
+    return json.dumps([record["backbone"], record["dataset"], record["checkpoint"], where], sort_keys=True)
 
 
 def _merged(group: list[dict]) -> dict:

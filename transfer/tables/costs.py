@@ -42,7 +42,7 @@ def cost_rows(found: list[Experiment]) -> list[CostRow]:
         task, dataset, backbone, _ = experiment.family
         groups, known = experiment.by_width(), experiment.known
         arguments = decisive(experiment.records[0])
-        network = tuple((path, value) for path, value in arguments.items() if path.startswith("architecture."))
+        network = tuple(item for item in arguments.items() if item[0].startswith("architecture.") or item[0] == "plan")
         stem = {"stem": known["stem"]} if "stem" in known else {}
         size = {"image_size": known["image_size"]} if "image_size" in known else {}
         counts = {name: {width: group[0][name] for width, group in groups.items()} for name in ("params", "macs")}

@@ -98,12 +98,13 @@ def apart(group: list[dict]) -> list[list[dict]]:
 
 
 def tell_apart(family: list[Experiment]) -> None:
-    """Note in each of several experiments what it differs in from the others; digests only where they are needed."""
+    """Note in each of several experiments what it differs in from the others; digests only where they are needed, and
+    the name of a plan always, which no column tells."""
     values = [decisive(experiment.records[0]) for experiment in family]
     for value, experiment in zip(values, family):
         value["checkpoint"] = (experiment.records[0]["checkpoint"] or "")[:DIGEST]
-    for experiment, shown in zip(family, differences(values)):
-        experiment.differs = shown
+    for value, experiment, shown in zip(values, family, differences(values)):
+        experiment.differs = {name: value[name] for name in ("plan",) if name in value} | shown
 
 
 def compare_evaluations(found: list[Experiment]) -> None:

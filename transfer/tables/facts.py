@@ -25,10 +25,9 @@ PRETRAINING = {
 }
 # details of a result that decide its figures; ``settings`` is recognition's, the last two lines are detection's
 DECISIVE = (
-    "architecture", "pretraining", "protocol", "settings", "views", "neighbours", "calibration", "images",
+    "architecture", "plan", "pretraining", "protocol", "settings", "views", "neighbours", "calibration", "images",
     "framework", "runtime", "recipe", "recipe_hash", "masks", "overrides", "batch", "learning_rate", "iterations",
-    "warmup", "image_size", "classes", "train_images", "val_images",
-    "annotations",
+    "warmup", "image_size", "classes", "train_images", "val_images", "annotations",
 )  # fmt: skip
 # what differs between the seeds and widths of one experiment, or follows from something else that is there
 INCIDENTAL = (
@@ -37,7 +36,7 @@ INCIDENTAL = (
     "pretraining.method", "pretraining.projector", "pretraining.checksum", "pretraining.file", "settings.seed",
     "settings.protocol", "settings.calibrate",
 )  # fmt: skip
-OF_NETWORKS = ("pretraining", "architecture")  # where a result says of what network it is
+OF_NETWORKS = ("pretraining", "architecture", "plan")  # where a result says of what network it is
 LONG = 800  # epochs
 
 

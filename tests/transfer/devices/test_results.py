@@ -31,9 +31,14 @@ def test_results_of_widths_are_read_back_drawn_and_reported(source, tmp_path, mo
     assert dataset == "digits" and all(0 < row.top1["torch"] <= 100 for row in found)
     where = conditions([1, 2], **SETTINGS, device="cpu", variants=["torch"])
     paths = write_results(found, where, source, dataset, tmp_path / "runs")
-    assert [str(path.relative_to(tmp_path / "runs")) for path in paths] == [
-        f"digits/device/width_{width}/torch/result.json" for width in ("1", PLAN, "0.5")
+    assert [str(path.parents[1].relative_to(tmp_path / "runs")) for path in paths] == [
+        f"digits/device/width_{width}/torch" for width in ("1", PLAN, "0.5")
     ]
+    assert write_results(found, where, source, dataset, tmp_path / "runs") == paths, "done again"
+    other = [*write_results(found, {**where, "threads": 2}, source, dataset, tmp_path / "others")]
+    another = Source(universal(base_channels=16, widths=(1.0, 0.5)), "byol", "b" * 64)
+    other += write_results([found[0], found[2]], where, another, dataset, tmp_path / "others")
+    assert len(read_results(tmp_path / "others")) == len(other) == 5, "none has taken another's place"
     records = read_results(tmp_path / "runs")
     assert {record["method"]: record["details"].get("plan") for record in records} == {
         "us3l": None, "us3l by stage": PLAN,

@@ -93,6 +93,18 @@ def test_another_architecture_is_another_row_with_costs_of_its_own(result):
     ]  # fmt: skip
 
 
+def test_plans_by_stage_are_rows_of_their_own_even_of_equal_share(result):
+    plans = {"r18-8.32.64.128": 800, "r18-16.16.64.128": 810}
+    records = [
+        result(60.0 + i, method="us3l by stage", details={"plan": plan}, params=params, macs=2 * params)
+        for i, (plan, params) in enumerate(plans.items())
+    ]
+    assert rows(records[:1]) == [("plan r18-8.32.64.128", "60.0")]
+    assert rows([result(80.0), *records]) == [
+        ("", "80.0"), ("plan r18-16.16.64.128", "61.0"), ("plan r18-8.32.64.128", "60.0"),
+    ]  # fmt: skip
+
+
 def test_two_checkpoints_of_one_seed_are_two_rows(result):
     """They say the same of themselves; something that is not recorded was different."""
     found = rows([result(80.0), result(60.0, checkpoint="b" * 64)])
