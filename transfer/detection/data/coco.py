@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import write_text
-from transfer.detection.data.boxes import Tally, inside
+from transfer.detection.data.boxes import NARROWEST, Tally, inside
 from transfer.detection.data.format import Annotation, Image, Instances, entry_name, read_instances, shown
 from transfer.detection.data.masks import checked_mask
 from transfer.targets import data_root
@@ -265,10 +265,13 @@ def checked_annotation(annotation: Annotation, image: Image, boxes_only: bool, t
                          "expected [x, y, width, height]") from None  # fmt: skip
     if box is None:
         return None
-    kept = [x, y, w, h] if box == (x, y, x + w, y + h) else [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+    kept = [x, y, w, h]
+    if box != (x, y, x + w, y + h):
+        kept = [box[0], box[1], *(max(NARROWEST, end - start) for start, end in (box[::2], box[1::2]))]
+    tally.areas += not annotation["area"]
     found = {
         "image_id": annotation["image_id"], "category_id": annotation["category_id"], "bbox": kept,
-        "area": annotation["area"], "iscrowd": int(annotation.get("iscrowd", 0)),
+        "area": annotation["area"] or kept[2] * kept[3], "iscrowd": int(annotation.get("iscrowd", 0)),
     }  # fmt: skip
     if boxes_only:
         return found

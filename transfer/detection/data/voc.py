@@ -154,8 +154,8 @@ def read(
 ) -> VocData:
     """Find, read and check a data set. Errors: UserError, in one line, for whatever would stop a training later.
 
-    Class names are the standard 20; where an annotation has another, they are those that occur, sorted. categories: of
-    the training that is evaluated, which decide. boxes_only: nothing changes, there are no masks.
+    Class names are the standard 20; where a training annotation has another, they are those that occur there, sorted.
+    categories: of the training that is evaluated, which decide. boxes_only: nothing changes, there are no masks.
     """
     folder, name = find_voc(data)
     val = read_split(folder / "VOC2007", "test")
@@ -167,7 +167,7 @@ def read(
         if not any(image.objects for split in train for image in split.images):
             raise UserError(f"{folder} has no objects in its trainval images; expected boxes to train on")
     if categories is None:
-        return VocData(folder, name, tuple(train), val, class_names([*train, val]))
+        categories = class_names(train or [val])
     known = tuple(categories)
     if stray := sorted(val.names - set(known)):
         raise UserError(f"{folder} has objects of the class '{stray[0]}', which was not trained on; the training knows "

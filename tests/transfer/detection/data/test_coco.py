@@ -200,6 +200,23 @@ def test_boxes_are_clipped_or_left_out_and_both_is_said(data):
         assert len(kept) == len(getattr(before, split).content["annotations"]) - 1
 
 
+def test_narrow_boxes_are_a_pixel_wide_and_areas_of_0_those_of_their_boxes(data):
+    """mmdet would leave both out, and learn that there is nothing; detectron2 and the evaluation would not."""
+
+    def changed(content):
+        first, second, third = content["annotations"][:3]
+        first.update(bbox=[8.3, 5, 0.25, 9], area=2.25)
+        second.update(bbox=[63.5, 5, 0.5, 9], area=0)
+        third.update(bbox=[1, 2, 3, 4], area=0)
+
+    edit(data, changed)
+    found = read_coco(data)
+    assert "2 widened to a pixel, 2 areas of 0 replaced by those of their boxes" in found.note
+    kept = found.train.content["annotations"][:3]
+    assert [a["bbox"] for a in kept] == [[8.3, 5, 1.0, 9], [63.0, 5, 1.0, 9], [1, 2, 3, 4]]
+    assert [a["area"] for a in kept] == [2.25, 9.0, 12.0]
+
+
 def test_polygons_without_area_are_left_out_beside_others(data):
     corners = [0.0, 0.0, 9.0, 0.0, 9.0, 9.0]
     edit(data, lambda c: c["annotations"][0].update(segmentation=[corners, [1.0, 2.0]]))

@@ -64,9 +64,21 @@ def test_without_2012_the_line_says_so(data):
 
 
 def test_other_classes_are_read_off_the_annotations(tmp_path):
-    names = {"VOC2007/trainval": "zebra", "VOC2007/test": "ant"}
-    images = {place: {name: [(name, (1, 1, 9, 9), False)]} for place, name in names.items()}
+    box = (1, 1, 9, 9)
+    images = {
+        "VOC2007/trainval": {"a": [("zebra", box, False), ("ant", box, False)]},
+        "VOC2007/test": {"b": [("ant", box, False)]},
+    }
     assert read_voc(write_voc(tmp_path, images)).classes == ("ant", "zebra")
+
+
+@pytest.mark.parametrize("train", ["zebra", "cat"])
+def test_a_class_of_the_test_images_alone_is_refused(train, tmp_path):
+    """A typo (Cat) would be a class that nothing teaches, and would count as 0 in every mean."""
+    names = {"VOC2007/trainval": train, "VOC2007/test": "Cat"}
+    images = {place: {name: [(name, (1, 1, 9, 9), False)]} for place, name in names.items()}
+    with pytest.raises(UserError, match="objects of the class 'Cat', which was not trained on"):
+        read_voc(write_voc(tmp_path, images))
 
 
 def test_pose_truncated_and_difficult_may_be_missing_and_corners_be_fractions(tmp_path):

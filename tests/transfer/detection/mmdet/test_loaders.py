@@ -1,5 +1,8 @@
 """mmdet's images in the common stream."""
 
+import json
+import shutil
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -59,6 +62,22 @@ def test_a_continued_loader_gives_the_rest_of_the_whole(config):
     expected = [batch["inputs"] for batch in islice(whole, 6)][3:]
     for one, other in zip(expected, islice(rest, 3), strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other["inputs"], strict=True))
+
+
+def test_every_object_that_is_kept_is_learnt(settings, narrow, tmp_path):
+    from mmdet.registry import DATASETS
+
+    shutil.copytree(settings.data, tmp_path / "coco")
+    path = tmp_path / "coco/annotations/instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0].update(bbox=[8.3, 5, 0.25, 9])
+    content["annotations"][1].update(area=0)
+    path.write_text(json.dumps(content))
+    data = read_coco(tmp_path / "coco").prepared(tmp_path / "cleaned", write=True)
+    config = resolve(replace(settings, data=tmp_path / "coco"), narrow, data, tmp_path).config
+    images = DATASETS.build(config.train_dataloader.dataset)
+    learnt = sum(len(images.get_data_info(index)["instances"]) for index in range(len(images)))
+    assert learnt == len(content["annotations"])
 
 
 def small_voc(narrow, tmp_path, images: dict):
