@@ -97,8 +97,15 @@ class Images(Dataset):
 
     def decode(self, track: Callable[[range], Iterable[int]] = iter) -> None:
         """Decode everything now and keep it, if it takes no more than ``IN_MEMORY``. track: shows the progress."""
-        if self._kept is None and self.bytes <= IN_MEMORY:
-            self._kept = [self[i] for i in track(range(len(self)))]
+        if self._kept is not None or self.bytes > IN_MEMORY:
+            return
+        kept, taken = [], 0
+        for index in track(range(len(self))):
+            kept.append(self[index])
+            taken += kept[-1][0].nbytes
+            if taken > IN_MEMORY:  # the first image was a small one
+                return
+        self._kept = kept
 
     def subset(self, indices: list[int]) -> "Images":
         """Those of ``indices``, decoded as far as these are."""

@@ -4,11 +4,13 @@ The learning rate that fits depends on the features' scale, and each width has i
 brought to one scale (their proportions stay, as the paper's head sees them), and a grid of learning rate x weight decay
 is trained as one batched SGD, [D, H, K] weights in one matrix product. Features of several views of each image stand
 for the paper's endless ones: each epoch sees another. The choice uses a validation split of the training images, never
-the test images; the chosen head is then trained again on all of the training images.
+the test images; the chosen head is then trained again on all of the training images. Of so few images that none can be
+held out nothing is chosen: the head of the middle of the grid is trained, and a warning says so.
 """
 
 import itertools
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -59,7 +61,7 @@ class Probe:
     scale: Scale
     learning_rate: float
     weight_decay: float
-    validation_top1: float  # percent
+    validation_top1: float  # percent; not a number where nothing could be held out
 
     def __call__(self, features: Tensor) -> Tensor:
         """[N, D] -> [N, K] logits."""
@@ -78,14 +80,23 @@ def train_probe(
     train, validation = split(labels, settings.validation, seed)
     grid = list(itertools.product(settings.learning_rates, settings.weight_decays))
     rates, decays = scale.mean.new_tensor(grid).T
-    weight, bias = train_heads(features, labels, train, classes, rates, decays, settings, seed, scale)
-    correct = heads_top1(tested, labels, validation, weight, bias, scale)
-    best = int(correct.argmax())  # the first of equals: the smaller learning rate and weight decay
+    if len(validation):
+        weight, bias = train_heads(features, labels, train, classes, rates, decays, settings, seed, scale)
+        correct = heads_top1(tested, labels, validation, weight, bias, scale)
+        best = int(correct.argmax())  # the first of equals: the smaller learning rate and weight decay
+        top1 = float(correct[best])
+    else:
+        middle = (values[len(values) // 2] for values in (settings.learning_rates, settings.weight_decays))
+        best, top1 = grid.index(tuple(middle)), math.nan
+        warnings.warn(
+            f"none of {len(labels)} training images can be held out, so the learning rate {grid[best][0]:g} and the "
+            f"weight decay {grid[best][1]:g} of the linear head are the middle of the grid and no choice", stacklevel=2,
+        )  # fmt: skip
     chosen, everything = slice(best, best + 1), torch.arange(len(labels))
     weight, bias = train_heads(
         features, labels, everything, classes, rates[chosen], decays[chosen], settings, seed, scale
     )
-    return Probe(weight[:, 0], bias[0], scale, *grid[best], float(correct[best]))
+    return Probe(weight[:, 0], bias[0], scale, *grid[best], top1)
 
 
 def scale_of(features: list[Tensor], device: torch.device) -> Scale:
@@ -113,12 +124,16 @@ def heads_top1(
 
 
 def split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices (train, validation), on the CPU: of each class in turn every 1/fraction-th image, in a random order."""
+    """Indices (train, validation), on the CPU: of each class in turn a share of the images, evenly, in a random order.
+
+    The only image of a class is never held out: nothing would teach what it is judged by.
+    """
     labels = labels.cpu()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     order = order[labels[order].argsort(stable=True)]
-    step = round(1 / fraction)
-    held_out = torch.arange(len(order)) % step == step - 1
+    places = torch.arange(len(order) + 1, dtype=torch.float64) * fraction + 1e-9  # 3 * 0.1 is three tenths
+    held_out = places.floor().diff() > 0
+    held_out &= labels.bincount()[labels[order]] > 1
     return order[~held_out], order[held_out]
 
 

@@ -53,6 +53,19 @@ def test_small_sets_are_decoded_once_and_large_ones_are_not_kept(monkeypatch):
     assert large[0] and source.decoded[0] > before[0]
 
 
+def test_a_small_first_image_does_not_let_large_ones_fill_the_memory(monkeypatch):
+    class Growing(Counted):
+        def __getitem__(self, index):
+            image, label = super().__getitem__(index)
+            return (image[:, :2, :2] if index == 0 else image), label
+
+    source = Growing()
+    monkeypatch.setattr(module, "IN_MEMORY", 2 * 3 * 24 * 20)
+    images = Images(source)
+    images.decode()
+    assert images._kept is None and source.decoded[-1] == 0, "given up with the third image of 24 x 20 px"
+
+
 def test_training_views_are_a_pure_function_of_seed_epoch_and_index():
     found, views = Images(Counted()), train_augmentation("x", 16, NOWHERE)
     state = torch.random.get_rng_state()

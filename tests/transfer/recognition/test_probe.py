@@ -141,13 +141,28 @@ def test_held_out_images_are_held_out_in_all_views_and_judged_by_the_tested_one(
     assert round(constant) in labels[held_out].bincount().tolist(), "one answer for all where what is tested is blank"
 
 
-@pytest.mark.parametrize("labels", [torch.arange(100) % 4, torch.arange(10)], ids=["25 a class", "1 a class"])
-def test_the_validation_split_is_a_fifth_of_every_class(labels):
-    train, validation = split(labels, 0.2, seed=0)
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5])
+def test_the_validation_split_is_its_share_of_every_class(share):
+    labels = torch.arange(400) % 4
+    train, validation = split(labels, share, seed=0)
     assert sorted(torch.cat([train, validation]).tolist()) == list(range(len(labels)))
-    assert len(validation) == len(labels) // 5
-    if len(labels) == 100:
-        assert labels[validation].bincount().tolist() == [5, 5, 5, 5]
+    assert labels[validation].bincount().tolist() == [round(100 * share)] * 4
+
+
+def test_the_only_image_of_a_class_is_not_held_out():
+    labels = torch.tensor([0] * 9 + [1, 2, 3, 4, 5, 6])
+    for seed in range(5):
+        _, validation = split(labels, 0.2, seed)
+        assert set(labels[validation].tolist()) == {0}
+    assert len(split(torch.arange(10), 0.2, 0)[1]) == 0
+
+
+def test_where_nothing_can_be_held_out_nothing_is_chosen_and_it_is_said():
+    labels = torch.arange(4)
+    with pytest.warns(UserWarning, match="none of 4 training images can be held out, so the learning rate 0.03"):
+        probe = train_probe([torch.eye(4)], torch.eye(4), labels, 4, ProbeSettings(min_iterations=5))
+    assert (probe.learning_rate, probe.weight_decay) == (0.03, 1e-3) and math.isnan(probe.validation_top1)
+    assert (probe(torch.eye(4)).argmax(1) == labels).all()
 
 
 def test_accuracy_of_many_heads_in_chunks(digit_features):
