@@ -73,6 +73,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
         config, world, iterations, epoch_iterations, len(images.classes), chunks, weights, labels_hash(images)
     )
     check_metadata(trainer, len(images))
+    watch = Watch(trainer)  # its images and labels are there before a teacher looks at any
     start, interval = begin(trainer, work_dir, found)
     del found  # the state has been copied
     teacher = trainer.model.teacher
@@ -81,7 +82,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
         len(images), training.batch_size, training.seed, start, iterations, world.rank, world.size, fixed
     )
     rehearse(trainer)
-    if fixed:
+    if fixed and start < iterations:
         trainer.learn_from(keep_features(trainer, images, -(-iterations // epoch_iterations), work_dir))
     views = CutViews(images, trainer.augmentations, data.image_size, training.seed, data.decode, data.on_bad)
     if world.is_main and (said := loader_memory(trainer)):
@@ -89,7 +90,7 @@ def pretrain(config: PretrainConfig, work_dir: Path, resume: bool, device: str) 
     loader = view_loader(views, batches, data.workers)
     bad = BadImages(images, data.max_bad, work_dir, world)
     try:
-        run(trainer, loader, start, epoch_iterations, work_dir, Watch(trainer), interval, bad)
+        run(trainer, loader, start, epoch_iterations, work_dir, watch, interval, bad)
     except NonFiniteLossError as error:
         hint = f"last good checkpoint: {last_good(work_dir)}; a smaller optimizer.lr may help"
         raise NonFiniteLossError(f"{error}; {hint}") from None

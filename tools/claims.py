@@ -66,21 +66,33 @@ def runs(args: argparse.Namespace) -> list[tuple[str, int]]:
 def missing(args: argparse.Namespace, images: Path, records: Path) -> list[tuple[str, "PretrainConfig", Path]]:
     """(system, config, folder) of the chosen runs that have no line in ``records``.
 
-    Errors: UserError, before anything is trained, where such a folder holds a run of another config.
+    Errors: UserError, before anything is trained, where such a folder or ``records`` holds a run of another config.
     """
-    from pretrain.config import load_config
+    from benchmark.evidence.claims import read_records
 
-    there = {(r["system"], r["seed"], r["config"]) for r in read_lines(records)}
+    there = {(r["system"], r["seed"]): r.get("config") for r in (read_records(records) if records.is_file() else [])}
+    for (system, seed), config in there.items():
+        if config != claim_config(system, seed, images, args.overrides).hash:
+            raise UserError(
+                f"{records} has a run of {system}, seed {seed}, by other settings; expected those, or another --output"
+            )
     found = []
     for system, seed in runs(args):
-        folder, overrides = args.output / f"{system}_seed{seed}", [f"training.seed={seed}", *args.overrides]
-        config = load_config(f"{ROOT}/configs/pretrain/claims.py:{system}", [f"data.root={images}", *overrides])
-        if (system, seed, config.hash) not in there:
+        folder, config = args.output / f"{system}_seed{seed}", claim_config(system, seed, images, args.overrides)
+        if (system, seed) not in there:
             record = folder / "record.json"
             if record.is_file() and read_object(record).get("config") != config.hash:
                 raise UserError(f"{folder} holds a run of other settings; expected those, or another --output")
             found.append((system, config, folder))
     return found
+
+
+def claim_config(system: str, seed: int, images: Path, overrides: list[str]) -> "PretrainConfig":
+    """The row ``system`` of the claims' config. UserError for one that is not there."""
+    from pretrain.config import load_config
+
+    given = [f"data.root={images}", f"training.seed={seed}", *overrides]
+    return load_config(f"{ROOT}/configs/pretrain/claims.py:{system}", given)
 
 
 def linked_images(data: Path, folder: Path) -> Path:

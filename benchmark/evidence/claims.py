@@ -54,6 +54,11 @@ CLAIMS = {
     ),
 }  # fmt: skip
 
+# what tables read of a record
+FIELDS = {
+    "system": str, "seed": int, "iterations": int, "batch_size": int, "linear": dict, "knn": dict, "rank": dict,
+    "pretraining_seconds": (int, float),
+}  # fmt: skip
 TITLES = {"linear": "Linear top-1", "knn": "kNN top-1"}
 
 
@@ -79,10 +84,17 @@ def record(system: str, seed: int, folder: Path, ended: str, facts: dict) -> dic
 
 
 def read_records(path: Path) -> list[dict]:
-    """Every record of a file of one JSON a line. UserError for one that mixes trainings of different lengths."""
+    """Every record of a file of one JSON a line.
+
+    Errors: UserError for a line that is none, and for a file that mixes trainings of different lengths.
+    """
     if not path.is_file():
         raise UserError(f"no such file: {path}; expected the claims.jsonl that tools/claims.py wrote")
     records = read_lines(path)
+    for number, found in enumerate(records, 1):
+        odd = next((key for key, kind in FIELDS.items() if not isinstance(found.get(key), kind)), None)
+        if odd:
+            raise UserError(f"{path}: record {number} has no '{odd}'; expected what tools/claims.py writes")
     lengths = {(r["iterations"], r["batch_size"]) for r in records}
     if len(lengths) > 1:
         raise UserError(f"{path} mixes trainings of different lengths: {sorted(lengths)}; expected one length a file")

@@ -25,6 +25,8 @@ Side = Annotated[int, Field(ge=1, le=32768)]  # px
 Features = Annotated[int, Field(ge=1, le=500_000)]  # of a head
 PositiveFloat = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+# for texts of which one is "none": a command line's word none is None before its field is known
+NAMED_NONE = BeforeValidator(lambda value: "none" if value is None else value)
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 

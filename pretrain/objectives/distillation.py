@@ -18,14 +18,14 @@ docs/method.md, section 7.
 
 from dataclasses import field
 from math import isqrt
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
-from pretrain.common.settings import Features, NotNegative, PositiveFloat, Share, settings
+from pretrain.common.settings import NAMED_NONE, Features, NotNegative, PositiveFloat, Share, settings
 from pretrain.data.facts import ImageFacts
 from pretrain.objectives.losses import at_least_fp32, negative_cosine, unit
 from pretrain.objectives.step import Batch, Objective, ObjectiveSettings, Step, Term, heads
@@ -64,7 +64,7 @@ class DistillationSettings(ObjectiveSettings):
     queue: Features = 32768
     temperature: PositiveFloat = 0.2
     teacher_temperature: PositiveFloat = 0.01
-    base: Literal["none", "infonce", "mse"] = "none"
+    base: Annotated[Literal["none", "infonce", "mse"], NAMED_NONE] = "none"
     base_weight: NotNegative = 1.0
     base_temperature: PositiveFloat = 0.5
     base_outputs: Features | None = None

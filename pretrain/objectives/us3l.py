@@ -10,13 +10,13 @@ always across opposite views, every distillation term of weight 1. The choices o
 Table 7; the default is case 13, the method itself. docs/method.md, sections 2 and 3.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from pretrain.common.errors import UserError
-from pretrain.common.settings import Features, PositiveFloat, Share, settings
+from pretrain.common.settings import NAMED_NONE, Features, PositiveFloat, Share, settings
 from pretrain.data.facts import ImageFacts
 from pretrain.objectives.losses import pair_loss, per_chunk
 from pretrain.objectives.momentum import MomentumEncoder, coefficient
@@ -44,7 +44,7 @@ class US3LSettings(ObjectiveSettings):
 
     name: Literal["us3l"] = "us3l"
     base: Loss = "infonce"
-    distill: Loss | Literal["none"] = "mse"
+    distill: Annotated[Literal["infonce", "mse", "none"], NAMED_NONE] = "mse"
     aux_head: bool = True
     momentum_base: bool = True
     momentum_sub: bool = True

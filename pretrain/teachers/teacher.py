@@ -21,7 +21,7 @@ class Loaded(NamedTuple):
     network: normalised images [B, C, H, W] -> features [B, D], maps [B, D, h, w] or tokens [B, h w, D]. name: in
     results and tables. source: where the weights are from. licence: of the weights, None where nobody says. mean, std,
     image_size: what it was trained with; None for those of the student's views. state: all tensors that its outputs
-    depend on, by default its state dict.
+    depend on, by default its state dict. lineage: what trainings of it with other seeds have in common, if it says so.
     """
 
     network: nn.Module
@@ -32,6 +32,7 @@ class Loaded(NamedTuple):
     std: tuple[float, ...] | None = None
     image_size: int | None = None
     state: dict[str, Tensor] | None = None
+    lineage: str | None = None
 
 
 class Teacher:
@@ -48,6 +49,7 @@ class Teacher:
     def __init__(self, loaded: Loaded, settings: TeacherSettings, images: ImageFacts):
         self.settings, self.network = settings, loaded.network.requires_grad_(False).eval()
         self.name, self.source, self.licence = loaded.name, loaded.source, loaded.licence or "not stated"
+        self.lineage = loaded.lineage
         self.image_size = settings.image_size or loaded.image_size
         mean, std = settings.mean or loaded.mean or images.mean, settings.std or loaded.std or images.std
         if not len(mean) == len(std) == images.channels:
@@ -72,8 +74,10 @@ class Teacher:
 
     @property
     def described(self) -> dict[str, str]:
-        """What a universal checkpoint records of it beside its name."""
-        return {"source": self.source, "licence": self.licence, "sha256": self.hash}
+        """What a universal checkpoint records of it beside its name. lineage: students of one are seeds of one row of a
+        table."""
+        lineage = self.lineage or self.hash
+        return {"source": self.source, "licence": self.licence, "sha256": self.hash, "lineage": lineage}
 
     @property
     def identity(self) -> dict:

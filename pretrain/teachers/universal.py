@@ -53,4 +53,5 @@ def universal_teacher(_: str, settings: TeacherSettings, images: ImageFacts) -> 
     return Loaded(
         network, f"{facts['method']}-{facts['backbone']['name']}", Path(settings.weights).name, None,
         tuple(facts["mean"]), tuple(facts["std"]), facts["backbone"].get("image_size"), state,
+        facts.get("lineage"),
     )  # fmt: skip

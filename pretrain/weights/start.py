@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from pretrain.backbones import create_backbone
@@ -52,19 +53,22 @@ def identified(settings: BackboneSettings, recorded: dict | None = None) -> Back
 class Start:
     """A backbone with a file's weights, its channels as the file has them, and how much of it they are.
 
-    record: what the file says of its own pretraining, as a universal checkpoint does.
+    private: the parameters that the file has for norms of single widths, by their names. record: what the file says of
+    its own pretraining, as a universal checkpoint does.
     """
 
     backbone: SlimBackbone
     fit: Fit
     sort: str | None
+    private: dict[str, Tensor]
     record: dict
 
     def prepared(
         self, images: Dataset, image_size: int, mean: Sequence[float], std: Sequence[float], seed: int,
         on_bad: str = "stop",
     ) -> SlimBackbone:  # fmt: skip
-        """The backbone to train: channels sorted, norms of single widths begun as the shared ones; in place.
+        """The backbone to train: channels sorted, norms of single widths begun as the file's, or, where it has none or
+        channels were sorted, as the shared ones; in place.
 
         images: for the channels' magnitudes, where they are sorted by them; on_bad: as of ``CutViews``.
         """
@@ -76,6 +80,8 @@ class Start:
         for norm in self.backbone.modules():
             if isinstance(norm, SlimBatchNorm):
                 norm.share()
+        if self.sort in (None, "none"):
+            self.backbone.load_state_dict(self.private, strict=False)
         return self.backbone
 
 
@@ -91,13 +97,17 @@ def load_start(settings: BackboneSettings, seed: int) -> Start:
     tensors, record = read_tensors(file)
     architecture = record.get("backbone")
     backbone.check_origin(file, architecture if isinstance(architecture, dict) else None, settings.arguments)
-    shapes = {name: tuple(p.shape) for name, p in backbone.named_parameters() if ".private." not in name}
+    shapes = {name: tuple(p.shape) for name, p in backbone.named_parameters()}
+    own = {name: shapes.pop(name) for name in [*shapes] if ".private." in name}
     found = fit(
         tensors, shapes, file, settings.weights_prefix, backbone.layouts, "backbone.weights_prefix", RUNNING,
         backbone.adapted,
     )  # fmt: skip
-    bad = [name for name, tensor in found.state.items() if not tensor.isfinite().all()]
+    given = {name: tensors[place] for name in own if (place := found.prefix + name) in tensors}
+    private = {name: tensor.float() for name, tensor in given.items() if tuple(tensor.shape) == own[name]}
+    found = replace(found, unexpected=tuple(name for name in found.unexpected if name not in private))
+    bad = [name for name, tensor in (found.state | private).items() if not tensor.isfinite().all()]
     if bad:
         raise UserError(f"{file}: {found.prefix}{bad[0]} holds a number that is not finite")
     backbone.load_state_dict({name: tensor.float() for name, tensor in found.state.items()}, strict=False)
-    return Start(backbone, found, settings.sort, record)
+    return Start(backbone, found, settings.sort, private, record)

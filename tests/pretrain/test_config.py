@@ -140,6 +140,15 @@ def test_widths_that_could_not_be_trained_or_calibrated_are_refused_before_the_t
     load_config(config, ["sampling.widths=[0.5,0.25]", "width_range=(0.25,0.5)", "calibration.widths=[0.5,0.25]"])
 
 
+def test_the_word_none_is_a_name_where_a_setting_has_one_of_that_name(repository):
+    config = repository / "configs/pretrain/us3l_resnet18_cifar10.py"
+    without = ["objective.aux_head=false", "objective.momentum_base=false", "objective.momentum_sub=false"]
+    assert load_config(config, ["objective.distill=none", *without]).objective.distill == "none"
+    teacher = ["objective.name=distillation", "objective.teacher.name=timm:resnet18", "objective.base=none"]
+    assert load_config(config, teacher).objective.base == "none"
+    assert load_config(config, ["calibration.widths=none"]).calibration.widths is None
+
+
 def numbers_of(values: dict, prefix: str = "") -> list[str]:
     """Dotted keys of the numbers in nested settings."""
     found = []

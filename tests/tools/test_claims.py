@@ -72,8 +72,15 @@ def test_a_folder_of_other_settings_or_images_is_refused_before_anything_is_trai
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
     other = claims(photos, output, "--only", "c", "--seeds", "1", "optimizer.lr=0.01")
     assert (other.returncode, other.stderr) == (
-        2, f"error: {output}/simclr_025_seed0 holds a run of other settings; expected those, or another --output\n",
+        2, f"error: {output}/claims.jsonl has a run of simclr_025, seed 0, by other settings; expected those, or "
+        "another --output\n",
     )  # fmt: skip
+    records = (output / "claims.jsonl").read_bytes()
+    (output / "claims.jsonl").unlink()
+    other = claims(photos, output, "--only", "c", "--seeds", "1", "optimizer.lr=0.01")
+    assert other.returncode == 2 and f"{output}/simclr_025_seed0 holds a run of other settings" in other.stderr
+    (output / "claims.jsonl").write_bytes(records)
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
     shutil.copytree(photos, tmp_path / "copy")
     moved = claims(tmp_path / "copy", output, "--only", "c", "--seeds", "1")
     assert moved.returncode == 2 and moved.stderr.count("\n") == 1

@@ -11,9 +11,12 @@ CALLED = {
     "calibration.on": "statistics of", "calibration.data": "statistics of", "settings.image_size": "image size",
     "images.train": "training images", "images.test": "test images", "batch": "detector's batch",
     "learning_rate": "detector's lr", "architecture.base_channels": "base channels",
+    "pretraining.teacher_weights.lineage": "teacher",
 }  # fmt: skip
 # shown where nothing that can be read tells apart
-DIGESTS = ("pretraining.lineage", "images.digest", "annotations", "checkpoint")
+DIGESTS = (
+    "pretraining.lineage", "pretraining.teacher_weights.lineage", "images.digest", "annotations", "checkpoint",
+)  # fmt: skip
 DIGEST = 8  # characters of a digest that are shown
 SHOWN = 6  # of the names in which experiments differ, unless more are needed
 # what a reader asks of two evaluations first; all of it that differs is shown

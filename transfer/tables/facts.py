@@ -32,7 +32,8 @@ DECISIVE = (
 # what differs between the seeds and widths of one experiment, or follows from something else that is there
 INCIDENTAL = (
     "pretraining.seed", "pretraining.config", "pretraining.versions", "pretraining.calibration",
-    "pretraining.width_range", "pretraining.backbone", "pretraining.objective.teacher", "pretraining.teacher_weights",
+    "pretraining.width_range", "pretraining.backbone", "pretraining.objective.teacher",
+    "pretraining.teacher_weights.source", "pretraining.teacher_weights.licence", "pretraining.teacher_weights.sha256",
     "pretraining.method", "pretraining.projector", "pretraining.checksum", "pretraining.file", "settings.seed",
     "settings.protocol", "settings.calibrate",
 )  # fmt: skip

@@ -145,9 +145,11 @@ def alike(each: list[Experiment], layout: Layout) -> list[tuple[str, list[dict]]
     are columns are evaluations of one row if they are of one network, learned from as many labels."""
     found: dict[str, list[dict]] = {}
     of_networks = across_datasets(each) if layout.across == "dataset" else [{} for _ in each]
+    methods = {experiment.family[3] for experiment in each}
     for experiment, network in zip(each, of_networks, strict=True):
         experiment.by_width()  # refuses what costs different things
-        said = ", ".join(filter(None, [worded(network), experiment.said(tuple(network))]))
+        method = experiment.family[3] if len(methods) > 1 else ""  # which a table of losses has no column for
+        said = ", ".join(filter(None, [method, worded(network), experiment.said(tuple(network))]))
         found.setdefault(said, []).extend(experiment.records)
     return list(found.items())
 

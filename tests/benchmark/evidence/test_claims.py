@@ -65,6 +65,16 @@ def test_trainings_of_different_lengths_are_never_compared(tmp_path):
         read_records(path)
 
 
+@pytest.mark.parametrize("change", [{"iterations": None}, {"rank": None}, {"knn": None}, {"system": 3}])
+def test_a_line_that_is_no_record_is_named(change, tmp_path):
+    path = tmp_path / "claims.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in [RECORDS[0], RECORDS[1] | change]))
+    with pytest.raises(
+        UserError, match=f"record 2 has no '{next(iter(change))}'; expected what tools/claims.py writes"
+    ):
+        read_records(path)
+
+
 @pytest.mark.parametrize("draw", [draw, draw_costs])
 def test_a_picture_names_each_system_that_was_run_and_repeats_its_bytes(draw, tmp_path):
     for name in ("a.svg", "b.svg"):

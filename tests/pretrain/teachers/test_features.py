@@ -1,5 +1,6 @@
 """Features that are kept are the live teacher's over the same views, and cost as many passes as there are views."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from pretrain.teachers.features import keep_features
 from pretrain.train import pretrain
 from pretrain.trainer import Trainer
 from pretrain.universal import load_universal
+from tests.pretrain.data.images.layouts import photographs
 from tests.pretrain.helpers import small_teacher, tiny_config
 from tests.pretrain.processes import run_processes
 
@@ -145,6 +147,26 @@ def test_a_whole_training_costs_as_many_passes_as_there_are_fixed_views(tmp_path
     SEEN.clear()
     two = load_universal(pretrain(of, tmp_path / "two", True, "cpu"))
     assert SEEN == [1] and two.hash == one.hash
+
+
+def test_a_finished_run_asks_its_teacher_nothing(tmp_path):
+    of = config(opposite=False, training={"iterations": 3})
+    pretrain(of, tmp_path / "run", False, "cpu")
+    shutil.rmtree(tmp_path / "run/teacher")
+    SEEN.clear()
+    pretrain(of, tmp_path / "run", True, "cpu")
+    assert SEEN == [1], "the probe alone"
+
+
+def test_what_the_monitor_lacks_is_said_before_the_first_pass(tmp_path):
+    root = photographs(tmp_path / "images", each=16)
+    of = config(
+        opposite=False, training={"iterations": 3}, monitor={"knn_interval": 2},
+        data={"name": "folder", "root": str(root), "images_per_class": None},
+    )  # fmt: skip
+    with pytest.raises(UserError, match="no 'test or val or validation' folder"):
+        pretrain(of, tmp_path / "run", False, "cpu")
+    assert SEEN == [1] and not (tmp_path / "run").exists()
 
 
 def test_features_that_float16_cannot_hold_are_not_kept(tmp_path):

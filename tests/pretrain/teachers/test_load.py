@@ -235,4 +235,5 @@ def test_settings_that_make_no_teacher(settings, message):
 def test_a_teacher_says_what_it_is_and_whose_licence_binds():
     found = teacher(image_size=48)
     assert str(found) == f"{OWN}, 12 features at 48 px, from {OWN}, licence: not stated"
-    assert set(found.described) == {"source", "licence", "sha256"}
+    assert set(found.described) == {"source", "licence", "sha256", "lineage"}
+    assert found.described["lineage"] == found.hash, "a network that does not say what it is a seed of"

@@ -138,6 +138,25 @@ def test_private_norms_begin_as_the_shared_ones(save):
     assert torch.equal(norm.private["8"].bias, backbone.layer1[0].bn1.bias[:8])
 
 
+@pytest.mark.parametrize("sort", [None, "l1"])
+def test_private_norms_that_the_file_has_are_begun_with(sort, tmp_path):
+    """Of sorted channels those of the file are in another order: the shared ones, sorted, are begun with."""
+    own = (1.0, 0.5)
+    net = universal("resnet18", "cifar", base_channels=16, private_norms=own, widths=())
+    with torch.no_grad():
+        for name, parameter in net.backbone.named_parameters():
+            if ".private." in name:
+                parameter.copy_(torch.rand_like(parameter))
+    net.calibrate([torch.randn(4, 3, 32, 32)], list(own))
+    file = str(net.save(tmp_path / "universal.safetensors"))
+    start = started("resnet18", file, stem="cifar", base_channels=16, private_norms=own, sort=sort)
+    assert "unexpected" not in str(start.fit) and start.fit.share == 1
+    images = image_dataset("digits")
+    begun = dict(start.prepared(images, 32, [0.5] * 3, [0.5] * 3, 0).named_parameters())
+    private = {name: tensor for name, tensor in net.backbone.named_parameters() if ".private." in name}
+    assert private and all(torch.equal(begun[name], tensor) == (sort is None) for name, tensor in private.items())
+
+
 SMALL = {"base_channels": 8, "stem": "cifar"}
 
 

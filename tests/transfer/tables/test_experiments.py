@@ -105,6 +105,18 @@ def test_plans_by_stage_are_rows_of_their_own_even_of_equal_share(result):
     ]  # fmt: skip
 
 
+def test_students_of_two_teachers_are_two_rows_and_of_one_teachers_seeds_one(result):
+    def student(top1: float, seed: int, sha256: str, lineage: str) -> dict:
+        teacher = {"source": "a.safetensors", "licence": "?", "sha256": sha256 * 64, "lineage": lineage * 64}
+        changes = {"seed": seed, "teacher": "us3l-resnet18", "teacher_weights": teacher}
+        return result(top1, changes, checkpoint=f"{seed}{sha256}" * 32)
+
+    one = [student(80.0, 0, "a", "1"), student(82.0, 1, "b", "1")]
+    other = [student(60.0, 0, "c", "2"), student(62.0, 1, "d", "2")]
+    assert rows(one) == [("81.0 ± 1.4",)]
+    assert rows([*one, *other]) == [("teacher 11111111", "81.0 ± 1.4"), ("teacher 22222222", "61.0 ± 1.4")]
+
+
 def test_two_checkpoints_of_one_seed_are_two_rows(result):
     """They say the same of themselves; something that is not recorded was different."""
     found = rows([result(80.0), result(60.0, checkpoint="b" * 64)])

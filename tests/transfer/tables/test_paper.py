@@ -191,6 +191,23 @@ def test_methods_that_are_evaluated_by_other_settings_say_so(record_of):
     assert said(masks=False) == {"", "masks no"}
 
 
+@pytest.mark.parametrize("name", ["8", "9"])
+def test_other_methods_of_equal_losses_are_rows_of_their_own(name, record_of):
+    """Of a table whose rows are losses: else they would be seeds of each other."""
+    wanted = criteria(name, LAYOUTS[name], read_csv(f"table{name}")[0])
+
+    def result(method: str, top1: float, seed: int) -> dict:
+        record = record_of(wanted | {"method": method}, metrics={"top1": top1})
+        record["details"]["pretraining"]["seed"] = seed
+        return record
+
+    ours = [result("us3l", 80.0, 0), result("us3l", 82.0, 1)]
+    assert [str(build(name, ours).rows[i][1][0]) for i in filled(build(name, ours))] == ["81.0 ± 1.4"]
+    both = build(name, [*ours, result("mine", 20.0, 2)])
+    told = {both.rows[i][0][-1]: [c.ours for c in both.rows[i][1] if c.ours != MISSING] for i in filled(both)}
+    assert told == {"us3l": ["81.0 ± 1.4"], "mine": ["20.0"]}
+
+
 def test_names_of_tables(record_of):
     assert [table.name for table in build_all("all", [record_of({})])] == ["widths", *"123456789", "figure3"]
     with pytest.raises(UserError, match="unknown table 'figur3'; did you mean 'figure3'"):
