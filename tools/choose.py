@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """The best width of a universal checkpoint under a budget of latency, MACs, parameters or megabytes."""
 
+import shlex
 import sys
 from dataclasses import replace
 from functools import partial
@@ -110,8 +111,20 @@ def answer(args) -> None:
     said = ", ".join(f"{value:.4g} {UNITS[name]}" for name, value in found.cost.items())
     accuracy = "" if found.top1[found.width] is None else f", {judge} {found.top1[found.width]:.2f} %"
     print(f"width {found.width:g} ({variant}, {args.image_size} px): {said}{accuracy}")
-    eight = " --int8" if args.int8 else ""
-    print(f"tools/convert.py {args.checkpoint} --width {found.width:g} --to {RUNTIMES[runtime]}{eight}")
+    print(conversion(args, runtime, found.width))
+
+
+def conversion(args, runtime: str, width: float) -> str:
+    """The command that writes the network which was judged."""
+    from transfer.convert import FORMATS
+
+    form = RUNTIMES[runtime]
+    words = ["tools/convert.py", args.checkpoint, "--width", f"{width:g}", "--to", form]
+    if FORMATS[form].sized:
+        words += ["--image-size", args.image_size]
+    if args.int8:
+        words += ["--int8", *(["--data", args.data] if args.data else [])]
+    return shlex.join(map(str, words))
 
 
 def search_plans(args, source, budget, variant: str, times, say) -> None:
@@ -120,6 +133,7 @@ def search_plans(args, source, budget, variant: str, times, say) -> None:
     from pretrain.slimmable.plans import bounds
     from transfer.devices import per_stage
     from transfer.devices.budget import UNITS
+    from transfer.devices.variants import INT8
     from transfer.validation import validation_images
 
     bounds(source.net.backbone, *source.net.width_range)
@@ -139,8 +153,7 @@ def search_plans(args, source, budget, variant: str, times, say) -> None:
         print(f"{pair}: {more:+.2f} ± {error:.2f} points on test images")
     said = ", ".join(f"{value:.4g} {UNITS[name]}" for name, value in found.answer.cost.items())
     print(f"{found.answer.found:g} ({variant}, {args.image_size} px): {said}, kNN {found.answer.validation:.2f} %")
-    eight = " --int8" if args.int8 else ""
-    print(f"tools/convert.py {args.checkpoint} --width {found.answer.found:g} --to {RUNTIMES[args.runtime]}{eight}")
+    print(conversion(args, variant.removesuffix(INT8), found.answer.found))
     print(path)
 
 

@@ -48,7 +48,7 @@ def embed(args) -> None:
     from pretrain.common.devices import every
     from pretrain.data.images.layout import images_at
     from pretrain.run.ownership import owned
-    from transfer.embedding.features import Embedder, write_npz, write_parquet, write_unreadable
+    from transfer.embedding.features import PARTS, Embedder, write_npz, write_parquet, write_unreadable
     from transfer.embedding.neighbours import write_page
     from transfer.source import find_checkpoint, load_source
 
@@ -68,7 +68,7 @@ def embed(args) -> None:
     with owned(args.output):
         watch = partial(track, disable=not Console().is_terminal)
         embedder = Embedder(
-            source, images, widths, size, args.output / "parts", every(device), args.batch, args.workers, watch
+            source, images, widths, size, args.output / PARTS, every(device), args.batch, args.workers, watch
         )
         embedder.claim(args.output / "embedding.json")
         found = embedder.embed()

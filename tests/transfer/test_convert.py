@@ -92,7 +92,7 @@ def test_the_yaml_says_the_same_model_as_the_lazy_config(width, networks, tmp_pa
 
     net = networks["resnet50"]
     plain = net.extract(width)
-    config, weights, yaml = convert(plain, "detectron2", tmp_path, net.metadata)
+    config, weights, yaml, _ = convert(plain, "detectron2", tmp_path, net.metadata)
     lazy_cfg, lazy = built(config)
     cfg = get_cfg()
     cfg.merge_from_file(str(yaml))

@@ -66,6 +66,17 @@ def test_what_is_written_says_where_it_comes_from(small, tmp_path):
     assert record["params"] == small.cost(0.5).params
 
 
+def test_a_folder_holds_one_format_of_those_that_share_names(small, tmp_path):
+    plain, said = small.extract(0.5), of_width(small, 0.5)
+    _, beside = convert(plain, "torchvision", tmp_path, said)
+    kept = beside.read_bytes()
+    with pytest.raises(UserError, match=r"holds files for torchvision \(resnet18\.json\); expected another --output"):
+        convert(plain, "torchvision-detection", tmp_path, said)
+    assert beside.read_bytes() == kept and len(list(tmp_path.iterdir())) == 2
+    convert(plain, "safetensors", tmp_path, said)  # whose names are its own
+    assert json.loads(convert(plain, "torchvision", tmp_path, said, True)[1].read_text())["folded_bn"]
+
+
 def test_the_same_conversion_gives_the_same_bytes(small, tmp_path):
     one, two = (
         convert(small.extract(0.5), "safetensors", tmp_path / name, of_width(small, 0.5))[0] for name in ("a", "b")

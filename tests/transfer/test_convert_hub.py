@@ -58,6 +58,30 @@ class TestHub:
         line = next(line for line in card.splitlines() if line.startswith("| teacher |"))
         assert "timm:vit_tiny" in line and "w.pth" in line and "licence, which may bind: cc-by-nc-4.0" in line
 
+    def test_a_runs_own_files_are_kept_and_its_own_are_replaced(self, net, checkpoint, tmp_path):
+        source = load_source(checkpoint)
+        net.save(tmp_path / "run" / "universal.safetensors")
+        (tmp_path / "run" / "config.json").write_text('{"name": "mine"}')
+        with pytest.raises(UserError, match="has universal.safetensors, config.json, not written by --to hub"):
+            write(source, tmp_path / "run", "mit")
+        assert (tmp_path / "run" / "config.json").read_text() == '{"name": "mine"}'
+        assert not (tmp_path / "run" / "README.md").exists()
+        write(source, tmp_path / "hub", "mit")
+        assert "license: other" in write(source, tmp_path / "hub", "other")[2].read_text()
+
+    def test_a_checkpoint_of_plans_alone_has_a_card_and_one_of_nothing_is_refused(self, tmp_path):
+        torch.manual_seed(0)
+        net = universal(base_channels=16, widths=())
+        source = load_source(net.save(tmp_path / "universal.safetensors"))
+        with pytest.raises(UserError, match=r"no calibrated width.*tools/calibrate\.py"):
+            write(source, tmp_path / "hub", "mit")
+        assert not (tmp_path / "hub").exists()
+        plan = net.width("r18-8.16.32.64")
+        net.calibrate([torch.randn(8, 3, 32, 32)], [plan])
+        source = load_source(net.save(tmp_path / "universal.safetensors"))
+        card = write(source, tmp_path / "hub", "mit")[2].read_text()
+        assert 'net.extract(net.width("r18-8.16.32.64"))' in card and "| r18-8.16.32.64 |" in card
+
     @requires("hub")
     def test_a_name_is_fetched_by_huggingface_hub(self, net, checkpoint, monkeypatch):
         asked = []
@@ -99,6 +123,16 @@ class TestTransformers:
         assert model.config.hidden_sizes == list(plain.channels.outer)
         images = torch.randn(2, 3, 48, 48)
         torch.testing.assert_close(model(images).pooler_output.flatten(1), plain(images), rtol=1e-4, atol=1e-4)
+
+    def test_files_of_others_are_kept_and_its_own_are_replaced(self, net, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "config.json").write_text("{}")
+        with pytest.raises(UserError, match=r"run has config\.json, not written by --to transformers"):
+            convert(net.extract(0.5), "transformers", tmp_path / "run", of_width(net, 0.5))
+        assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
+        for width in (0.5, 1.0):
+            paths = convert(net.extract(width), "transformers", tmp_path / "own", of_width(net, width))
+        assert json.loads(paths[2].read_text())["width"] == 1.0
 
     def test_a_width_that_it_cannot_say_is_written_for_timm(self, tmp_path, capsys):
         torch.manual_seed(0)

@@ -12,7 +12,7 @@ from pretrain.plain.resnet import BLOCKS
 from tests.pretrain.helpers import MEAN, STD, universal
 from tests.programs import python
 from tests.requirements import requires
-from transfer.convert import convert
+from transfer.convert import convert, of_width
 from transfer.convert import mmdet as to_mmdet
 from transfer.detection.data.scenes import SceneSettings, make_scenes
 
@@ -209,8 +209,18 @@ def test_a_folder_that_is_converted_again_keeps_no_class_that_it_does_not_need(n
     net = networks["resnet18"]
     for width, listed in ((0.9, True), (0.5, False)):
         paths = convert(net.extract(width), "mmdet", tmp_path, net.metadata)
-        assert sorted(tmp_path.glob("*.p*")) == sorted(paths)
+        assert sorted(tmp_path.iterdir()) == sorted(paths)
         assert (tmp_path / "channel_list_resnet.py").exists() == listed
+
+
+@requires("mmdet")
+def test_another_format_does_not_replace_its_weights(tmp_path):
+    net = universal(base_channels=16, widths=(0.5,))
+    paths = convert(net.extract(0.5), "mmdet", tmp_path, net.metadata)
+    kept = {path: path.read_bytes() for path in paths}
+    with pytest.raises(UserError, match=r"holds files for mmdet \(pretraining\.json\); expected another --output"):
+        convert(net.extract(0.5), "torchvision", tmp_path, of_width(net, 0.5))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == kept
 
 
 def test_a_cifar_stem_is_refused_because_of_its_strides(tmp_path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pretrain.common.errors import UserError, nearest
 from transfer.convert.describe import of_width
+from transfer.convert.folder import FORMAT, check_format
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +23,8 @@ class Format:
     reads: who reads it. folds: batch norms may be folded into the convolutions. any_channels: the images need not be
     RGB. sized: the images' side is fixed in the file. modules: optional packages that pip installs with ``extra``; a
     format whose packages need more than pip (detectron2, mmdet) checks them itself. int8: the package that quantises;
-    empty where there are no eight-bit files. whole: all widths in one folder.
+    empty where there are no eight-bit files. whole: all widths in one folder. inside: the description is inside the
+    format's files, whose names no other format has, so that a folder may hold others too.
     """
 
     reads: str
@@ -33,6 +35,7 @@ class Format:
     modules: tuple[str, ...] = ()
     int8: str = ""
     whole: bool = False
+    inside: bool = False
 
     def missing(self, int8: bool = False) -> list[str]:
         """Those of ``modules``, and of ``int8`` if asked for, that are not installed."""
@@ -51,10 +54,10 @@ FORMATS = {
     ),
     "torchvision-detection": Format("torchvision's Faster and Mask R-CNN with a feature pyramid"),
     "hub": Format("load_universal: a folder for Hugging Face's hub, all widths with a model card", whole=True),
-    "safetensors": Format("load_plain, any program that reads safetensors", folds=True, any_channels=True),
-    "onnx": Format("onnxruntime and others", True, True, True, "formats", ONNX, "onnxruntime"),
+    "safetensors": Format("load_plain, any program that reads safetensors", folds=True, any_channels=True, inside=True),
+    "onnx": Format("onnxruntime and others", True, True, True, "formats", ONNX, "onnxruntime", inside=True),
     "openvino": Format(
-        "OpenVINO: CPU, GPU and NPU of Intel, Arm CPU", True, True, True, "devices", ("openvino",), "nncf"
+        "OpenVINO: CPU, GPU and NPU of Intel, Arm CPU", True, True, True, "devices", ("openvino",), "nncf", inside=True
     ),
     "executorch": Format(
         "ExecuTorch with XNNPACK: phones, x86, Arm", True, True, True, "devices", ("executorch",), "torchao"
@@ -72,8 +75,8 @@ def convert(
     metadata: ``of_width(net, width)``, or a universal checkpoint's alone (``mean`` and ``std`` of RGB images in
     [0, 1]), which leaves the width and the checkpoint's hash unsaid. fold_bn: fold batch norms into convolutions.
     int8: images for an eight-bit file, in place of the one in float32.
-    Errors: UserError for an unknown format, a package that is not installed, or a backbone that the format cannot say;
-    nothing is written then.
+    Errors: UserError for an unknown format, a package that is not installed, a backbone that the format cannot say, or
+    a folder that holds another format's files; nothing is written then.
 
     Example::
 
@@ -103,8 +106,10 @@ def convert(
         from transfer.convert.fold import fold_batch_norms
 
         plain, metadata = fold_batch_norms(plain), {**metadata, "folded_bn": True}
+    if not FORMATS[form].inside:
+        check_format(form, Path(output))
     module = importlib.import_module(f"transfer.convert.{form.replace('-', '_')}")
-    return module.write(plain, Path(output), metadata, *([] if int8 is None else [int8]))
+    return module.write(plain, Path(output), {**metadata, FORMAT: form}, *([] if int8 is None else [int8]))
 
 
 def require(form: str, int8: bool = False) -> None:

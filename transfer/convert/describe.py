@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from pretrain.slimmable.widths import Plan
 
+BESIDE = "pretraining.json"  # the description's file, where it isn't named after the weights
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -20,8 +22,8 @@ def description(plain: "nn.Module", metadata: dict) -> dict:
     """The record that is written beside, or into, every converted file: ``metadata`` and what is true of this one.
 
     width (of a plan by stage its share, beside ``plan``, its name), channels and checkpoint (sha256 of the universal
-    network's weights) say where the weights are from, None where ``metadata`` is not ``of_width``; mean and std
-    normalise images in [0, 1] of ``channel_order``.
+    network's weights) say where the weights are from, None where ``metadata`` is not ``of_width``; format is that of
+    ``convert``; mean and std normalise images in [0, 1] of ``channel_order``.
     """
     width = metadata.get("width")
     return {

@@ -3,6 +3,7 @@
     mask_rcnn_fpn.py     LazyConfig: the recipe of configs/transfer/mask_rcnn_fpn_coco.py with this backbone's channels
     mask_rcnn_fpn.pth    the backbone's weights, for DetectionCheckpointer
     mask_rcnn_fpn.yaml   the same model as a yaml, for ResNet-50 and -101 at the widths that a yaml can say
+    pretraining.json     the description
 
 Nothing in them imports this project. ``ResNet.make_stage`` takes each stage's channels, so a LazyConfig says any width;
 the yaml derives all channels from the stem's and the first stage's, which fits
@@ -17,6 +18,7 @@ from torch import nn
 from pretrain.common.errors import UserError
 from pretrain.common.files import replacing, save_tensors
 from pretrain.plain.resnet import PlainResNet
+from transfer.convert.describe import BESIDE, as_json, description
 from transfer.installed import require_detectron2, without_deprecations
 from transfer.recipes import RECIPES
 
@@ -26,7 +28,7 @@ ZOO_YAML = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml"
 
 
 def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
-    """Write the LazyConfig, the weights and, where it can say them, the yaml; the weights come first on the disk.
+    """Write the LazyConfig, the weights, the description and, where it can, the yaml; the config after its weights.
 
     Errors: UserError for a backbone that is no ResNet or has a CIFAR stem; RuntimeError, before anything is replaced,
     if the features of res2 to res5 that detectron2 computes from the files differ from ``plain.stage_maps``.
@@ -35,9 +37,13 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     require_detectron2()
     if not RECIPE.is_file():
         raise UserError(f"no recipe at {RECIPE}; expected this project to run from its repository, not from a copy")
-    config, weights = output / f"{NAME}.py", output / f"{NAME}.pth"
+    config, weights, beside = output / f"{NAME}.py", output / f"{NAME}.pth", output / BESIDE
     state = backbone_state(plain)
-    with without_deprecations(), replacing(weights) as partial_weights, replacing(config) as partial_config:
+    with (
+        without_deprecations(), replacing(config) as partial_config, replacing(weights) as partial_weights,
+        replacing(beside) as partial_beside,
+    ):  # fmt: skip
+        partial_beside.write_text(as_json(description(plain, metadata), indent=2) + "\n")
         save_tensors({"model": state, "__author__": "US3L", "matching_heuristics": True}, partial_weights)
         partial_config.write_text(lazy_config(plain, metadata, weights.name))
         check_features(plain, partial_config, partial_weights)
@@ -46,7 +52,7 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
         paths.append(output / f"{NAME}.yaml")
         with replacing(paths[-1]) as partial:
             partial.write_text(yaml_config(plain, metadata, weights.name))
-    return paths
+    return [*paths, beside]
 
 
 def check_sayable(plain: nn.Module) -> None:

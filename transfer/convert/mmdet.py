@@ -4,6 +4,7 @@
     faster_rcnn_fpn.py        config: the recipe of configs/transfer/mmdet/faster_rcnn_fpn_voc.py with this backbone
     resnet50.pth              the backbone's weights, which the configs name
     channel_list_resnet.py    the backbone's class, at the widths that mmdet's own ResNet cannot say
+    pretraining.json          the description
 
 Nothing in them imports this project. mmdet's ResNet takes ``stem_channels`` and ``base_channels`` and doubles them from
 stage to stage: true of widths near multiples of 1/8 (bottleneck blocks: within 1/512 of one, basic ones: within 1/128).
@@ -19,6 +20,7 @@ from torch import nn
 from pretrain.common.errors import UserError
 from pretrain.common.files import replacing, save_tensors
 from pretrain.plain.resnet import BLOCKS, PlainResNet, ResNetChannels
+from transfer.convert.describe import BESIDE, as_json, description
 from transfer.convert.detectron2 import pixel_statistics
 from transfer.installed import require_mmdet, without_deprecations
 from transfer.recipes import FOLDERS, RECIPES
@@ -29,7 +31,7 @@ CHANNEL_LIST = Path(__file__).with_name("channel_list_resnet.py")
 
 
 def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
-    """Write both configs, the weights and, where it is needed, the class; the configs come last on the disk.
+    """Write both configs, the weights, the class where it is needed, and the description.
 
     Errors: UserError for a backbone that is no ResNet or has a CIFAR stem; RuntimeError, before a config is written, if
     the stages that mmdet computes from the files differ from ``plain.stage_maps``.
@@ -40,9 +42,10 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
         raise UserError(
             f"no recipes in {FOLDERS['mmdet']}; expected this project to run from its repository, not from a copy"
         )
-    weights, listed = output / f"resnet{plain.depth}.pth", output / CHANNEL_LIST.name
+    weights, listed, beside = (output / name for name in (f"resnet{plain.depth}.pth", CHANNEL_LIST.name, BESIDE))
     configs = [output / f"{name}.py" for name in DETECTORS]
-    with without_deprecations(), replacing(weights) as partial_weights:
+    with without_deprecations(), replacing(weights) as partial_weights, replacing(beside) as partial_beside:
+        partial_beside.write_text(as_json(description(plain, metadata), indent=2) + "\n")
         save_tensors({"state_dict": backbone_state(plain)}, partial_weights)
         if native(plain.depth, plain.channels) is None:
             with replacing(listed) as partial:
@@ -53,7 +56,7 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
             with replacing(path) as partial:
                 partial.write_text(config_text(path.stem, plain, metadata, weights.name))
                 check_features(plain, partial, partial_weights)
-    return [*configs, weights, *([] if native(plain.depth, plain.channels) else [listed])]
+    return [*configs, weights, *([] if native(plain.depth, plain.channels) else [listed]), beside]
 
 
 def check_sayable(plain: nn.Module) -> None:

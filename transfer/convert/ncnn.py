@@ -59,4 +59,18 @@ def export(plain: nn.Module, folder: Path, size: int) -> Path:
     if done.returncode != 0 or not graph.is_file():
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"ncnn cannot say {type(plain).__name__}: pnnx ended with {done.returncode}: {last[:200]}")
+    if lacking := unknown_operators(graph):
+        raise UserError(
+            f"ncnn cannot say {type(plain).__name__}: it has no {', '.join(lacking)}; expected a backbone without, or "
+            "another format"
+        )
     return graph
+
+
+def unknown_operators(graph: Path) -> list[str]:
+    """What pnnx left under torch's names or its own (``aten::addcmul``, ``pnnx.Expression``); ncnn's are one word.
+
+    Each line below the magic number and the counts begins with the operator.
+    """
+    operators = (line.split(maxsplit=1)[0] for line in graph.read_text().splitlines()[2:] if line.strip())
+    return sorted({operator for operator in operators if not operator.isidentifier()})

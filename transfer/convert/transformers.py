@@ -15,31 +15,34 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pretrain.common.files import replacing, write_text
+from pretrain.common.files import read_object, replacing, write_text
 from pretrain.plain.resnet import PlainResNet
 from transfer.convert import timm
-from transfer.convert.describe import as_json, description
+from transfer.convert.describe import BESIDE, as_json, description
 from transfer.convert.export import quiet
 from transfer.convert.fold import TOLERANCE
+from transfer.convert.folder import check_names
 
 
 def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     """The three files, or timm's (``transfer.convert.timm``) for a network that ResNetConfig cannot say.
 
-    Errors: UserError for a network that timm cannot say either; RuntimeError, before anything is written, if
+    Errors: UserError for a network that timm cannot say either, and for a folder where files of these names are
+    somebody else's; RuntimeError, before anything is written, if
     transformers computes other features.
     """
     if not sayable(plain):
         print(f"transformers' ResNetConfig cannot say {plain.name} with these channels: written for timm", flush=True)
         return timm.write(plain, output, metadata)
+    paths = [output / name for name in ("config.json", "model.safetensors", BESIDE)]
+    check_names("transformers", paths, own="folded_bn" in read_object(paths[2]))
     state = {renamed(name): tensor.detach().cpu().contiguous() for name, tensor in plain.state_dict().items()}
     config = configuration(plain)
     check(plain, config, state)
-    paths = [output / name for name in ("config.json", "model.safetensors", "pretraining.json")]
+    write_text(paths[2], as_json(description(plain, metadata), indent=2) + "\n")  # first: it says whose the others are
     with replacing(paths[1]) as weights:
         save_file(state, weights, {"format": "pt"})
     write_text(paths[0], as_json({**config.to_dict(), "architectures": ["ResNetModel"]}, indent=2) + "\n")
-    write_text(paths[2], as_json(description(plain, metadata), indent=2) + "\n")
     return paths
 
 

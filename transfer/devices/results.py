@@ -38,15 +38,15 @@ def write_results(found: list[Latency], where: dict, source: Source, dataset: st
                 config=settings_hash({"task": TASK, "dataset": dataset, "runtime": variant, "conditions": asked}),
             )  # fmt: skip
             folder = result_folder(output, dataset, TASK, row.width, source.method) / variant.replace(" ", "_")
-            paths.append(result.write(folder / _digest(result)))
+            paths.append(result.write(folder / settings_hash(_identity(asdict(result)))[:10]))
     return paths
 
 
-def _digest(result: Result) -> str:
-    """Ten digits of what tells a measurement from others of its width and runtime."""
-    names = ("architecture", "calibration")
-    of = {"checkpoint": result.checkpoint, "conditions": settled(result.details["conditions"])}
-    return settings_hash(of | {name: result.details[name] for name in names})[:10]
+def _identity(record: dict) -> dict:
+    """What tells a measurement from others of its width and runtime: of it are folders' names and reports' groups."""
+    details = record["details"]
+    of = {"checkpoint": record["checkpoint"], "conditions": settled(details["conditions"])}
+    return of | {name: details.get(name) for name in ("architecture", "calibration")}
 
 
 def settled(conditions: dict) -> dict:
@@ -55,19 +55,24 @@ def settled(conditions: dict) -> dict:
 
 
 def latencies(records: list[dict]) -> list[tuple[str, dict, list[Latency]]]:
-    """(backbone and data, conditions, widths with all runtimes, widest first) for each machine and setting."""
+    """(backbone and data, conditions, widths with all runtimes, widest first) for each machine, setting and network.
+
+    Widths whose statistics were estimated on other images are a group of their own.
+    """
     groups: dict[str, list[dict]] = {}
     for record in records:
         if record["task"] == TASK:
             groups.setdefault(_group(record), []).append(record)
-    return [
-        (f"{group[0]['backbone']} on {group[0]['dataset']}", _merged(group), _rows(group)) for group in groups.values()
-    ]
+    return [(_title(group[0]), _merged(group), _rows(group)) for group in groups.values()]
+
+
+def _title(record: dict) -> str:
+    dataset, data = record["dataset"], (record["details"].get("calibration") or {}).get("data")
+    return f"{record['backbone']} on {dataset}{f', statistics of {data}' if data not in (None, dataset) else ''}"
 
 
 def _group(record: dict) -> str:
-    where = settled(record["details"]["conditions"])
-    return json.dumps([record["backbone"], record["dataset"], record["checkpoint"], where], sort_keys=True)
+    return json.dumps([record["backbone"], record["dataset"], _identity(record)], sort_keys=True)
 
 
 def _merged(group: list[dict]) -> dict:

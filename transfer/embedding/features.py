@@ -1,5 +1,6 @@
 """Features of photographs at several widths, part by part on the disk, so that a killed run goes on where it was."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -23,6 +24,7 @@ from transfer.recognition.images import copied, evaluation_view, placed, shown
 from transfer.source import Source
 
 PART = 4096  # images that a killed run may have to look at again
+PARTS = ".embedding-parts"  # in the output, which may hold the photographs as well
 
 
 class Embeddings(NamedTuple):
@@ -128,8 +130,10 @@ class Embedder:
         return {"reasons": np.array(reasons), **{f"{w:g}": torch.cat(parts).numpy() for w, parts in vectors.items()}}
 
     def clean(self) -> None:
-        """Remove the parts, once what they hold is written elsewhere."""
-        shutil.rmtree(self.root, ignore_errors=True)
+        """Remove the parts, once what they hold is written elsewhere; the folder around them only if it is empty."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # others have something in it
+            self.root.rmdir()
 
 
 def write_npz(found: Embeddings, path: Path) -> Path:

@@ -204,8 +204,9 @@ def text_html(text: str) -> str:
 
 def links(folder: Path, output: Path) -> str:
     """Links to the files of ``LOGS`` that are in ``folder``."""
-    found = [name for name in LOGS if (folder / name).is_file()]
-    return " ".join(f'<a href="{escape(quote(relative(folder / name, output.parent)))}">{name}</a>' for name in found)
+    found = {name: relative(folder / name, output.parent) for name in LOGS if (folder / name).is_file()}
+    # quoted as bytes: names of folders need not be UTF-8
+    return " ".join(f'<a href="{escape(quote(os.fsencode(path)))}">{name}</a>' for name, path in found.items())
 
 
 def relative(path: Path, start: Path) -> str:

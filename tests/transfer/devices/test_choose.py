@@ -2,7 +2,11 @@
 
 import csv
 import json
+import runpy
+import sys
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ import torch
 
 from pretrain.common.errors import UserError
 from tests.pretrain.helpers import universal
-from tests.programs import python, tool
+from tests.programs import ROOT, python, tool
 from tests.requirements import requires
 from transfer.devices.budget import Budget, within
 from transfer.devices.choose import candidates, choose, probes
@@ -144,6 +148,21 @@ def test_times_that_are_none_or_of_something_else_are_one_line(source, tmp_path)
         read_times(path, [0.5], "ncnn", 32)
     with pytest.raises(UserError, match="executorch needs torch"):
         write_models(source, "executorch", 16, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "int8", "data", "options"),
+    [
+        ("torch", False, "my images", "safetensors"),
+        ("onnxruntime", False, None, "onnx --image-size 96"),
+        ("openvino", True, "my images", "openvino --image-size 96 --int8 --data 'my images'"),
+    ],
+)
+def test_the_command_that_converts_the_answer_writes_what_was_judged(runtime, int8, data, options, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    conversion = runpy.run_path(str(ROOT / "tools" / "choose.py"))["conversion"]
+    asked = SimpleNamespace(checkpoint=Path("run"), image_size=96, int8=int8, data=data and Path(data))
+    assert conversion(asked, runtime, 0.5) == f"tools/convert.py run --width 0.5 --to {options}"
 
 
 def test_the_tool_answers_as_json_and_a_mistake_is_one_line(source, tmp_path):

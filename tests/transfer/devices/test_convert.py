@@ -79,6 +79,13 @@ def test_an_operator_that_a_runtime_lacks_is_one_line_and_nothing_is_written(net
     assert "\n" not in str(error.value) and list((tmp_path / "out").iterdir()) == []
 
 
+def test_operators_that_pnnx_leaves_to_nobody_are_named(tmp_path):
+    net = universal("convnextv2_atto", widths=())
+    with pytest.raises(UserError, match=r"ncnn cannot say PlainConvNeXt: it has no aten::addcmul, pnnx\.Expr") as error:
+        convert(net.extract(0.25), "ncnn", tmp_path / "out", of_width(net, 0.25))
+    assert "\n" not in str(error.value) and list((tmp_path / "out").iterdir()) == []
+
+
 @pytest.mark.parametrize("form", FILES)
 def test_a_runtime_that_is_not_installed_is_one_line_with_the_extra(form, net, tmp_path, monkeypatch):
     monkeypatch.setattr("transfer.convert.find_spec", lambda name: None)

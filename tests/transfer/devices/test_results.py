@@ -40,6 +40,10 @@ def test_results_of_widths_are_read_back_drawn_and_reported(source, tmp_path, mo
     other += write_results([found[0], found[2]], where, another, dataset, tmp_path / "others")
     assert len(read_results(tmp_path / "others")) == len(other) == 5, "none has taken another's place"
     records = read_results(tmp_path / "runs")
+    again = [{**record, "details": {**record["details"], "calibration": {"data": "others"}}} for record in records]
+    assert [(name, len(rows)) for name, _, rows in latencies([*records, *again])] == [
+        ("resnet18 on digits", 3), ("resnet18 on digits, statistics of others", 3)
+    ]  # fmt: skip
     assert {record["method"]: record["details"].get("plan") for record in records} == {
         "us3l": None, "us3l by stage": PLAN,
     }  # fmt: skip

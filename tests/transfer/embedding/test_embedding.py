@@ -74,6 +74,18 @@ def test_other_images_or_widths_share_no_parts(source, images, tmp_path):
     assert first.folder != other.folder
 
 
+def test_only_its_own_parts_are_removed(source, images, tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "mine.png").touch()
+    done = embedder(source, images, tmp_path)
+    done.embed()
+    done.clean()
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["mine.png"]
+    (tmp_path / "parts" / "mine.png").unlink()
+    done.clean()
+    assert not (tmp_path / "parts").exists()
+
+
 def test_both_formats_hold_the_same(source, images, tmp_path):
     found = embedder(source, images, tmp_path).embed()
     with np.load(write_npz(found, tmp_path / "a.npz"), allow_pickle=False) as arrays:
@@ -144,6 +156,9 @@ def test_the_page_shows_its_photographs_in_a_browser(source, images, tmp_path):
 def test_the_command_line(source, tmp_path):
     root = layouts.photographs(tmp_path / "photographs")
     source.net.save(tmp_path / "universal.safetensors")
+    theirs = tmp_path / "out" / "parts" / "mine.png"
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
 
     def run(*options):
         return tool("embed", *options, "--checkpoint", tmp_path)
@@ -154,7 +169,9 @@ def test_the_command_line(source, tmp_path):
         "embedding.json",
         "features.npz",
         "neighbours.html",
+        "parts",
     ]
+    assert theirs.is_file()
     assert done.stdout.splitlines()[-1].endswith("neighbours.html") and "24 images in 3 folders" in done.stdout
     kept = (tmp_path / "out" / "features.npz").read_bytes()
     (tmp_path / "file").touch()

@@ -2,10 +2,11 @@
 
 import html
 import json
+import os
 import re
 import subprocess
 from html.parser import HTMLParser
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import pytest
 
@@ -95,6 +96,14 @@ def test_tables_plots_curves_and_links_are_in_one_file(runs, tmp_path):
     assert results[0][head.index("path")] == "transfer/us3l/1" and "resnet18" in results[0]
     assert page.links and all((tmp_path / "out" / unquote(link)).is_file() for link in page.links)
     assert {link.rpartition("/")[2] for link in page.links} == {"result.json", "metrics.jsonl", "config.json"}
+
+
+def test_a_folder_whose_name_is_no_text_is_linked(runs, tmp_path):
+    name = os.fsdecode(b"\xffone")
+    (runs / "one").rename(runs / name)
+    page = Page(write_report(runs, tmp_path / "report.html").read_text())
+    [link] = [link for link in page.links if "%FFone" in link and link.endswith("metrics.jsonl")]
+    assert (tmp_path / os.fsdecode(unquote_to_bytes(link))).is_file()
 
 
 def test_nothing_is_fetched_and_identifiers_are_unique(runs, tmp_path):
