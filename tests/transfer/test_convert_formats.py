@@ -1,6 +1,7 @@
 """torchvision, safetensors and ONNX: each file computes the plain backbone's features."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -51,6 +52,21 @@ def test_a_narrow_width_loads_strictly_into_the_plain_module(target, fold, small
     assert_same(loaded(images(16)), plain(images(16)), 1e-5 if fold else 0)
     if target == "torchvision":
         assert "load_plain" in json.loads(paths[1].read_text())["load"]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param("timm", marks=requires("formats")), "torchvision-detection",
+        pytest.param("mmdet", marks=requires("detection", "mmdet")),
+        pytest.param("detectron2", marks=requires("detection")),
+    ],
+)  # fmt: skip
+def test_code_that_is_written_and_checked_leaves_no_bytecode(form, networks, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    net = networks["resnet18"]
+    paths = convert(net.extract(0.9), form, tmp_path, of_width(net, 0.9))
+    assert sorted(tmp_path.rglob("*")) == sorted(paths) and not sys.dont_write_bytecode
 
 
 def test_what_is_written_says_where_it_comes_from(small, tmp_path):

@@ -1,7 +1,11 @@
-"""What a folder holds already, so that a conversion replaces its own files of an earlier time and nobody else's."""
+"""A conversion's folder: it replaces its own files of an earlier time, nobody else's, and leaves no others there."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 from pretrain.common.errors import UserError
 from pretrain.common.files import read_object
@@ -15,6 +19,25 @@ def check_format(form: str, output: Path) -> None:
         other = read_object(path).get(FORMAT)
         if other not in (None, form):
             raise UserError(f"{output} holds files for {other} ({path.name}); expected another --output for {form}")
+
+
+@contextmanager
+def without_bytecode() -> Iterator[None]:
+    """Imports of what was just written leave no ``__pycache__`` beside it."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
+def executed(code: Path) -> ModuleType:
+    """The module in a written Python file."""
+    spec = spec_from_file_location("converted", code)
+    module = module_from_spec(spec)
+    with without_bytecode():
+        spec.loader.exec_module(module)
+    return module
 
 
 def check_names(form: str, paths: Iterable[Path], own: bool) -> None:

@@ -22,6 +22,7 @@ from pretrain.common.files import replacing, save_tensors
 from pretrain.plain.resnet import BLOCKS, PlainResNet, ResNetChannels
 from transfer.convert.describe import BESIDE, as_json, description
 from transfer.convert.detectron2 import pixel_statistics
+from transfer.convert.folder import without_bytecode
 from transfer.installed import require_mmdet, without_deprecations
 from transfer.recipes import FOLDERS, RECIPES
 
@@ -139,7 +140,8 @@ def check_features(plain: PlainResNet, config: Path, weights: Path) -> None:
     from mmengine.config import Config
     from mmengine.registry import DefaultScope
 
-    backbone = Config.fromfile(config).model.backbone
+    with without_bytecode():
+        backbone = Config.fromfile(config).model.backbone
     backbone.init_cfg = None  # it names the file that the weights will have
     with DefaultScope.overwrite_default_scope("mmdet"):
         model = MODELS.build(backbone)

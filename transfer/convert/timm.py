@@ -14,7 +14,6 @@ A backbone of another class joins by a function (plain, metadata) -> ``Translati
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from pprint import pformat
 
@@ -37,6 +36,7 @@ from pretrain.plain.resnet import PlainResNet
 from pretrain.plain.vit import PlainViT
 from transfer.convert.describe import as_json, description
 from transfer.convert.fold import check_same
+from transfer.convert.folder import executed
 
 HEADER = '''"""{title}, for timm; beside it lie its weights.
 
@@ -110,10 +110,7 @@ def python_code(translation: Translation, name: str, record: dict) -> str:
 
 def built(code: Path, weights: Path) -> nn.Module:
     """The model of a written Python file, with weights that may lie under another name."""
-    spec = spec_from_file_location("converted_for_timm", code)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    model = module.create_model(pretrained=False)
+    model = executed(code).create_model(pretrained=False)
     model.load_state_dict(torch.load(weights, weights_only=True), strict=True)
     return model
 

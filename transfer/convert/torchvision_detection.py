@@ -7,7 +7,6 @@
 Nothing in them imports this project: torchvision's blocks take any inner channels by their ``base_width``.
 """
 
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from pretrain.common.files import replacing, save_tensors
 from pretrain.plain.resnet import PlainResNet
 from transfer.convert.describe import as_json, description
 from transfer.convert.fold import TOLERANCE
+from transfer.convert.folder import executed
 
 SOURCE = '''"""{title} as the backbone of torchvision's detectors; beside it lie its weights.
 
@@ -120,10 +120,7 @@ def python_code(plain: PlainResNet, record: dict) -> str:
 @torch.no_grad()
 def check(plain: PlainResNet, code: Path, weights: Path) -> None:
     """RuntimeError unless the file's body gives the four feature maps of ``plain``."""
-    spec = spec_from_file_location("converted_for_torchvision", code)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    body = module.create_backbone(pretrained=False, frozen_norms=False).eval()
+    body = executed(code).create_backbone(pretrained=False, frozen_norms=False).eval()
     body.load_state_dict(torch.load(weights, weights_only=True))
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     maps, x = plain.cpu().eval().stage_maps(images), images
