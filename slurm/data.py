@@ -13,16 +13,17 @@ from transfer.targets import TARGETS, data_root
 def check_data(nodes: Iterable[Node], preset: Preset) -> None:
     """Print a line for every folder that only the cluster's nodes may see.
 
-    Errors: UserError for a data set without a folder, or a folder that does not hold it.
+    Errors: UserError for a data set without a folder, or a folder that does not hold it. A data set of somebody's own
+    may need none, and only that function knows what it holds.
     """
-    found = {node.data: folders_of(node, preset) for node in nodes if node.kind in ("pretrain", "transfer")}
-    found.pop("digits", None)  # they are embedded
-    unknown = [name for name, folders in found.items() if not folders]
+    read = [node for node in nodes if node.kind in ("pretrain", "transfer") and node.data != "digits"]  # embedded
+    found = dict.fromkeys((node.data, folders_of(node, preset)) for node in read)
+    unknown = dict.fromkeys(name for name, folders in found if not folders and name in TARGETS)
     if unknown:
         wanted = " ".join(f"{name}=FOLDER" for name in unknown)
         raise UserError(f"no folder is known for {', '.join(unknown)}; expected --data {wanted}, or data in the preset")
-    for name, folder in ((name, Path(folder)) for name, folders in found.items() for folder in folders):
-        if folder.is_dir() and not holds(name, folder):
+    for name, folder in dict.fromkeys((name, Path(folder)) for name, folders in found for folder in folders):
+        if folder.is_dir() and name in TARGETS and not holds(name, folder):
             raise UserError(f"{folder} holds no {name}; expected the layout that tools/transfer.py --help tells")
         if not folder.exists() and preset.executor == "local":
             raise UserError(f"no such folder: {folder}; expected the root of the data set '{name}'")

@@ -54,10 +54,12 @@ class Standing:
 
 @dataclass(frozen=True)
 class Launched:
-    """How a grid was launched, for ``retry``. relaunch: the command."""
+    """How a grid was launched, for ``retry``. relaunch: the command. store: the folder of results, which launches lock;
+    empty where nobody has said it."""
 
     preset: Preset
     relaunch: str
+    store: str = ""
 
 
 def place(graph: Graph, store: Path, folders: dict[str, Path] | None = None) -> list[Entry]:
@@ -69,6 +71,22 @@ def place(graph: Graph, store: Path, folders: dict[str, Path] | None = None) -> 
         placed = replace(node, command=command, collect=tuple(dict.fromkeys(str(folders[n]) for n in node.collect)))
         entries.append(Entry(placed, graph.hashes[name], folders[name], tuple(graph.needs(name))))
     return entries
+
+
+def earlier(folder: Path, entries: list[Entry]) -> list[Entry]:
+    """What other launches into the grid's folder have submitted and ``entries`` do not have, by name.
+
+    What needs a result that was replaced by another of its name is replaced as well.
+    """
+    if not (folder / FILE_NAME).is_file():
+        return []
+    before, _ = read_folder(folder)
+    old, known, kept = {entry.name: entry.path for entry in before}, {entry.name: entry.path for entry in entries}, []
+    for entry in before:  # in order: parents before children
+        if entry.name not in known and all(known.get(need) == old.get(need) for need in entry.needs):
+            known[entry.name] = entry.path
+            kept.append(entry)
+    return kept
 
 
 def write_grid(folder: Path, entries: list[Entry], launched: Launched) -> None:

@@ -16,7 +16,7 @@ from pretrain.common.errors import CollapsedError, NonFiniteLossError, UserError
 from pretrain.common.files import write_json
 from pretrain.run.membership import PORTS
 from slurm.attempts import FAILED, fail, note
-from slurm.grid.graph import Command
+from slurm.grid.graph import Command, Node
 
 DONE = "done.json"
 
@@ -29,7 +29,7 @@ class CommandFailed(RuntimeError):
 class NodeJob:
     """One node of a grid. command: resolved. folder: of the node's result. hash: of the node.
 
-    collect: folders whose result.json files are copied to ``folder/results`` first.
+    collect: folders whose result.json files are copied to ``folder/results`` first. node: as it was launched.
     ``folder/done.json`` says that it succeeded, ``folder/failed.json`` why it failed for good.
     """
 
@@ -38,6 +38,7 @@ class NodeJob:
     hash: str
     collect: tuple[Path, ...] = ()
     device: str = "cpu"
+    node: Node | None = None
 
     def __call__(self) -> str:
         """Run it in this task; the folder. Errors: whatever stopped it."""
@@ -45,6 +46,7 @@ class NodeJob:
         if rank == 0:
             (self.folder / DONE).unlink(missing_ok=True)
         try:
+            self.check()
             if self.command.tool == "tools/pretrain.py":
                 self.pretrain()
             else:
@@ -65,6 +67,13 @@ class NodeJob:
 
         note(self.folder, "requeued", job=job_id())
         return DelayedSubmission(self, *args, **kwargs)
+
+    def check(self) -> None:
+        """UserError if the node's files say something else than at its launch, whose hash it will be recorded under."""
+        from slurm.grid.determined import check_unchanged
+
+        if self.node is not None:
+            check_unchanged(self.node, self.command)
 
     def pretrain(self) -> None:
         """This task's part of a pretraining, continued from its newest valid checkpoint."""

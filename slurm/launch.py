@@ -11,7 +11,7 @@ from pretrain.common.files import read_object
 from pretrain.common.repository import ROOT
 from slurm.cluster import check_cluster
 from slurm.data import check_data
-from slurm.folder import FILE_NAME, JOB, Entry, Launched, Standing, place, read_folder, standings, write_grid
+from slurm.folder import FILE_NAME, JOB, Entry, Launched, Standing, earlier, place, read_folder, standings, write_grid
 from slurm.grid.graph import Graph
 from slurm.local import run_here
 from slurm.plan import changed, show_plan
@@ -49,21 +49,23 @@ def launch(order: Launch, dry_run: bool) -> None:
         show_scripts(chosen, found, order.preset, order.folder)
         return
     with only_one(order.store):
-        carry_out(entries, chosen, order.preset, order.folder, order.relaunch)
+        launched = Launched(order.preset, order.relaunch, str(order.store))
+        carry_out(entries, chosen, launched, order.folder)
 
 
-def carry_out(entries: list[Entry], chosen: list[Entry], preset: Preset, folder: Path, relaunch: str) -> None:
+def carry_out(entries: list[Entry], chosen: list[Entry], launched: Launched, folder: Path) -> None:
     """Write the grid's folder and submit ``chosen``; on this machine, run them."""
+    preset, relaunch = launched.preset, launched.relaunch
     if chosen and preset.executor == "slurm":
         most = max(entry.node.nodes for entry in chosen)
         check_cluster(preset.partition, folder, most, preset.shared)
     found = standings(entries)  # under the lock: another launch may have submitted some meanwhile
     chosen = to_submit(entries, found, {entry.name for entry in chosen})
-    write_grid(folder, entries, Launched(preset, relaunch))
+    write_grid(folder, [*entries, *earlier(folder, entries)], launched)
     if not chosen:
         print("nothing to submit")
     elif preset.executor == "local":
-        failed = run_here(chosen, found, preset, folder, relaunch)
+        failed = run_here(entries, chosen, found, preset, folder, relaunch)
         if failed:
             raise UserError(
                 f"{len(failed)} of {len(chosen)} jobs failed, first {failed[0]}; see launch.py status {folder}"

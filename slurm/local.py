@@ -11,15 +11,18 @@ from pretrain.common.files import read_object
 from pretrain.run.liveness import process_start
 from slurm.attempts import FAILED, cancelled, crashes, fail, note
 from slurm.environment import job_environment
-from slurm.folder import Entry, Standing
+from slurm.folder import Entry, Standing, standings
 from slurm.jobs import DONE
 from slurm.presets import Preset
 from slurm.submit import job_for, new_submission, prepare, record
 
+ASK = 2.0  # seconds between looks at jobs of other launchers
+
 
 def run_here(
+    entries: list[Entry],
     chosen: list[Entry],
-    standings: dict[str, Standing],
+    found: dict[str, Standing],
     preset: Preset,
     folder: Path,
     relaunch: str,
@@ -27,15 +30,19 @@ def run_here(
 ) -> list[str]:
     """Run ``chosen``, at most ``preset.array_parallelism`` at once; the names of those that did not succeed.
 
-    ``--nodes N`` becomes N times as many processes. What needs a failed entry is left out.
+    entries, found: of the whole grid. ``--nodes N`` becomes N times as many processes. What needs a failed entry is
+    left out, whoever computed it.
     """
     left, running, failed = list(chosen), {}, []
-    open_names = {entry.name for entry in chosen} | {name for name, found in standings.items() if found.active}
+    others, asked = [entry for entry in entries if found[entry.name].active], time.monotonic()
+    open_names, lost = {entry.name for entry in (*chosen, *others)}, set()
     for entry in chosen:  # from here on it may be cancelled
         prepare(entry)
     try:
         while left or running:
-            for entry in [entry for entry in left if set(entry.needs) & set(failed) or cancelled(entry.path)]:
+            if left and others and time.monotonic() - asked > ASK:
+                others, asked = still_active(others, open_names, lost), time.monotonic()
+            for entry in [entry for entry in left if set(entry.needs) & {*failed, *lost} or cancelled(entry.path)]:
                 why = "cancelled" if cancelled(entry.path) else "left out, as what it needs has failed"
                 say(f"{entry.name}: {why}")
                 failed.append(entry.name)
@@ -67,6 +74,16 @@ def run_here(
         for _, job in running.values():
             job.cancel()
     return failed
+
+
+def still_active(others: list[Entry], open_names: set[str], lost: set[str]) -> list[Entry]:
+    """Those of another launcher's entries that run or wait. What has ended is taken out of ``open_names``, and added
+    to ``lost`` if it left no result."""
+    found = standings(others)
+    ended = {name for name, standing in found.items() if not standing.active}
+    open_names -= ended
+    lost |= {name for name in ended if found[name].name != "done"}
+    return [entry for entry in others if entry.name not in ended]
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from slurm.grid.graph import expand
 from slurm.launch import carry_out
 from slurm.presets import Preset, list_presets, load_preset
 from slurm.status import log_files, status_table, watch_header
-from slurm.submit import only_one, to_submit
+from slurm.submit import on_machine, only_one, to_submit
 
 CODE = re.compile(r"[^\s=:]+\.(?:py|ya?ml|pkl|pth?)\b")  # what executes when it is read
 ATTRIBUTE = re.compile(r"[^=]+=\W*([A-Za-z_][\w.]*):[A-Za-z_]\w*")  # key=module:attribute, which is imported and called
@@ -106,6 +106,8 @@ def cancel(arguments: argparse.Namespace) -> None:
 
 def retry(arguments: argparse.Namespace) -> None:
     """Submit what failed, died or was cancelled once more, with everything that needs it."""
+    from slurm.grid.determined import check_unchanged  # with torch, which --help need not wait for
+
     entries, launched = read_folder(arguments.folder)
     preset, found = launched.preset, standings(entries)
     if not arguments.trust:
@@ -122,12 +124,14 @@ def retry(arguments: argparse.Namespace) -> None:
                 if need not in names and found[need].name != "done" and not found[need].active:
                     raise UserError(f"'{entry.name}' needs '{need}', which {found[need].name}; retry that too")
     for entry in chosen:
+        check_unchanged(entry.node, on_machine(entry.node, preset))
+    for entry in chosen:
         print(f"{'would retry' if arguments.dry_run else 'retrying'} {entry.name} ({found[entry.name].name})")
     if arguments.dry_run:
         return
     folder = Path(arguments.folder).absolute()
-    with only_one(folder):
-        carry_out(entries, chosen, preset, folder, launched.relaunch)
+    with only_one(Path(launched.store or folder)):  # as the launch: grids share what lies there
+        carry_out(entries, chosen, launched, folder)
 
 
 def check_own(entries: list[Entry], preset: Preset, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The plan of a launch, printed before anything is submitted: jobs, estimated GPU hours and disk."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from slurm.folder import Entry, Standing
@@ -35,10 +36,10 @@ def show_plan(entries: list[Entry], chosen: list[Entry], standings: dict[str, St
         first, waits = group[0].node, sorted({name for entry in group for name in entry.needs if name in names})
         hours = sum(gpu_hours(entry, preset) for entry in group)
         table.add_row(
-            first.name + (f" and {len(group) - 1} like it" if len(group) > 1 else ""),
+            escape(first.name) + (f" and {len(group) - 1} like it" if len(group) > 1 else ""),
             str(len(group)), str(first.nodes), str(first.tasks), str(first.gpus), hours_text(hours),
             bytes_text(sum(entry.node.disk for entry in group)),
-            (waits[0] + (f" and {len(waits) - 1} more" if len(waits) > 1 else "")) if waits else "",
+            (escape(waits[0]) + (f" and {len(waits) - 1} more" if len(waits) > 1 else "")) if waits else "",
         )  # fmt: skip
     if chosen:
         console.print(table)

@@ -14,6 +14,7 @@ from pretrain.common.errors import UserError, nearest
 from pretrain.common.settings import Count, PositiveFloat, PositiveInt, read, settings
 
 FOLDER = Path(__file__).parent / "clusters"
+SEXAGESIMAL = re.compile(r"[-+]?\d[\d_]*(:\d+)+(\.[\d_]*)?$")
 
 
 @settings
@@ -66,21 +67,38 @@ def load_preset(name: str, flags: dict[str, Any] | None = None) -> Preset:
     if not path.is_file():
         raise UserError(f"no cluster preset '{name}'{nearest(name, list_presets())} (or a path to a .yaml file)")
     try:
-        values = yaml.safe_load(path.read_text()) or {}
+        values = yaml.load(path.read_text(), plain_loader()) or {}
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no valid yaml: {' '.join(str(error).split())[:160]}") from None
     if isinstance(values, dict) and "time" in values:
         values["time"] = minutes(values["time"])
     preset = read(Preset, values, str(path))
     flags = {key: value for key, value in (flags or {}).items() if value is not None}
-    if "data" in flags:
-        flags["data"] = {**preset.data, **flags["data"]}
+    for key in ("data", "environment"):  # of several values those that a flag says
+        if key in flags:
+            flags[key] = {**getattr(preset, key), **flags[key]}
     preset = read(Preset, dataclasses.asdict(preset) | flags, str(path))
+    # jobs and later launches start elsewhere
+    data = {key: str(Path(folder).absolute()) for key, folder in preset.data.items()}
+    preset = dataclasses.replace(preset, data=data)
     if preset.executor == "slurm" and preset.signal_delay >= preset.time * 60:
         raise UserError(
             f"signal_delay is {preset.signal_delay} s, which leaves nothing of the {preset.time} minutes of time"
         )
     return preset
+
+
+def plain_loader() -> type:
+    """yaml's safe loader, to which ``12:00:00`` is a text: YAML 1.1 makes the sexagesimal number 43200 of it."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    texts = ("tag:yaml.org,2002:str", SEXAGESIMAL)
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers
+    Loader.yaml_implicit_resolvers = {first: [texts, *found] for first, found in resolvers.items()}
+    return Loader
 
 
 def minutes(text: str | int) -> int:

@@ -22,8 +22,8 @@ def status_table(entries: list[Entry]) -> Table:
         done, eta, metric = progress(entry, found)
         state = f"[{STYLES.get(found.name, 'red')}]{found.name}[/]"
         why = "" if found.name in ("done", "running") else why_failed(entry, found)
-        row = (entry.name, entry.node.kind, state, found.job, found.nodes, done, eta, metric, escape(why))
-        table.add_row(*row)
+        rest = (found.job, found.nodes, done, eta, metric, why)
+        table.add_row(escape(entry.name), entry.node.kind, state, *map(escape, rest))
     return table
 
 

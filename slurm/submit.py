@@ -45,8 +45,9 @@ def groups(entries: list[Entry], waiting: set[str]) -> list[list[Entry]]:
 def on_machine(node: Node, preset: Preset) -> Command:
     """The node's command with what only this cluster knows: where data lies, and the devices."""
     command, data = node.command, preset.data.get(node.data)
-    if node.kind == "pretrain" and data is not None and not command.sets("data.root"):
-        return replace(command, overrides=(*command.overrides, f"data.root={data}"))
+    if node.kind == "pretrain" and (data or node.roots) and not command.sets("data.root"):
+        root = data or (node.roots[0] if len(node.roots) == 1 else list(node.roots))
+        return replace(command, overrides=(*command.overrides, f"data.root={root}"))
     if node.kind != "transfer":
         return command
     options: dict[str, tuple[str, ...]] = {} if data is None else {"--data": (data,)}
@@ -60,7 +61,7 @@ def job_for(entry: Entry, preset: Preset) -> NodeJob:
     """What submitit runs for the entry."""
     return NodeJob(
         command=on_machine(entry.node, preset), folder=entry.path, hash=entry.hash,
-        collect=tuple(map(Path, entry.node.collect)), device="cuda" if entry.node.gpus else "cpu",
+        collect=tuple(map(Path, entry.node.collect)), device="cuda" if entry.node.gpus else "cpu", node=entry.node,
     )  # fmt: skip
 
 

@@ -12,7 +12,6 @@ include = ["table4.py"]                                              # everythin
 """
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -20,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from pretrain.common.errors import UserError, nearest
-from pretrain.common.files import file_hash
 from pretrain.common.repository import ROOT
 from pretrain.config import PretrainConfig, load_config
 from pretrain.configfile import Address, find_configs
 from slurm.grid import estimate
+from slurm.grid.arguments import check_arguments, short_name
+from slurm.grid.determined import begun_with, is_layout, recipe_named, roots_of, with_absolute_roots
 from slurm.grid.graph import Command, Graph, Node
 from slurm.grid.gridfile import PretrainingRow, TableRow, TransferRow, read_grid
 from transfer.command import parse
@@ -47,9 +47,9 @@ def nodes_of(path: Path, gpus: int, data: dict[str, str], within: tuple[Path, ..
     if path.resolve() in within:
         cycle = " includes ".join(p.name for p in (*within[within.index(path.resolve()) :], path))
         raise UserError(f"the grid has a cycle: {cycle}")
-    grid, nodes = read_grid(path), {}
+    grid, found = read_grid(path), []
     for other in grid.include:
-        nodes |= {node.name: node for node in nodes_of(path.parent / other, gpus, data, (*within, path.resolve()))}
+        found += nodes_of(path.parent / other, gpus, data, (*within, path.resolve()))
     builder = Builder(path, gpus, data)
     for name, row in grid.pretrain.items():
         builder.pretrain(name, row)
@@ -57,7 +57,14 @@ def nodes_of(path: Path, gpus: int, data: dict[str, str], within: tuple[Path, ..
         builder.transfer(row)
     for row in grid.tables:
         builder.table(row)
-    return [*{**nodes, **builder.nodes}.values()]
+    nodes: dict[str, Node] = {}
+    for node in (*found, *builder.nodes.values()):
+        if nodes.setdefault(node.name, node) != node:
+            raise UserError(
+                f"{path}: two different jobs are called '{node.name}', as jobs are by their grid's file; expected"
+                " files of different names in include"
+            )
+    return [*nodes.values()]
 
 
 class Builder:
@@ -200,36 +207,16 @@ def pretrain_node(
     settings: dict[str, Any] = {"config": config.hash, **begun_with(config, row.overrides, data or {})}
     if chunks is None:  # one for each process
         settings["processes"] = processes
-    root = config.data.root
-    roots = () if root is None else (root,) if isinstance(root, str) else tuple(root)
     node = Node(
         name=name, kind="pretrain", settings=settings, parents=parents, nodes=row.nodes, gpus=gpus, tasks=tasks,
         command=Command(
-            "tools/pretrain.py", str(address), (*row.overrides, *teacher), {"--work-dir": ("{output}",), "--resume": ()}
+            "tools/pretrain.py", str(address), (*with_absolute_roots(row.overrides), *teacher),
+            {"--work-dir": ("{output}",), "--resume": ()},
         ),
-        flops=flops, disk=size, hours=row.hours, data=config.data.name, roots=roots,
-        steps=estimate.iterations(config),
+        flops=flops, disk=size, hours=row.hours, data=config.data.name, roots=tuple(roots_of(config)),
+        steps=estimate.iterations(config), hashed=(*row.overrides, *stand_in),
     )  # fmt: skip
     return node, config
-
-
-def begun_with(config: PretrainConfig, overrides: tuple[str, ...], data: dict[str, str]) -> dict[str, Any]:
-    """What determines a pretraining beside its config, which leaves out where files lie: images that are not told by
-    the data set's name, and the weights that it starts from."""
-    found: dict[str, Any] = {}
-    root, given = config.data.root, data.get(config.data.name)
-    if any(override.startswith("data.root=") for override in overrides):
-        found["root"] = [root] if isinstance(root, str) else list(root or ())
-    elif is_layout(config.data.name) and given:
-        found["root"] = [given]
-    if weights := config.backbone.weights:
-        found["weights"] = file_hash(weights) if Path(weights).is_file() else weights
-    return found
-
-
-def is_layout(name: str) -> bool:
-    """Whether a data set's name stands for whatever lies in a folder."""
-    return name in TARGETS and TARGETS[name].is_layout
 
 
 def fitting(gpus: int, nodes: int, config: PretrainConfig) -> int:
@@ -261,19 +248,20 @@ def transfer_node(
     options |= {"--framework": (what.framework,)} if what.framework else {}
     chosen = [word for flag, values in options.items() for word in (flag, *values)]
     said = parse(row.target, [*chosen, *row.arguments])
+    check_arguments(row.target, row.arguments)
     own = RECIPES.get(what.framework, {}).get(row.target)
     named = {word: recipe_named(word) for word in row.arguments if word.endswith(".py")}
     files = {name: recipe_hash(path) for name, path in {**({own.name: own} if own else {}), **named}.items()}
     cost = estimate.detection if what.framework else estimate.recognition
     flops, size = cost(config, what.width, said)
     words = [row.target, *filter(None, [what.framework]), *(["random"] if what.init == "random" else [])]
-    words += [f"w{what.width:g}", f"s{what.seed}", re.sub(r"[^\w.=]+", "_", "_".join(row.arguments)).strip("_")[:40]]
+    words += [f"w{what.width:g}", f"s{what.seed}", short_name(row.arguments)]
     gpus = row.gpus if row.gpus is not None else gpus if what.framework else min(1, gpus)
     options["--checkpoint"] = (str(checkpoint) if parent is None else f"{{{parent}}}/universal.safetensors",)
     settings: dict[str, Any] = {"arguments": [row.target, *chosen, *row.arguments], "files": files}
     if what.framework and said.batch is None and gpus > 1:  # each brings images: of another batch, rate and length
         settings["processes"] = gpus
-    if is_layout(row.target) and "--data" not in row.arguments and row.target in (data or {}):
+    if is_layout(row.target) and row.target in (data or {}):
         settings["data"] = data[row.target]
     return Node(
         name=f"{base}/{'-'.join(filter(None, words))}", kind="transfer", hours=row.hours, gpus=gpus,
@@ -284,11 +272,3 @@ def transfer_node(
             words=tuple(str(named.get(word, word)) for word in row.arguments),
         ),
     )  # fmt: skip
-
-
-def recipe_named(word: str) -> Path:
-    """The recipe that a row names, seen from the present folder or from the repository. UserError if there is none."""
-    for folder in (Path.cwd(), ROOT):
-        if (folder / word).is_file():
-            return (folder / word).resolve()
-    raise UserError(f"no such recipe: {word}; expected a file, seen from {Path.cwd()} or {ROOT}")

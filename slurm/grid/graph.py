@@ -43,7 +43,8 @@ class Command:
 
     def with_options(self, options: dict[str, tuple[str, ...]]) -> "Command":
         """The command with those of ``options`` that it does not have."""
-        mine = {flag: values for flag, values in options.items() if flag not in self.words}
+        said = {word.partition("=")[0] for word in self.words}
+        mine = {flag: values for flag, values in options.items() if flag not in said}
         return dataclasses.replace(self, options={**mine, **self.options})
 
     def resolved(self, folders: dict[str, Path]) -> "Command":
@@ -69,7 +70,8 @@ class Node:
     collect: parents whose result.json files are copied to ``{output}/results`` first.
     nodes, gpus, tasks: machines of the job, GPUs and processes (tasks) of each. flops, steps (iterations): of the whole
     job. hours: in place of an estimate from them. disk: bytes that it leaves. data: name of the data set that it reads,
-    roots: its folders where the config says them. framework: of a detector.
+    roots: its folders where the config says them. framework: of a detector. hashed: the overrides by which the config
+    was hashed, in which a teacher's folder has no say.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Node:
     data: str = ""
     roots: tuple[str, ...] = ()
     framework: str = ""
+    hashed: tuple[str, ...] | None = None
 
 
 class Graph:

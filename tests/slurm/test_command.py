@@ -88,7 +88,7 @@ def test_data_and_environment_are_no_overrides(launch, tmp_path):
     config = ("data.name=folder", "training.epochs=1")
     printed = launch("pretrain", *config, "--data", "folder=photos", "--env", "A=a b", "B=1", "--dry-run")
     assert "export A='a b'" in printed and "export B=1" in printed
-    assert words_of(printed)[2:6] == [str(ROOT / command.PRETRAIN), *config, "data.root=photos"]
+    assert words_of(printed)[2:6] == [str(ROOT / command.PRETRAIN), *config, f"data.root={tmp_path}/photos"]
 
 
 def test_printed_commands_can_be_typed(launch, tmp_path):

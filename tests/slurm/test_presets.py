@@ -25,6 +25,19 @@ def test_a_flag_wins_over_the_preset_and_data_are_merged():
     assert preset.data["coco"] == "/elsewhere" and preset.data["voc"] == "/datasets/voc"
 
 
+def test_environments_are_merged(tmp_path):
+    (tmp_path / "mine.yaml").write_text("environment: {A: '1', B: '2'}")
+    preset = load_preset(str(tmp_path / "mine.yaml"), {"environment": {"A": "3"}})
+    assert preset.environment == {"A": "3", "B": "2"}
+
+
+def test_folders_of_data_are_the_same_wherever_a_job_starts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("data: {coco: d/coco, voc: /voc}")
+    data = load_preset("mine.yaml", {"data": {"folder": "photos"}}).data
+    assert data == {"coco": f"{tmp_path}/d/coco", "voc": "/voc", "folder": f"{tmp_path}/photos"}
+
+
 def test_every_flag_is_a_key_of_presets():
     assert {flag.replace("-", "_") for flag in FLAGS} <= {field.name for field in dataclasses.fields(Preset)}
 
@@ -61,3 +74,10 @@ def test_an_unknown_preset_names_the_nearest():
 )
 def test_times_are_read_as_slurm_writes_them(text, expected):
     assert minutes(text) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("12:00:00", 720), ("30:00", 30), ("08:00:00", 480), ("90", 90)])
+def test_a_time_of_a_preset_needs_no_quotes(tmp_path, text, expected):
+    (tmp_path / "mine.yaml").write_text(f"time: {text}\nenvironment: {{A: 1:30, B: b}}")
+    preset = load_preset(str(tmp_path / "mine.yaml"))
+    assert preset.time == expected and preset.environment == {"A": "1:30", "B": "b"}

@@ -6,6 +6,8 @@ import pytest
 from rich.console import Console
 
 from slurm.folder import Standing
+from slurm.plan import show_plan
+from slurm.presets import Preset
 from slurm.status import clock, counts, log_files, progress, status_table, stderr_lines, time_left, why_failed
 from tests.slurm.helpers import entry
 
@@ -82,6 +84,16 @@ def test_the_table_has_a_line_for_each_job_and_prints_brackets_as_they_are(one, 
         console.print(status_table([one, entry("b", path=tmp_path / "b")]))
     lines = captured.get().splitlines()
     assert "failed" in lines[1] and "widths [0.5] are not calibrated" in lines[1] and "missing" in lines[2]
+
+
+def test_names_are_printed_as_they_are(tmp_path, capsys):
+    entries = [entry("[bold]run[x]/a", path=tmp_path / "a"), entry("b", ("[bold]run[x]/a",), path=tmp_path / "b")]
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(status_table(entries))
+    assert "[bold]run[x]/a" in captured.get()
+    show_plan(entries, entries, dict.fromkeys(("[bold]run[x]/a", "b"), Standing("missing")), Preset())
+    assert capsys.readouterr().out.count("[bold]run[x]/a") == 2, "and what waits for it"
 
 
 def test_the_counts_of_all_states():

@@ -165,6 +165,39 @@ def test_grids_that_include_others_share_what_they_have_in_common(write, tmp_pat
     assert {first.hashes[n] for n in first.nodes} <= {both.hashes[n] for n in both.nodes}
 
 
+def test_grids_of_one_name_that_differ_are_refused(write, tmp_path):
+    for folder, rate in (("a", 0.1), ("b", 0.2)):
+        (tmp_path / folder).mkdir()
+        text = f'pretrain = dict(x=dict(config="{DIGITS}", overrides=["optimizer.lr={rate}"]))'
+        write(text, f"{folder}/one.py")
+    with pytest.raises(UserError, match="both.py: two different jobs are called 'one/x', as jobs are by their grid's"):
+        load_graph(write('include = ["a/one.py", "b/one.py"]', "both.py"), gpus=0)
+    assert list(load_graph(write('include = ["a/one.py", "a/../a/one.py"]', "same.py"), gpus=0).nodes) == ["one/x"]
+
+
+def test_long_arguments_that_differ_at_their_ends_are_two_jobs(write):
+    rows = [f'["--protocol", "knn", "--labels", "10%", "--name", "quite_long", "neighbours={n}"]' for n in (5, 6)]
+    text = f'pretrain = dict(x=dict(config="{DIGITS}"))\ntransfer = [' + ", ".join(
+        f'dict(of="x", target="digits", widths=[1.0], arguments={row})' for row in rows
+    )
+    names = list(load_graph(write(text + "]"), gpus=0).nodes)[1:]
+    assert len(names) == 2 and all(name.startswith("grid/x/digits-w1-s0-protocol_knn_") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["--seed", "3"], "as --seeds .*in a grid as seeds"), (["--widths=0.5"], "as --widths of"),
+        (["--see=1"], "as seeds"),  (["--checkpoint", "x"], "as of"), (["--output=x"], "as --runs"),
+        (["--init", "random"], "as inits"), (["--data=/d"], "as --data NAME=FOLDER .*the preset"),
+    ],
+)  # fmt: skip
+def test_arguments_that_the_launch_says_itself_are_refused(write, words, place):
+    text = f'pretrain = dict(x=dict(config="{DIGITS}"))\n'
+    with pytest.raises(UserError, match=f"among the arguments for digits is said by the launch itself; .*{place}"):
+        load_graph(write(f'{text}transfer = [dict(of="x", target="digits", arguments={words})]'), gpus=0)
+
+
 def test_processes_are_as_many_as_the_chunks_can_be_dealt_to():
     four = tiny_config(training={"chunks": 4})
     assert [fitting(gpus, 1, four) for gpus in (8, 4, 3, 1, 0)] == [4, 4, 2, 1, 0]

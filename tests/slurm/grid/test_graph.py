@@ -95,6 +95,11 @@ def test_folders_stand_in_commands():
     ]  # fmt: skip
 
 
+def test_words_with_an_equals_sign_are_options_that_are_said():
+    command = Command("tools/transfer.py", "coco", words=("--device=cuda",))
+    assert command.with_options({"--device": ("cpu",), "--resume": ()}).options == {"--resume": ()}
+
+
 def test_jobs_are_named_by_their_ends_beginnings_and_patterns():
     names = ["table5/us3l", "table5/us3l/coco-w1", "table5/byol", "table5/byol/coco-w1"]
     assert expand(names, ["us3l"]) == ["table5/us3l"]

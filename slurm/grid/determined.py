@@ -1,0 +1,119 @@
+"""What determines a job's result beside the config and the options that it is told, and whether it is still the same.
+
+A job reads its files when it starts, days after the launch that has hashed them: what was edited meanwhile must not be
+recorded under that hash.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pretrain.common.errors import UserError
+from pretrain.common.files import file_hash
+from pretrain.common.overrides import parse
+from pretrain.common.repository import ROOT
+from pretrain.config import PretrainConfig, load_config
+from slurm.grid.graph import Command, Node
+from transfer.recipes import RECIPES, recipe_hash
+from transfer.targets import TARGETS
+
+ROOT_KEY = "data.root"
+
+
+def is_layout(name: str) -> bool:
+    """Whether a data set's name stands for whatever lies in a folder."""
+    return name in TARGETS and TARGETS[name].is_layout
+
+
+def roots_of(config: PretrainConfig) -> list[str]:
+    """The folders that a config names, as they are seen from the present one."""
+    root = config.data.root
+    return [str(Path(one).absolute()) for one in ([root] if isinstance(root, str) else root or ()) if one]
+
+
+def begun_with(config: PretrainConfig, overrides: tuple[str, ...], data: dict[str, str]) -> dict[str, Any]:
+    """What determines a pretraining beside its config, which leaves out where files lie: images that are not told by
+    the data set's name, and the weights that it starts from. data: a preset's."""
+    found: dict[str, Any] = {}
+    if any(override.startswith(f"{ROOT_KEY}=") for override in overrides):
+        found["root"] = roots_of(config)
+    elif is_layout(config.data.name) and (given := data.get(config.data.name)):
+        found["root"] = [given]
+    elif is_layout(config.data.name) and config.data.root is not None:
+        found["root"] = roots_of(config)
+    if weights := config.backbone.weights:
+        found["weights"] = file_hash(weights) if Path(weights).is_file() else weights
+    return found
+
+
+def with_absolute_roots(overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """Overrides whose ``data.root`` names the same folders wherever the job, or a retry of it, starts."""
+    found = []
+    for override in overrides:
+        key, root = parse(override)
+        if key == ROOT_KEY and root and isinstance(root, str):
+            override = f"{key}={Path(root).absolute()}"
+        elif key == ROOT_KEY and isinstance(root, list | tuple):
+            override = f"{key}={[str(Path(str(one)).absolute()) for one in root]}"
+        found.append(override)
+    return tuple(found)
+
+
+def recipe_named(word: str) -> Path:
+    """The recipe that a row names, seen from the present folder or from the repository. UserError if there is none."""
+    for folder in (Path.cwd(), ROOT):
+        if (folder / word).is_file():
+            return (folder / word).resolve()
+    raise UserError(f"no such recipe: {word}; expected a file, seen from {Path.cwd()} or {ROOT}")
+
+
+def check_unchanged(node: Node, command: Command) -> None:
+    """UserError if a file that determines the node's result says something else now than when the node was launched.
+
+    command: the node's, as it runs on its machine.
+    """
+    found = pretraining_now(node, command) if node.kind == "pretrain" else evaluation_now(node, command)
+    for key, value in found.items():
+        if value != node.settings.get(key):
+            raise UserError(
+                f"'{node.name}': its {key} ({said_by(node, command, key)}) has changed since the launch; expected"
+                " another launch (tools/launch.py), which computes it under its new hash"
+            )
+
+
+def pretraining_now(node: Node, command: Command) -> dict[str, Any]:
+    """The settings of a pretraining's node that come out of files, as those say now."""
+    if "config" not in node.settings:
+        return {}
+    config = load_config(command.subject, list(command.overrides if node.hashed is None else node.hashed))
+    running = load_config(command.subject, list(command.overrides))
+    found: dict[str, Any] = {"config": config.hash}
+    if "root" in node.settings:
+        found["root"] = roots_of(running)
+    then, now = node.settings.get("weights"), running.backbone.weights
+    seen = now and now != then and Path(now).is_file()  # by the launch and here: another machine may not see the file
+    if seen or not (now and then):
+        found["weights"] = file_hash(now) if seen else now
+    return found
+
+
+def evaluation_now(node: Node, command: Command) -> dict[str, Any]:
+    """The settings of a transfer's node that come out of files, as those say now."""
+    found: dict[str, Any] = {}
+    if files := node.settings.get("files"):
+        words = dict(zip(node.settings["arguments"][::-1], command.words[::-1], strict=False))
+        own = RECIPES.get(node.framework, {}).get(node.data)
+        paths = {own.name: own} if own else {}
+        paths |= {name: Path(words[name]) for name in files if name in words}
+        found["files"] = {name: recipe_hash(path) for name, path in paths.items() if name in files and path.is_file()}
+    if "checkpoint" in node.settings:
+        from pretrain import load_universal  # with torch, which --help need not wait for
+
+        found["checkpoint"] = load_universal(command.options["--checkpoint"][0]).hash
+    return found
+
+
+def said_by(node: Node, command: Command, key: str) -> str:
+    """The file, or the folder, that says a setting."""
+    if node.kind == "pretrain":
+        return command.subject
+    return ", ".join(node.settings["files"]) if key == "files" else command.options["--checkpoint"][0]
