@@ -28,8 +28,7 @@ def write(plain: nn.Module, output: Path, metadata: dict) -> list[Path]:
     """The three files, or timm's (``transfer.convert.timm``) for a network that ResNetConfig cannot say.
 
     Errors: UserError for a network that timm cannot say either, and for a folder where files of these names are
-    somebody else's; RuntimeError, before anything is written, if
-    transformers computes other features.
+    somebody else's; RuntimeError, before anything is written, if transformers computes other features.
     """
     if not sayable(plain):
         print(f"transformers' ResNetConfig cannot say {plain.name} with these channels: written for timm", flush=True)
