@@ -16,6 +16,7 @@ from tests.programs import python
 from tests.requirements import requires
 from transfer.convert import FORMATS, convert, of_width
 from transfer.convert import detectron2 as to_detectron2
+from transfer.convert.describe import description
 
 WIDTHS = (1.0, 0.9, 0.5, 0.25)
 
@@ -272,3 +273,10 @@ def test_safetensors_take_every_backbone(name, options, tmp_path):
     assert path.name == f"{name}.safetensors"
     with safe_open(path, "pt") as file:
         assert set(file.keys()) == set(net.extract(0.5).state_dict())
+
+
+def test_weights_from_elsewhere_say_no_size_of_their_images(tmp_path):
+    plain, statistics = universal(base_channels=8).extract(0.5), {"mean": MEAN, "std": STD}
+    assert convert(plain, "safetensors", tmp_path, statistics)
+    assert description(plain, statistics)["image_size"] is None
+    assert description(plain, statistics | {"export_size": 96})["image_size"] == 96

@@ -38,9 +38,9 @@ def description(plain: "nn.Module", metadata: dict) -> dict:
     }
 
 
-def image_size(metadata: dict) -> int:
-    """The images' side in pixels: the one asked for, else that of pretraining."""
-    return metadata.get("export_size") or metadata["data"]["image_size"]
+def image_size(metadata: dict) -> int | None:
+    """The images' side in pixels: the one asked for, else that of pretraining; None for weights that do not say it."""
+    return metadata.get("export_size") or metadata.get("data", {}).get("image_size")
 
 
 def as_json(record: dict, indent: int | None = None) -> str:
