@@ -50,7 +50,7 @@ def nodes_of(path: Path, gpus: int, data: dict[str, str], within: tuple[Path, ..
     grid, found = read_grid(path), []
     for other in grid.include:
         found += nodes_of(path.parent / other, gpus, data, (*within, path.resolve()))
-    builder = Builder(path, gpus, data)
+    builder = Builder(path, gpus, data, [node.name for node in found if node.kind == "transfer"])
     for name, row in grid.pretrain.items():
         builder.pretrain(name, row)
     for row in grid.transfer:
@@ -68,13 +68,14 @@ def nodes_of(path: Path, gpus: int, data: dict[str, str], within: tuple[Path, ..
 
 
 class Builder:
-    """Collects the nodes of one grid file; names are made unique by the file's own."""
+    """Collects the nodes of one grid file; names are made unique by the file's own. included: transfers of others,
+    which its tables show as well."""
 
-    def __init__(self, path: Path, gpus: int, data: dict[str, str]):
+    def __init__(self, path: Path, gpus: int, data: dict[str, str], included: list[str]):
         self.path, self.label, self.gpus, self.data = path, path.stem, gpus, data
         self.nodes: dict[str, Node] = {}
         self.pretrained: dict[str, tuple[str, PretrainConfig]] = {}  # name in the grid -> node and its config
-        self.transfers: list[str] = []
+        self.transfers: list[str] = included
 
     def add(self, node: Node) -> str:
         if node.name in self.nodes and self.nodes[node.name] != node:
@@ -139,7 +140,7 @@ class Builder:
         )  # fmt: skip
 
     def table(self, row: TableRow) -> None:
-        """The node that lays the results of all transfers out as a table of the paper."""
+        """The node that lays the results of all transfers, included ones too, out as a table of the paper."""
         if not self.transfers:
             raise UserError(f"{self.path}: table {row.table} has no transfer to show")
         for word, known in ((row.table, (*NAMES, "all")), *((form, tuple(SUFFIXES)) for form in row.formats)):

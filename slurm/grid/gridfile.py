@@ -55,7 +55,7 @@ class TransferRow:
 
 @settings
 class TableRow:
-    """``tools/tables.py`` over every transfer of the grid. formats: of its --format."""
+    """``tools/tables.py`` over every transfer of the grid and of those that it includes. formats: of its --format."""
 
     table: str
     formats: Annotated[tuple[str, ...], SOME] = ("markdown",)

@@ -165,6 +165,22 @@ def test_grids_that_include_others_share_what_they_have_in_common(write, tmp_pat
     assert {first.hashes[n] for n in first.nodes} <= {both.hashes[n] for n in both.nodes}
 
 
+def test_a_table_shows_the_transfers_of_included_grids_too(write, tmp_path):
+    write(GRID, "first.py")
+    first = [n for n in load_graph(tmp_path / "first.py", gpus=0).nodes.values() if n.kind == "transfer"]
+    other = f'''pretrain = dict(x=dict(config="{DIGITS}", overrides=["optimizer.lr=0.2"]))
+transfer = [dict(of="x", target="digits", widths=[1.0])]'''
+    alone = write(f'{other}\ntables = [dict(table="5", formats=["csv"])]', "alone.py")
+    both = write(f'{other}\ntables = [dict(table="5", formats=["csv"])]\ninclude = ["first.py"]', "both.py")
+    only = write('tables = [dict(table="5", formats=["csv"])]\ninclude = ["first.py"]', "only.py")
+    shown = {
+        path.stem: set(load_graph(path, gpus=0).nodes[f"{path.stem}/table5-csv"].collect)
+        for path in (alone, both, only)
+    }
+    assert shown["only"] == {node.name for node in first}
+    assert shown["both"] == shown["only"] | {"both/x/digits-w1-s0"} and shown["alone"] == {"alone/x/digits-w1-s0"}
+
+
 def test_grids_of_one_name_that_differ_are_refused(write, tmp_path):
     for folder, rate in (("a", 0.1), ("b", 0.2)):
         (tmp_path / folder).mkdir()
