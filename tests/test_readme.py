@@ -169,7 +169,7 @@ def run(command: str, folder: Path) -> str | None:
     """Run a command; None if it succeeded, else what it printed last."""
     program, *words = shlex.split(command)
     if program == ".venv/bin/python" and words[0].startswith("tools/") and "&&" not in words:
-        done = forked.run(folder / words[0], words[1:], folder)
+        done = forked.run([folder / words[0], *words[1:]], folder)
     else:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],

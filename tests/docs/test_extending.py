@@ -5,18 +5,20 @@ Trainings are made tiny; everything else is as a reader types it.
 
 import os
 import re
+import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forked
+
 BLOCK = re.compile(r"(?:^`([\w./]+)`\n)?^```(python|json|bash|diff)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TINY = (
-    "backbone.base_channels=8 objective.hidden=16 objective.outputs=8 training.iterations=2 training.batch_size=8 "
-    "data.images_per_class=4 calibration.widths=[1.0,0.5,0.25] calibration.batch_size=8 calibration.batches=1"
-)
+    "backbone.base_channels=8", "objective.hidden=16", "objective.outputs=8", "training.iterations=2",
+    "training.batch_size=8", "data.images_per_class=4", "calibration.widths=[1.0,0.5,0.25]", "calibration.batch_size=8",
+    "calibration.batches=1",
+)  # fmt: skip
 
 
 def sections(repository: Path) -> dict[str, list[tuple[str, str, str]]]:
@@ -32,7 +34,6 @@ TITLES = [title for title, blocks in sections(Path(__file__).resolve().parents[2
 def test_a_section_works_as_it_stands(title, repository, tmp_path):
     for name in ("tools", "configs", "pretrain", "transfer", "benchmark", "slurm"):
         shutil.copytree(repository / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": "."}
     for name, language, text in sections(repository)[title]:
         if language in ("python", "json"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -42,10 +43,23 @@ def test_a_section_works_as_it_stands(title, repository, tmp_path):
             change(tmp_path, text)
             continue
         for command in text.splitlines():
-            sized = f"{command} {TINY}" if "tools/pretrain.py" in command else command
-            sized = re.sub(r"(?=tools/\w+\.py)", f"{sys.executable} ", sized)
-            done = subprocess.run(["bash", "-c", sized], cwd=tmp_path, env=environment, capture_output=True, text=True)
+            done = run(command, tmp_path)
             assert done.returncode == 0, f"{command}\n{done.stdout[-800:]}\n{done.stderr[-1500:]}"
+
+
+def run(command: str, folder: Path):
+    """What a command returns and prints: ``[NAME=VALUE ...] python ...``, or a tool, whose trainings are made tiny."""
+    words, environment = shlex.split(command), dict(os.environ)
+    environment.pop("PYTHONPATH", None)
+    while re.match(r"\w+=", words[0]):
+        name, environment[name] = words.pop(0).split("=", 1)
+    if words[0] == "python":
+        words.pop(0)
+    else:
+        words[0] = str(folder / words[0])
+        assert os.access(words[0], os.X_OK)
+    words += TINY if words[0].endswith("tools/pretrain.py") else []
+    return forked.run(words, folder, forked.LIBRARIES, environment)
 
 
 def change(folder: Path, diff: str) -> None:

@@ -19,6 +19,7 @@ TOOLS = sorted((Path(__file__).resolve().parents[2] / "tools").glob("*.py"))
 def test_help_has_an_example_wherever_it_is_called(tool, tmp_path):
     done = programs.tool(tool.stem, "--help", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert os.access(tool, os.X_OK) and tool.read_text().startswith("#!/usr/bin/env python")
     assert "example" in done.stdout and f"tools/{tool.name}" in done.stdout
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.programs import python
+from tests.programs import stranger
 from transfer.results import Result
 
 VIT = {"image_size": 32, "patch_size": 8, "depth": 1}
@@ -24,7 +24,6 @@ def images(size=64, batch=2):
 
 def run_without_us(code: str, folder) -> str:
     """What Python prints in ``folder`` where this project cannot be imported."""
-    hidden = "import sys; sys.modules.update(pretrain=None, transfer=None)"
-    done = python(f"{hidden}\n{code}", cwd=folder, alone=True)
+    done = stranger(code, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -12,7 +12,7 @@ from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
 from pretrain.plain.resnet import BLOCKS
 from tests.pretrain.helpers import MEAN, STD, universal
-from tests.programs import python
+from tests.programs import stranger
 from tests.requirements import requires
 from transfer.convert import FORMATS, convert, of_width
 from transfer.convert import detectron2 as to_detectron2
@@ -122,7 +122,6 @@ def test_a_yaml_is_written_only_where_it_can_say_the_channels(networks, tmp_path
 
 STOCK = """
 import sys
-sys.modules.update(pretrain=None, transfer=None)  # importing either would fail
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import LazyConfig, get_cfg, instantiate
@@ -182,7 +181,7 @@ print("bn", model.backbone.bottom_up.res5[0].conv1.norm.num_batches_tracked.item
 def test_a_stock_detectron2_trains_it_without_this_project(name, width, file, networks, tmp_path):
     net = networks[name]
     convert(net.extract(width), "detectron2", tmp_path, net.metadata)
-    done = python(STOCK, file, cwd=tmp_path, alone=True)
+    done = stranger(STOCK, file, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "detections" in done.stdout and "bn 3" in done.stdout
 

@@ -1,8 +1,6 @@
 """An image that cannot be read is replaced by the next one of the epoch, whoever reads it, or stops the run."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -16,6 +14,7 @@ from pretrain.data.order import IterationBatches, epoch_order
 from pretrain.run.bad_images import BadImages
 from pretrain.run.distributed import join_world
 from tests.pretrain.data.images.layouts import photographs
+from tests.programs import tool
 
 VIEWS = [Augmentation(), Augmentation()]
 
@@ -100,18 +99,18 @@ def test_bad_images_are_named_once_and_too_many_end_the_run(folder, tmp_path, ca
 
 def test_a_run_ends_well_and_tells(repository, folder, tmp_path):
     def run(*options):
-        command = (
-            "tools/pretrain.py", "configs/pretrain/us3l_resnet18_digits.py", "data.name=folder", f"data.root={folder}",
-            "data.image_size=32", "training.batch_size=8", "training.iterations=4", "training.threads=1",
-            "backbone.base_channels=8", "calibration.batches=2", "calibration.batch_size=8", *options,
+        return tool(
+            "pretrain", repository / "configs/pretrain/us3l_resnet18_digits.py", "data.name=folder",
+            f"data.root={folder}", "data.image_size=32", "training.batch_size=8", "training.iterations=4",
+            "training.threads=1", "backbone.base_channels=8", "calibration.batches=2", "calibration.batch_size=8",
+            *options,
         )  # fmt: skip
-        return subprocess.run([sys.executable, *command], cwd=repository, capture_output=True, text=True)
 
-    done = run("data.max_bad=0.1", "--work-dir", str(tmp_path / "run"))
+    done = run("data.max_bad=0.1", "--work-dir", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "24 images in 3 folders" in done.stdout and "unreadable" in done.stdout
     assert len((tmp_path / "run" / "bad_images.txt").read_text().splitlines()) == 2
     assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["max_bad"] == 0.1
-    stopped = run("data.on_bad=stop", "--work-dir", str(tmp_path / "stopped"))
+    stopped = run("data.on_bad=stop", "--work-dir", tmp_path / "stopped")
     assert stopped.returncode == 2 and "cannot read the image" in stopped.stderr
     assert "Traceback" not in stopped.stderr

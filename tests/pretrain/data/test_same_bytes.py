@@ -1,9 +1,8 @@
 """The same photographs end with the same universal checkpoint, however they lie and whoever reads them."""
 
 import hashlib
-import subprocess
-import sys
 import time
+from multiprocessing import get_context
 
 import pytest
 
@@ -46,18 +45,14 @@ def test_every_layout_ends_with_the_same_bytes(layout, workers, expected, tmp_pa
 
 
 @pytest.mark.parametrize("layout", ["folder", "tars", PARQUET])
-def test_killed_and_resumed_too(layout, expected, tmp_path, repository):
+def test_killed_and_resumed_too(layout, expected, tmp_path):
     folder, bytes_of_folder = expected
     root = folder if layout == "folder" else LAYOUTS[layout](folder, tmp_path / "other")
-    program = (
-        "from pathlib import Path; from pretrain.train import pretrain;"
-        "from tests.pretrain.data.test_same_bytes import config;"
-        f"pretrain(config({str(root)!r}, 4), Path({str(tmp_path / 'run')!r}), False, 'cpu')"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program], cwd=repository, stdout=subprocess.DEVNULL)
-    while process.poll() is None and not list(tmp_path.glob("run/checkpoints/*.pt")):
+    training = get_context("fork").Process(target=pretrain, args=(config(root, 4), tmp_path / "run", False, "cpu"))
+    training.start()
+    while training.is_alive() and not list(tmp_path.glob("run/checkpoints/*.pt")):
         time.sleep(0.01)
-    process.kill()
-    process.wait()
+    training.kill()
+    training.join()
     pretrain(config(root), tmp_path / "run", True, "cpu")
     assert digest(tmp_path / "run") == bytes_of_folder

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from functools import cache
 
 import pytest
 import torch
@@ -27,15 +28,20 @@ def net():
     return universal(base_channels=8, widths=(0.5,))
 
 
+@pytest.fixture(scope="module")
+def written(net, tmp_path_factory):
+    """The files of a format, written once: ExecuTorch takes half a minute of a processor."""
+    return cache(lambda form: convert(net.extract(0.5), form, tmp_path_factory.mktemp(form), of_width(net, 0.5)))
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("form", FILES)
 def test_the_runtime_computes_the_features_at_any_batch_size_and_another_networks_leave_no_file(
-    form, net, tmp_path, monkeypatch
+    form, net, written, tmp_path, monkeypatch
 ):
-    plain = net.extract(0.5)
-    paths = convert(plain, form, tmp_path / "out", of_width(net, 0.5))
+    plain, paths = net.extract(0.5), written(form)
     assert [path.name for path in paths] == FILES[form]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES[form])
+    assert sorted(path.name for path in paths[0].parent.iterdir()) == sorted(FILES[form])
     said = json.loads(paths[-1].read_text()) if form != "openvino" else described_in(paths[0])
     assert (said["checkpoint"], said["width"], said["image_size"]) == (net.hash, 0.5, 32)
 
@@ -95,10 +101,10 @@ def test_a_runtime_that_is_not_installed_is_one_line_with_the_extra(form, net, t
 
 
 @torch.no_grad()
-def test_executorchs_threads_do_not_change_under_a_loaded_program(net, tmp_path):
+def test_executorchs_threads_do_not_change_under_a_loaded_program(net, written):
     from transfer.runtimes.executorch import load
 
-    path = convert(net.extract(0.5), "executorch", tmp_path, of_width(net, 0.5))[0]
+    path = written("executorch")[0]
     run = load(path, 1)
     with pytest.raises(RuntimeError, match="cannot change"):
         load(path, 2)
