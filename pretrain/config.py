@@ -38,9 +38,9 @@ from pretrain.slimmable.widths import TEN_WIDTHS, WIDTH_MAX, WIDTH_MIN
 MACHINE_KEYS = (
     "data.root", "data.workers", "data.on_bad", "data.max_bad", "training.log_interval", "training.threads",
     "training.deterministic", "training.checkpoint_minutes", "training.track", "backbone.weights",
-    "objective.teacher.cache",
+    "objective.teacher", "objective.teacher.weights", "objective.teacher.cache",
 )  # fmt: skip
-SEED_KEYS = ("training.seed", "objective.teacher", "objective.teacher.weights", "calibration.seed")
+SEED_KEYS = ("training.seed", "calibration.seed")
 WIDTH_KEYS = ("width_range", "calibration.widths", "monitor.widths")
 LENGTH_KEYS = ("training.epochs", "training.iterations")  # in which a finished run that goes on for longer may differ
 
@@ -81,15 +81,21 @@ class PretrainConfig:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what determines the result: everything but the machine's paths, workers and threads."""
-        return _digest(_without(MACHINE_KEYS, self.as_dict()))
+        """SHA-256 of ``lasting``."""
+        return _digest(self.lasting)
+
+    @property
+    def lasting(self) -> dict:
+        """``as_dict`` of what determines the result: everything but the machine's paths, workers and threads. Weights
+        that a path names are told by what they are, which checkpoints record."""
+        return _without(MACHINE_KEYS, self.as_dict())
 
     @property
     def lineage(self) -> str:
-        """``hash`` without the seed, the teacher's path and, of a network of one width, that width: trainings that it
-        is common to are the seeds, and the widths, of one row of a table."""
+        """``hash`` without the seed and, of a network of one width, that width: trainings that it is common to are the
+        seeds, and the widths, of one row of a table."""
         alone = self.width_range[0] == self.width_range[1]
-        return _digest(_without((*MACHINE_KEYS, *SEED_KEYS, *(WIDTH_KEYS if alone else ())), self.as_dict()))
+        return _digest(_without((*SEED_KEYS, *(WIDTH_KEYS if alone else ())), self.lasting))
 
 
 def load_config(config: str | Path | Address, overrides: list[str]) -> PretrainConfig:

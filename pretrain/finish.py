@@ -21,7 +21,7 @@ from pretrain.universal.file import checked_header
 def metadata(trainer: Trainer, images: int) -> dict:
     """What the universal checkpoint says of itself; nothing that differs between two equal runs."""
     config, teacher = trainer.config, trainer.model.teacher
-    data, training, values, weights = config.data, config.training, config.as_dict(), config.backbone.weights
+    data, training, values, weights = config.data, config.training, config.lasting, config.backbone.weights
     return {
         "method": config.method,
         "backbone": trainer.model.backbone.arguments,

@@ -192,11 +192,9 @@ def pretrain_node(
     parents, teacher, stand_in = (), [], []
     if row.teacher is not None:
         parents = (f"{label}/{row.teacher}",)
-        teacher, stand_in = (
-            [f"{row.teacher_key}={{{parents[0]}}}/universal.safetensors"],
-            [f"{row.teacher_key}=teacher"],
-        )
-    config = row_config(address, (*row.overrides, *stand_in))  # the same hash wherever the teacher lies
+        teacher = [f"{row.teacher_key}={{{parents[0]}}}/universal.safetensors"]
+        stand_in = [f"{row.teacher_key}=teacher"]  # its path has no say in the config's hash
+    config = row_config(address, (*row.overrides, *stand_in))
     gpus = row.gpus if row.gpus is not None else fitting(gpus, row.nodes, config)
     tasks = gpus or row.tasks
     processes, chunks = row.nodes * tasks, config.training.chunks
@@ -205,7 +203,10 @@ def pretrain_node(
             f"{address}: training.chunks is {chunks} for {processes} processes; expected a number of them that divides"
         )
     flops, size = estimate.pretraining(config)
-    settings: dict[str, Any] = {"config": config.hash, **begun_with(config, row.overrides, data or {})}
+    settings: dict[str, Any] = {
+        "config": config.hash,
+        **begun_with(config, row.overrides, data or {}, row.teacher_key if parents else None),
+    }
     if chunks is None:  # one for each process
         settings["processes"] = processes
     node = Node(
@@ -215,7 +216,7 @@ def pretrain_node(
             {"--work-dir": ("{output}",), "--resume": ()},
         ),
         flops=flops, disk=size, hours=row.hours, data=config.data.name, roots=tuple(roots_of(config)),
-        steps=estimate.iterations(config), hashed=(*row.overrides, *stand_in),
+        steps=estimate.iterations(config),
     )  # fmt: skip
     return node, config
 

@@ -17,6 +17,8 @@ from transfer.recipes import RECIPES, recipe_hash
 from transfer.targets import TARGETS
 
 ROOT_KEY = "data.root"
+# keys of a config that name weights: what they are called among the settings of a node
+WEIGHTS = {"backbone.weights": "weights", "objective.teacher": "teacher", "objective.teacher.weights": "teacher"}
 
 
 def is_layout(name: str) -> bool:
@@ -30,9 +32,12 @@ def roots_of(config: PretrainConfig) -> list[str]:
     return [str(Path(one).absolute()) for one in ([root] if isinstance(root, str) else root or ()) if one]
 
 
-def begun_with(config: PretrainConfig, overrides: tuple[str, ...], data: dict[str, str]) -> dict[str, Any]:
-    """What determines a pretraining beside its config, which leaves out where files lie: images that are not told by
-    the data set's name, and the weights that it starts from. data: a preset's."""
+def begun_with(
+    config: PretrainConfig, overrides: tuple[str, ...], data: dict[str, str], parents_key: str | None = None
+) -> dict[str, Any]:
+    """What determines a pretraining beside its config, whose hash leaves out where files lie: images that are not told
+    by the data set's name, the weights that it starts from, and its teacher's. data: a preset's. parents_key: of the
+    config's, which names a file that another job writes."""
     found: dict[str, Any] = {}
     if any(override.startswith(f"{ROOT_KEY}=") for override in overrides):
         found["root"] = roots_of(config)
@@ -40,9 +45,24 @@ def begun_with(config: PretrainConfig, overrides: tuple[str, ...], data: dict[st
         found["root"] = [given]
     elif is_layout(config.data.name) and config.data.root is not None:
         found["root"] = roots_of(config)
-    if weights := config.backbone.weights:
-        found["weights"] = file_hash(weights) if Path(weights).is_file() else weights
-    return found
+    return found | {word: content(path) for word, path in files_of(config, parents_key).items()}
+
+
+def files_of(config: PretrainConfig, parents_key: str | None) -> dict[str, str]:
+    """Paths of the weights that a config names, but for that of ``parents_key``, by the words of ``WEIGHTS``."""
+    teacher = getattr(config.objective, "teacher", None)
+    named = {
+        "backbone.weights": config.backbone.weights,
+        "objective.teacher": teacher if isinstance(teacher, str) else None,
+        "objective.teacher.weights": getattr(teacher, "weights", None),
+    }
+    return {WEIGHTS[key]: path for key, path in named.items() if path and key != parents_key}
+
+
+def content(path: str) -> str:
+    """The hash of a file, or of the universal checkpoint in a folder; ``path`` itself where none is seen from here."""
+    file = Path(path) / "universal.safetensors" if Path(path).is_dir() else Path(path)
+    return file_hash(file) if file.is_file() else path
 
 
 def with_absolute_roots(overrides: tuple[str, ...]) -> tuple[str, ...]:
@@ -84,15 +104,16 @@ def pretraining_now(node: Node, command: Command) -> dict[str, Any]:
     """The settings of a pretraining's node that come out of files, as those say now."""
     if "config" not in node.settings:
         return {}
-    config = load_config(command.subject, list(command.overrides if node.hashed is None else node.hashed))
-    running = load_config(command.subject, list(command.overrides))
+    config = load_config(command.subject, list(command.overrides))
     found: dict[str, Any] = {"config": config.hash}
     if "root" in node.settings:
-        found["root"] = roots_of(running)
-    then, now = node.settings.get("weights"), running.backbone.weights
-    seen = now and now != then and Path(now).is_file()  # by the launch and here: another machine may not see the file
-    if seen or not (now and then):
-        found["weights"] = file_hash(now) if seen else now
+        found["root"] = roots_of(config)
+    named = files_of(config, parse(command.overrides[-1])[0] if node.parents else None)
+    for word in WEIGHTS.values():
+        then, path = node.settings.get(word), named.get(word)
+        now = path and content(path)
+        if not (then and now) or path not in (then, now):  # another machine may see a file that this one does not
+            found[word] = now
     return found
 
 

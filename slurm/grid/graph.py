@@ -70,8 +70,7 @@ class Node:
     collect: parents whose result.json files are copied to ``{output}/results`` first.
     nodes, gpus, tasks: machines of the job, GPUs and processes (tasks) of each. flops, steps (iterations): of the whole
     job. hours: in place of an estimate from them. disk: bytes that it leaves. data: name of the data set that it reads,
-    roots: its folders where the config says them. framework: of a detector. hashed: the overrides by which the config
-    was hashed, in which a teacher's folder has no say.
+    roots: its folders where the config says them. framework: of a detector.
     """
 
     name: str
@@ -91,7 +90,6 @@ class Node:
     data: str = ""
     roots: tuple[str, ...] = ()
     framework: str = ""
-    hashed: tuple[str, ...] | None = None
 
 
 class Graph:

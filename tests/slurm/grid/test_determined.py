@@ -104,6 +104,22 @@ class TestEditedSinceTheLaunch:
         text = f'pretrain = dict(x=dict(config="{DIGITS}", overrides=["backbone.weights={tmp_path}/a.pth"]))'
         self.check(entries(text)["grid/x"], lambda: (tmp_path / "a.pth").write_bytes(b"two"))
 
+    @pytest.mark.parametrize("folder", ["", "run"])
+    def test_a_teachers_file_ends_the_job(self, entries, tmp_path, folder):
+        """And its content names the job, wherever it lies; a run's folder stands for its universal checkpoint."""
+
+        def student(where: str) -> Entry:
+            path = tmp_path / where / folder
+            said = f'"objective.name=seed", "objective.teacher={path if folder else path / "a.pth"}"'
+            return entries(f'pretrain = dict(x=dict(config="{DIGITS}", overrides=[{said}]))')["grid/x"]
+
+        name = "universal.safetensors" if folder else "a.pth"
+        for where, text in (("one", b"1"), ("same", b"1"), ("other", b"2")):
+            (tmp_path / where / folder).mkdir(parents=True)
+            (tmp_path / where / folder / name).write_bytes(text)
+        assert student("same").hash == student("one").hash != student("other").hash
+        self.check(student("one"), lambda: (tmp_path / "one" / folder / name).write_bytes(b"2"))
+
     def test_a_recipe_ends_the_job(self, entries, tmp_path):
         recipe = tmp_path / "recipe.py"
         recipe.write_text("model = 1")
