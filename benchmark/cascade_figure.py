@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from transfer.plots import COLOURS, new_figure, save
+from transfer.plots import COLOURS, fitting_legend, new_figure, save
 
 NAMED = (25, 50, 75)  # percent of images asked twice, near which the picture names the confidence
 
@@ -34,7 +34,7 @@ def draw(found: dict):
     axis.set_ylabel("top-1 of a linear head, percent")
     axis.grid(color="#808080", alpha=0.25, linewidth=0.8)
     axis.margins(0.17, 0.12)
-    figure.legend(frameon=False, loc="outside lower center", ncols=1)
+    fitting_legend(figure, 1)
     return figure
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pretrain.common.errors import UserError
 from pretrain.common.files import read_lines
 from pretrain.monitor import MonitorSettings
-from transfer.plots import COLOURS, new_figure, save
+from transfer.plots import COLOURS, fitting_legend, new_figure, save
 
 EXAMPLE = "runs/case01 runs/us_simsiam --picture collapse"
 STYLES = ("-", "--", ":", "-.")
@@ -81,5 +81,5 @@ def draw(logs: dict[str, list[dict]]):
     panels[1].yaxis.set_minor_locator(NullLocator())
     panels[1].yaxis.set_major_formatter("{x:g}")
     panels[1].set_xlabel("iterations")
-    figure.legend(frameon=False, loc="outside lower center", ncols=2)
+    fitting_legend(figure, 2)
     return figure

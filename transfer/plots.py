@@ -128,7 +128,17 @@ def add_legend(figure, look: "Look", columns: int) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], linewidth=1.8, **style) for style in look.styles.values()]
-    figure.legend(handles, list(look.styles), loc="outside upper center", ncols=columns, frameon=False)
+    fitting_legend(figure, columns, handles, list(look.styles), loc="outside upper center")
+
+
+def fitting_legend(figure, columns: int, *entries: list, loc: str = "outside lower center") -> None:
+    """A legend of the whole figure in as many columns as fit into its width, at most ``columns``."""
+    while True:
+        legend = figure.legend(*entries, loc=loc, ncols=columns, frameon=False)
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
+        columns -= 1
 
 
 def panels_of(lines: list[Series]) -> dict[tuple[str, ...], list[Series]]:

@@ -7,7 +7,7 @@ from benchmark.evidence.claims import accuracy, cost
 from pretrain.backbones import create_backbone
 from pretrain.slimmable.widths import FOUR_WIDTHS
 from pretrain.universal import backbone_cost
-from transfer.plots import COLOURS, styled
+from transfer.plots import COLOURS, fitting_legend, styled
 
 PICTURED = {  # system -> how the picture names it
     "us3l": "US3L", "us_simclr": "US+SimCLR", "us_simsiam": "US+SimSiam", "case01": "SimSiam at each width (case 1)",
@@ -57,7 +57,7 @@ def draw(records: list[dict], path: Path) -> None:
             f"{iterations:,} iterations of {batch} images, {least if least == most else f'{least} to {most}'} seed(s)",
             fontsize=12,
         )
-        figure.legend(loc="outside lower center", ncols=1, frameon=False)
+        fitting_legend(figure, 1)
         figure.savefig(path, metadata={"Date": None})
 
 
@@ -86,7 +86,7 @@ def draw_costs(records: list[dict], path: Path) -> None:
         axis.set_ylabel("linear top-1 on CIFAR-10, percent")
         axis.set_title("each line: from width 0.25 to width 1", fontsize=12)
         axis.grid(alpha=0.3)
-        figure.legend(loc="outside lower center", ncols=1, frameon=False)
+        fitting_legend(figure, 1)
         figure.savefig(path, metadata={"Date": None})
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmark.evidence.verdict import GIVEN, OURS, RANDOM, Question, Row, Scores
 from pretrain.common.files import make_folder, write_text
-from transfer.plots import COLOURS, styled
+from transfer.plots import COLOURS, fitting_legend, styled
 from transfer.tables import render
 from transfer.tables.table import Cell, Table
 
@@ -80,5 +80,5 @@ def draw(question: Question, scores: Scores, metric: str, path: Path) -> None:
             axis.set_xlabel("width")
             axis.grid(axis="y", alpha=0.3)
         axes[0].set_ylabel(f"{metric}, percent")
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        fitting_legend(figure, 3)
         figure.savefig(path, metadata={"Date": None})

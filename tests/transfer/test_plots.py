@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from transfer.plots import Look, caption_of, legend_labels, panels_of, plot, si, spaced
+from transfer.plots import Look, caption_of, fitting_legend, legend_labels, new_figure, panels_of, plot, si, spaced
 from transfer.tables.widths import series
 from transfer.text import printable
 
@@ -32,6 +32,17 @@ def test_png_and_svg_are_written_and_the_svg_repeats_exactly(records, tmp_path):
         assert len(image.convert("RGB").getcolors(1 << 20)) > 50, "something is drawn"
     again = plot(records, tmp_path / "two")
     assert paths[1].read_bytes() == again[1].read_bytes()
+
+
+@pytest.mark.parametrize(("name", "columns"), [("us3l", 3), ("us3l_resnet18_seed0 at", 2), ("a long name " * 3, 1)])
+def test_a_legend_has_the_columns_that_fit_beside_each_other(name, columns):
+    figure = new_figure(5.2, 3.0)
+    axis = figure.subplots()
+    for number in range(4):
+        axis.plot([0, 1], [0, number], label=f"{name} {number}")
+    fitting_legend(figure, 3)
+    (legend,) = figure.legends
+    assert legend._ncols == columns and legend.get_window_extent().width <= figure.bbox.width
 
 
 def test_random_weights_and_pretrained_ones_are_lines_of_their_own(records):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transfer.devices.latency import Latency
 from transfer.devices.variants import is_int8, runtime_of
-from transfer.plots import COLOURS, new_figure, save
+from transfer.plots import COLOURS, fitting_legend, new_figure, save
 from transfer.runtimes import RUNTIMES
 
 LARGEST = 700  # square points of the largest bubble
@@ -42,7 +42,7 @@ def draw(found: list[Latency], where: dict):
     axis.grid(color="#808080", alpha=0.25, linewidth=0.8)
     axis.margins(0.2, 0.12)
     if variants:
-        figure.legend(frameon=False, loc="outside lower center", ncols=2)
+        fitting_legend(figure, 2)
     axis.set_title(f"Bubbles: bytes of the files, at most {most / 1e6:.1f} MB;\nbeside them: the width", fontsize=11)
     return figure
 
