@@ -38,8 +38,11 @@ from pretrain.slimmable.widths import TEN_WIDTHS, WIDTH_MAX, WIDTH_MIN
 MACHINE_KEYS = (
     "data.root", "data.workers", "data.on_bad", "data.max_bad", "training.log_interval", "training.threads",
     "training.deterministic", "training.checkpoint_minutes", "training.track", "backbone.weights",
-    "objective.teacher", "objective.teacher.weights", "objective.teacher.cache",
 )  # fmt: skip
+TEACHER_KEYS = {  # paths of objectives that compare what lies there when a run goes on
+    "seed": ("objective.teacher",),
+    "distillation": ("objective.teacher.weights", "objective.teacher.cache"),
+}
 SEED_KEYS = ("training.seed", "calibration.seed")
 WIDTH_KEYS = ("width_range", "calibration.widths", "monitor.widths")
 LENGTH_KEYS = ("training.epochs", "training.iterations")  # in which a finished run that goes on for longer may differ
@@ -88,7 +91,7 @@ class PretrainConfig:
     def lasting(self) -> dict:
         """``as_dict`` of what determines the result: everything but the machine's paths, workers and threads. Weights
         that a path names are told by what they are, which checkpoints record."""
-        return _without(MACHINE_KEYS, self.as_dict())
+        return _lasting(self.as_dict())
 
     @property
     def lineage(self) -> str:
@@ -231,7 +234,7 @@ def _width_lists(config: PretrainConfig) -> dict[str, tuple[float, ...]]:
 
 def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
     """Keys, dotted, in which two configs differ so that a resumed run would not be the same run."""
-    old, new = (_without(MACHINE_KEYS, old), _without(MACHINE_KEYS, new)) if not prefix else (old, new)
+    old, new = (_lasting(old), _lasting(new)) if not prefix else (old, new)
     found = []
     for key in sorted(old.keys() | new.keys()):
         a, b = old.get(key), new.get(key)
@@ -242,14 +245,18 @@ def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
     return found
 
 
+def _lasting(values: dict) -> dict:
+    return _without((*MACHINE_KEYS, *TEACHER_KEYS.get(values.get("objective", {}).get("name"), ())), values)
+
+
 def _without(keys: tuple[str, ...], values: dict) -> dict:
-    """A copy without the values of dotted ``keys``; a key that names a section takes nothing away."""
+    """A copy without the values of dotted ``keys``."""
     values = json.loads(json.dumps(values))
     for key in keys:
         section, (*path, name) = values, key.split(".")
         for part in path:
             section = section.get(part) if isinstance(section, dict) else None
-        if isinstance(section, dict) and not isinstance(section.get(name), dict):
+        if isinstance(section, dict):
             section.pop(name, None)
     if values.get("data", {}).get("channels") == 3:  # as if there were no such key
         del values["data"]["channels"]

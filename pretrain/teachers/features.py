@@ -84,7 +84,7 @@ class Passes:
         self.places = [(k, block) for k in range(fixed) for block in range(-(-len(images) // BLOCK))]
         teacher, config = trainer.model.teacher, trainer.config
         self.common = {
-            "teacher": teacher.described, "answers": teacher.answers, "image_size": teacher.image_size,
+            "teacher": teacher.identity, "answers": teacher.answers, "image_size": teacher.image_size,
             "precision": trainer.precision, "images": dataset_hash(images),
             "views": [asdict(augmentation) for augmentation in trainer.augmentations],
             "size": config.data.image_size, "decode": config.data.decode, "seed": config.training.seed,

@@ -24,7 +24,7 @@ from pretrain.config import PretrainConfig, load_config
 from pretrain.configfile import Address, find_configs
 from slurm.grid import estimate
 from slurm.grid.arguments import check_arguments, short_name
-from slurm.grid.determined import begun_with, is_layout, recipe_named, roots_of, with_absolute_roots
+from slurm.grid.determined import TEACHER, begun_with, is_layout, recipe_named, roots_of, with_absolute_roots
 from slurm.grid.graph import Command, Graph, Node
 from slurm.grid.gridfile import PretrainingRow, TableRow, TransferRow, read_grid
 from transfer.command import parse
@@ -193,7 +193,7 @@ def pretrain_node(
     if row.teacher is not None:
         parents = (f"{label}/{row.teacher}",)
         teacher = [f"{row.teacher_key}={{{parents[0]}}}/universal.safetensors"]
-        stand_in = [f"{row.teacher_key}=teacher"]  # its path has no say in the config's hash
+        stand_in = [f"{row.teacher_key}={TEACHER}"]
     config = row_config(address, (*row.overrides, *stand_in))
     gpus = row.gpus if row.gpus is not None else fitting(gpus, row.nodes, config)
     tasks = gpus or row.tasks

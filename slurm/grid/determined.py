@@ -4,6 +4,7 @@ A job reads its files when it starts, days after the launch that has hashed them
 recorded under that hash.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from transfer.recipes import RECIPES, recipe_hash
 from transfer.targets import TARGETS
 
 ROOT_KEY = "data.root"
+TEACHER = "teacher"  # stands for another job's file in a config that is hashed
+DIGEST = re.compile("[0-9a-f]{64}")
 # keys of a config that name weights: what they are called among the settings of a node
 WEIGHTS = {"backbone.weights": "weights", "objective.teacher": "teacher", "objective.teacher.weights": "teacher"}
 
@@ -104,16 +107,19 @@ def pretraining_now(node: Node, command: Command) -> dict[str, Any]:
     """The settings of a pretraining's node that come out of files, as those say now."""
     if "config" not in node.settings:
         return {}
+    key = parse(node.command.overrides[-1])[0] if node.parents else None  # the command may say more behind it
     config = load_config(command.subject, list(command.overrides))
-    found: dict[str, Any] = {"config": config.hash}
+    planned = load_config(command.subject, [*command.overrides, f"{key}={TEACHER}"]) if key else config
+    found: dict[str, Any] = {"config": planned.hash}
     if "root" in node.settings:
         found["root"] = roots_of(config)
-    named = files_of(config, parse(command.overrides[-1])[0] if node.parents else None)
+    named = files_of(config, key)
     for word in WEIGHTS.values():
         then, path = node.settings.get(word), named.get(word)
-        now = path and content(path)
-        if not (then and now) or path not in (then, now):  # another machine may see a file that this one does not
-            found[word] = now
+        if not (then and path):
+            found[word] = path
+        elif path != then and not (content(path) == path and DIGEST.fullmatch(then)):
+            found[word] = content(path)  # a file that was seen at the launch may not be seen from here
     return found
 
 

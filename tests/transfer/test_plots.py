@@ -41,8 +41,10 @@ def test_a_legend_has_the_columns_that_fit_beside_each_other(name, columns):
     for number in range(4):
         axis.plot([0, 1], [0, number], label=f"{name} {number}")
     fitting_legend(figure, 3)
+    figure.draw_without_rendering()
     (legend,) = figure.legends
-    assert legend._ncols == columns and legend.get_window_extent().width <= figure.bbox.width
+    assert len({round(text.get_window_extent().x0) for text in legend.get_texts()}) == columns
+    assert legend.get_window_extent().width <= figure.bbox.width
 
 
 def test_random_weights_and_pretrained_ones_are_lines_of_their_own(records):

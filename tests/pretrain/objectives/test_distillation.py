@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from pretrain.backbones import create_backbone
 from pretrain.common.errors import UserError
-from pretrain.config import PretrainConfig, differences, load_config, validate
+from pretrain.config import PretrainConfig, _lasting, differences, load_config, validate
 from pretrain.data.facts import ImageFacts
 from pretrain.data.loader import LoadedBatch
 from pretrain.finish import metadata
@@ -277,6 +277,8 @@ def test_where_a_teacher_lies_is_no_part_of_the_result(tmp_path):
         return validate(tiny_config().as_dict() | {"objective": {"name": "distillation", "teacher": teacher}})
 
     one, two = config("/a"), config("/b")
+    own = [_lasting({"objective": {"name": "mine:Objective", "teacher": word}}) for word in ("strict", "mild")]
+    assert own[0] != own[1], "of an objective of one's own it may be anything"
     assert one.hash == two.hash and one.as_dict() != two.as_dict() and not differences(one.as_dict(), two.as_dict())
     assert one.lasting == two.lasting and "/a" not in json.dumps(one.lasting)
     found = trainer({"teacher": {"cache": str(tmp_path)}})

@@ -79,9 +79,9 @@ class TestEditedSinceTheLaunch:
         monkeypatch.setattr("slurm.jobs.NodeJob.pretrain", lambda self: None)
         monkeypatch.setattr("slurm.jobs.NodeJob.run", lambda self: None)
 
-    def check(self, entry: Entry, edit) -> None:
+    def check(self, entry: Entry, edit, preset: Preset | None = None) -> None:
         """The job succeeds before ``edit()`` and says why it does not after it."""
-        job = job_for(entry, Preset())
+        job = job_for(entry, preset or Preset())
         job()
         assert json.loads((entry.path / "done.json").read_text())["hash"] == entry.hash
         edit()
@@ -94,10 +94,22 @@ class TestEditedSinceTheLaunch:
         one = entries(f'pretrain = dict(x=dict(config="{config}"))')["grid/x"]
         self.check(one, lambda: config.write_text(config.read_text().replace("epochs=8", "epochs=3")))
 
-    def test_a_students_config_ends_the_job_wherever_its_teacher_lies(self, config, entries):
-        student = f'dict(config="{config}", overrides=["objective.name=seed"], teacher="b")'
-        found = entries(f'pretrain = dict(b=dict(config="{DIGITS}"), a={student})')
-        self.check(found["grid/a"], lambda: config.write_text(config.read_text().replace("epochs=8", "epochs=3")))
+    @pytest.mark.parametrize("data", [{}, {"cifar10": "/there"}])
+    @pytest.mark.parametrize("key", ["objective.teacher", "backbone.weights", "method"])
+    def test_a_students_config_ends_the_job_wherever_its_teacher_lies(self, config, entries, data, key):
+        """And whatever the job is told besides, as the folder of its images; what is hashed may name the teacher."""
+        seed = '"objective.name=seed", ' if key == "objective.teacher" else ""
+        said = f'overrides=[{seed}"data.name=cifar10"], teacher="b", teacher_key="{key}"'
+        found = entries(f'pretrain = dict(b=dict(config="{DIGITS}"), a=dict(config="{config}", {said}))', data)
+        text = config.read_text()
+        self.check(found["grid/a"], lambda: config.write_text(text.replace("epochs=8", "epochs=3")), Preset(data=data))
+
+    def test_a_teacher_by_another_name_ends_the_job_though_neither_is_a_file(self, config, entries):
+        text = config.read_text()
+        teacher = 'objective = dict(_delete_=True, name="seed", teacher="hf://one/teacher")\n'
+        config.write_text(f"{text}\n{teacher}")
+        (entry,) = entries(f'pretrain = dict(x=dict(config="{config}"))').values()
+        self.check(entry, lambda: config.write_text(f"{text}\n{teacher.replace('one', 'other')}"))
 
     def test_weights_to_start_from_end_the_job(self, entries, tmp_path):
         (tmp_path / "a.pth").write_bytes(b"one")
