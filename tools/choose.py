@@ -64,7 +64,7 @@ def answer(args) -> None:
     from transfer.convert import require
     from transfer.devices.budget import UNITS, Budget
     from transfer.devices.choose import candidates, choose, probes
-    from transfer.devices.elsewhere import read_times, write_models
+    from transfer.devices.elsewhere import network_of, read_times, write_models
     from transfer.devices.latency import measure, unjudged
     from transfer.devices.variants import INT8, chosen
     from transfer.source import find_checkpoint, load_source
@@ -96,7 +96,7 @@ def answer(args) -> None:
     times = here
     if args.times:
         fitted, held = probes(candidates(source))
-        told = read_times(args.times, [*fitted, *held], variant, args.image_size)
+        told = read_times(args.times, [*fitted, *held], variant, args.image_size, network_of(source))
         times = lambda widths: {width: told[width] for width in widths}  # noqa: E731
     if args.per_stage:
         search_plans(args, source, budget, variant, here, say)

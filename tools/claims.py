@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # what imports torch is imported where it is used: --help nee
     from pretrain.config import PretrainConfig
 
 PER_CLASS = 1000
+WEIGHTS = ("backbone.weights", "objective.teacher", "objective.teacher.weights")
 
 
 def main(argv: list[str]) -> None:
@@ -70,9 +71,9 @@ def missing(args: argparse.Namespace, images: Path, records: Path) -> list[tuple
     """
     from benchmark.evidence.claims import read_records
 
-    there = {(r["system"], r["seed"]): r.get("config") for r in (read_records(records) if records.is_file() else [])}
-    for (system, seed), config in there.items():
-        if config != claim_config(system, seed, images, args.overrides).hash:
+    there = {(r["system"], r["seed"]): r for r in (read_records(records) if records.is_file() else [])}
+    for (system, seed), made in there.items():
+        if not same_settings(made, claim_config(system, seed, images, args.overrides), args.overrides):
             raise UserError(
                 f"{records} has a run of {system}, seed {seed}, by other settings; expected those, or another --output"
             )
@@ -81,10 +82,20 @@ def missing(args: argparse.Namespace, images: Path, records: Path) -> list[tuple
         folder, config = args.output / f"{system}_seed{seed}", claim_config(system, seed, images, args.overrides)
         if (system, seed) not in there:
             record = folder / "record.json"
-            if record.is_file() and read_object(record).get("config") != config.hash:
+            if record.is_file() and not same_settings(read_object(record), config, args.overrides):
                 raise UserError(f"{folder} holds a run of other settings; expected those, or another --output")
             found.append((system, config, folder))
     return found
+
+
+def same_settings(made: dict, config: "PretrainConfig", overrides: list[str]) -> bool:
+    """Whether a record is of ``config`` and of the same weights, whose paths a config's hash leaves out."""
+    from pretrain.common.overrides import parse
+
+    def weights(words: list[str]) -> dict:
+        return {key: path for key, path in map(parse, words) if key in WEIGHTS}
+
+    return made.get("config") == config.hash and weights(made.get("overrides", [])) == weights(overrides)
 
 
 def claim_config(system: str, seed: int, images: Path, overrides: list[str]) -> "PretrainConfig":

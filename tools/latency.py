@@ -73,7 +73,7 @@ def time_widths(args) -> None:
     if args.output:
         from transfer.devices.accuracy import judged
 
-        found, dataset = judged(source, widths, variants, batches, settings, device, args.data, say)
+        found, seen = judged(source, widths, variants, batches, settings, device, args.data, say)
     else:
         backbone = source.net.backbone  # untrained: time does not depend on the weights, so any width can be measured
         plain = {width: backbone.plain(backbone.channels(width)).eval() for width in widths}
@@ -89,7 +89,7 @@ def time_widths(args) -> None:
         from transfer.devices.results import write_results
 
         for path in [
-            *write_results(found, where, source, dataset, args.output),
+            *write_results(found, where, source, seen, args.output),
             *save_latencies(found, where, args.output),
         ]:
             say(path)

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 class Source:
     """net: a UniversalNetwork. method: the pretraining's name, or ``random``. checkpoint_hash: None for random.
 
-    path: of the checkpoint, where there is one.
+    path: of the checkpoint, where there is one. told: what the weights say of their pretraining, where they are not of
+    the checkpoint whose architecture and metadata ``net`` has.
     """
 
     net: "UniversalNetwork"
     method: str
     checkpoint_hash: str | None
     path: Path | None = None
+    told: dict | None = None
 
     @property
     def is_random(self) -> bool:
@@ -109,8 +111,8 @@ class Source:
 
     @property
     def pretraining(self) -> dict | None:
-        """What the checkpoint says of its training (its whole metadata); None for random weights."""
-        return None if self.is_random else dict(self.net.metadata)
+        """What the weights say of their training, a checkpoint its whole metadata; None for random weights."""
+        return None if self.is_random else dict(self.net.metadata if self.told is None else self.told)
 
 
 def find_checkpoint(path: Path | None, runs: Path = Path("runs")) -> Path:

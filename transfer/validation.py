@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from pretrain.data.images.datasets import image_dataset
 from pretrain.data.images.layout import images_at
 from pretrain.knn import knn_scores, neighbours
 from pretrain.recalibrate import recorded_data
+from pretrain.universal import weights_hash
 from transfer.recognition.images import evaluation_view, tested_view
 from transfer.recognition.probe import ProbeSettings, train_probe
 from transfer.source import Source
@@ -44,6 +46,13 @@ class Validation:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     judge: str = "knn"
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the images and their labels: by it a figure is told from one of others of the same name."""
+        return weights_hash(
+            {"bank": self.bank, "bank_labels": self.bank_labels, "queries": self.queries, "labels": self.labels}
+        )
 
     def batches(self, images: Tensor, batch: int = BATCH) -> Iterator[np.ndarray]:
         """float32 [``batch`` or fewer, C, S, S], normalised."""

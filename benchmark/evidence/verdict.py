@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmark.evidence.paired import Difference, paired
 from pretrain.common.errors import UserError
+from pretrain.data.augmentation.settings import usual_interpolation
 from pretrain.sections import BackboneSettings
 from pretrain.slimmable.widths import check_width
 from pretrain.universal import UniversalNetwork
@@ -65,14 +66,14 @@ def given_source(question: Question, images: Images) -> Source:
     metadata |= {key: start.record.get(key, IMAGENET[key]) for key in IMAGENET}
     start.prepared(images, metadata["data"]["image_size"], metadata["mean"], metadata["std"], seed=0)
     found = UniversalNetwork(start.backbone, metadata)
-    return Source(found, metadata["method"], found.hash)
+    return Source(found, metadata["method"], found.hash, told={"file": question.weights.name, **start.record})
 
 
 def source_of(system: str, question: Question, seed: int, given: Source | None) -> Source:
     """The weights of a system at a seed, each time anew: an evaluation calibrates and moves them."""
     if system == GIVEN:
         net = UniversalNetwork(given.net.backbone, given.net.metadata)
-        return Source(net, given.method, given.checkpoint_hash)
+        return replace(given, net=net)
     return load_source(question.checkpoint, RANDOM if system == RANDOM else "pretrained", seed)
 
 
@@ -121,12 +122,13 @@ def _done(folder: Path, source: Source, settings: RecognitionSettings, images: d
     record or here, are never the same."""
     if images["identity"] is None or not folder.is_dir():
         return
-    recorded = settings.recorded() | {"interpolation": None}  # filled in by the evaluation
+    interpolation = settings.interpolation or usual_interpolation(settings.image_size)  # as the evaluation fills it in
+    recorded = settings.recorded() | {"interpolation": interpolation}
     facts = {**images, "architecture": source.architecture, **normalisation(source)}
     facts, recorded = json.loads(json.dumps([facts, recorded]))  # as a record has them: tuples are lists there
     for _, record in survey(folder)[0]:
         details = record["details"]
-        same = {name: details["settings"].get(name) for name in recorded} | {"interpolation": None}
+        same = {name: details["settings"].get(name) for name in recorded}
         alike = same == recorded and {name: details.get(name) for name in facts} == facts
         if alike and (record["task"], record["checkpoint"]) == (task(settings), source.checkpoint_hash):
             yield Result(**{key: value for key, value in record.items() if key not in ("schema", "versions")})

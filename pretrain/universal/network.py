@@ -171,7 +171,7 @@ class UniversalNetwork(nn.Module):
 
     def _record_calibration(self, widths: list[float], settings: dict) -> None:
         """Note ``settings`` for ``widths``, keep those of others; the first calibration's stand at the top as well."""
-        record = self.metadata["calibration"]
+        record = {key: value for key, value in self.metadata["calibration"].items() if key != "plans"}
         before = calibrated(self.backbone, self.metadata)
         keys = {w: self.backbone.channels(w).key for w in {*before, *widths}}
         known = [w for w in before if keys[w] in self.statistics]
@@ -180,7 +180,8 @@ class UniversalNetwork(nn.Module):
         every = dict.fromkeys([*known, *widths])
         plans = [w.name for w in every if isinstance(w, Plan)]
         self.metadata["calibration"] = {
-            **record, **({} if known else settings), **({"plans": plans} if plans else {}), "by_width": by_width,
+            **record, **({} if "batch_size" in record else settings), **({"plans": plans} if plans else {}),
+            "by_width": by_width,
             "widths": sorted((w for w in every if not isinstance(w, Plan)), reverse=True),
         }  # fmt: skip
 
@@ -274,10 +275,14 @@ class UniversalNetwork(nn.Module):
     def save(self, path: str | Path) -> Path:
         """Write the checkpoint atomically; the same network gives the same bytes.
 
-        Errors: UncalibratedWidthError if the weights have changed since calibration; UserError where ``path`` cannot
-        be written, or metadata that could not be read again.
+        Errors: UncalibratedWidthError if the weights have changed since calibration, or statistics that the metadata
+        name were taken away; UserError where ``path`` cannot be written, or metadata that could not be read again.
         """
         self._check_fresh(every=True)
+        named = calibrated(self.backbone, self.metadata) if self.needs_calibration else []
+        gone = [f"{width:g}" for width in named if self.backbone.channels(width).key not in self.statistics]
+        if gone:
+            raise UncalibratedWidthError(f"the statistics of width {', '.join(gone)} are not there; calibrate first")
         write_universal_file(Path(path), Contents(self.backbone, self.projector, self.metadata, self.statistics))
         return Path(path)
 

@@ -7,14 +7,14 @@ from transfer.convert.int8 import Int8
 from transfer.devices.latency import Latency, measure
 from transfer.devices.variants import is_int8
 from transfer.source import Source
-from transfer.validation import features_by_torch, validation_images
+from transfer.validation import Validation, features_by_torch, validation_images
 
 
 def judged(
     source: Source, widths: Sequence[float], variants: Sequence[str], batches: Sequence[int], settings: dict,
     device: str = "cpu", data: Path | None = None, say: Callable[[str], None] = print,
-) -> tuple[list[Latency], str]:  # fmt: skip
-    """``measure`` with each file's kNN accuracy on validation images, and the name of their data set.
+) -> tuple[list[Latency], Validation]:  # fmt: skip
+    """``measure`` with each file's kNN accuracy on validation images, and these.
 
     Files of float32 compute torch's features, which the converter checked: their accuracy is counted once for a width,
     by torch. Eight-bit files are calibrated on the bank and judged by their own runtime.
@@ -29,4 +29,4 @@ def judged(
     for row in found:
         exact = seen.top1(*features_by_torch(plain[row.width], seen))
         row.top1 |= {variant: exact for variant in row.timings if not is_int8(variant)}
-    return found, seen.name
+    return found, seen

@@ -13,6 +13,7 @@ from transfer.convert.int8 import Int8
 from transfer.devices import time_models
 from transfer.devices.choose import candidates, probes
 from transfer.devices.variants import INT8, is_int8, runtime_of
+from transfer.results import settings_hash
 from transfer.runtimes import RUNTIMES
 from transfer.source import Source
 
@@ -43,25 +44,33 @@ def write_models(source: Source, variant: str, image_size: int, folder: Path, in
     shutil.copyfile(SCRIPT, folder / SCRIPT.name)
     variant = f"{runtime}{INT8}" if is_int8(variant) else runtime
     plan = {"runtime": runtime, "variant": variant, "image_size": image_size, "shape": shape, "weights": "random",
-            "files": files}  # fmt: skip
+            "files": files, "network": network_of(source)}  # fmt: skip
     return [folder / SCRIPT.name, write_json(folder / "models.json", plan)]
 
 
-def read_times(path: Path, needed: Sequence[float], variant: str, image_size: int) -> dict[float, float]:
-    """Median milliseconds by width from the script's CSV.
+def network_of(source: Source) -> str:
+    """The backbone's name, and a digest of all that ``create_backbone`` is given: what times are of."""
+    return f"{source.backbone} {settings_hash(source.architecture)[:10]}"
 
-    Errors: UserError unless it has every width of ``needed``, of this variant and size.
+
+def read_times(path: Path, needed: Sequence[float], variant: str, image_size: int, network: str) -> dict[float, float]:
+    """Median milliseconds by width from the script's CSV. network: ``network_of`` the source.
+
+    Errors: UserError unless it has every width of ``needed``, of this network, variant and size.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         found = {float(row["width"]): float(row["median"]) for row in rows}
         told = {(row["runtime"], int(row["image_size"])) for row in rows}
+        networks = {row["network"] for row in rows}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} holds no times: {error}; expected the times.csv that {SCRIPT.name} writes") from None
     if other := told - {(variant, image_size)}:
         runtime, size = min(other)
         raise UserError(f"{path} has times of {runtime} at {size} px; expected {variant} at {image_size} px")
+    if networks - {network}:
+        raise UserError(f"{path} has times of {min(networks - {network})}; expected {network}, as --models writes it")
     missing = [f"{width:g}" for width in needed if width not in found]
     if missing:
         raise UserError(f"{path} has no times of width {', '.join(missing)}; expected those of --models' folder")

@@ -56,7 +56,7 @@ class Search:
     def __post_init__(self) -> None:
         net, seen = self.source.net, self.seen
         self.limits = bounds(net.backbone, *net.width_range)
-        facts = {"weights": net.hash, "images": seen.name, "sizes": [len(seen.bank), *seen.queries.shape]}
+        facts = {"weights": net.hash, "images": seen.digest, "judge": seen.judge}
         self.identity = settings_hash({**facts, "batches": BATCHES})
         lines = read_lines(self.folder / "plans.jsonl")
         self.known = {line.get("plan"): line.get("top1") for line in lines if line.get("of") == self.identity}
@@ -200,15 +200,26 @@ def search(
     hunt.evolve(first, evaluations, seed)
     if predict:
         drop_slow(hunt, set(same), predict, times, measured)
+
+    def validated(width: float) -> float:
+        return hunt.accuracy(uniform[width] if uniform[width] in same else width)
+
+    best = max((width for width in uniform if width in kept), key=validated)
+    while predict and best not in measured:
+        measured |= times([best])
+        say(f"width {best:g}: {measured[best]:.2f} ms, the fit said {predict(best):.2f}")
+        kept = within(budget, widths, cost)
+        uniform[kept[0]] = hunt.of_width(kept[0])
+        same |= {uniform[kept[0]]: kept[0]} if channels(uniform[kept[0]]) == channels(kept[0]) else {}
+        best = max((width for width in uniform if width in kept), key=validated)
     chosen = best_of(hunt, set(same))
     front = nondominated({found: (cost(found)["macs"], top1) for found, top1 in hunt.top1.items()})
     shown = dict.fromkeys([chosen, *(found for found in front if found not in same)][:6])
     rows = [Candidate(found, cost(found), hunt.judge(found)) for found in shown]
-    rows += [Candidate(w, cost(w), hunt.accuracy(found if found in same else w)) for w, found in uniform.items()]
+    rows += [Candidate(width, cost(width), validated(width)) for width in uniform]
     tested(source, rows, seen, image_size)
-    by_width = {row.found: row for row in rows}
-    best = max((by_width[width] for width in uniform if width in kept), key=lambda row: row.validation)
-    return Searched(rows[0], best, sorted(rows, key=lambda row: row.cost["macs"]), gain(rows[0], best))
+    uniformly = next(row for row in rows if row.found == best)
+    return Searched(rows[0], uniformly, sorted(rows, key=lambda row: row.cost["macs"]), gain(rows[0], uniformly))
 
 
 def drop_slow(

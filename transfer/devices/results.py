@@ -8,18 +8,19 @@ from pretrain.slimmable.widths import Plan
 from transfer.devices.latency import Latency, Timing
 from transfer.results import Result, named, result_folder, settings_hash
 from transfer.source import Source
+from transfer.validation import Validation
 
 TASK = "device"
 
 
-def write_results(found: list[Latency], where: dict, source: Source, dataset: str, output: Path) -> list[Path]:
+def write_results(found: list[Latency], where: dict, source: Source, seen: Validation, output: Path) -> list[Path]:
     """The paths of the files, OUTPUT/<dataset>/device/width_<w>/<runtime>/<digest>/result.json. where: ``conditions``.
 
-    The digest is of the checkpoint, its statistics and the conditions, so that only the same measurement, done again,
-    takes an earlier one's place.
+    seen: the images that accuracies are of. The folder's digest is of the checkpoint, its statistics, the images and
+    the conditions, so that only the same measurement, done again, takes an earlier one's place.
     """
     asked = {key: value for key, value in where.items() if key != "load"}
-    paths = []
+    dataset, paths = seen.name, []
     for row in found:
         method, plan = named(source.method, row.width)
         for variant, timings in row.timings.items():
@@ -27,7 +28,7 @@ def write_results(found: list[Latency], where: dict, source: Source, dataset: st
                 "runtime": variant, "protocol": "kNN on validation images", "image_size": where["image_size"],
                 "latency": {str(batch): asdict(timing) for batch, timing in timings.items()},
                 "bytes": row.sizes[variant], "peak_memory": row.memory[variant], "conditions": where,
-                "architecture": source.architecture, "pretraining": source.pretraining,
+                "images": seen.digest, "architecture": source.architecture, "pretraining": source.pretraining,
                 "calibration": source.net.calibration_of(row.width) or None, **plan,
             }  # fmt: skip
             seconds = sum(timing.median for timing in timings.values()) / 1e3
@@ -46,7 +47,7 @@ def _identity(record: dict) -> dict:
     """What tells a measurement from others of its width and runtime: of it are folders' names and reports' groups."""
     details = record["details"]
     of = {"checkpoint": record["checkpoint"], "conditions": settled(details["conditions"])}
-    return of | {name: details.get(name) for name in ("architecture", "calibration")}
+    return of | {name: details.get(name) for name in ("architecture", "calibration", "images")}
 
 
 def settled(conditions: dict) -> dict:

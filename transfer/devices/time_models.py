@@ -75,10 +75,11 @@ def main():
                 seconds[width].append(time.perf_counter() - start)
     with open(HERE / "times.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["width", "median", "p10", "p90", "runtime", "image_size"])
+        writer.writerow(["width", "median", "p10", "p90", "runtime", "image_size", "network"])
         for width, found in seconds.items():
             row = [f"{1e3 * np.percentile(found, percent):.4f}" for percent in (50, 10, 90)]
-            writer.writerow([harmless(str(cell)) for cell in (width, *row, plan["variant"], plan["image_size"])])
+            told = plan["variant"], plan["image_size"], plan["network"]
+            writer.writerow([harmless(str(cell)) for cell in (width, *row, *told)])
             print(f"width {width}: {row[0]} ms ({row[1]} to {row[2]})", flush=True)
     print(HERE / "times.csv")
 

@@ -11,6 +11,7 @@ from pretrain.common.errors import UserError
 from pretrain.common.feature_cache import FeatureCache
 from pretrain.data.augmentation.settings import Augmentation, usual_interpolation
 from pretrain.data.calibration import CalibrationBatches
+from pretrain.universal import weights_hash
 from transfer.recognition.features import FORWARD_BATCH, Extractor, extract_widths
 from transfer.recognition.finetune import check_layer_decay
 from transfer.recognition.images import Images, train_augmentation
@@ -181,10 +182,18 @@ def make_result(
         config=settings_hash(decisive), seconds=seconds,
         details={
             "protocol": settings.protocol, "target": target, "settings": recorded, **images,
-            "calibration": calibration, "architecture": source.architecture, **normalisation(source),
+            "calibration": calibration, "statistics": statistics_hash(source, width),
+            "architecture": source.architecture, **normalisation(source),
             "pretraining": source.pretraining, **plan, **details,
         },
     )  # fmt: skip
+
+
+def statistics_hash(source: Source, width: float) -> str | None:
+    """SHA-256 of the batch-norm statistics that were used, which the checkpoint's hash leaves out; None without any."""
+    moments = source.net.moments(width)
+    named = {f"{name}.{what}": t for name, of in moments.items() for what, t in zip(("mean", "var"), of)}
+    return weights_hash(named) if named else None
 
 
 def folder_of(result: Result, output: Path) -> Path:
@@ -193,7 +202,7 @@ def folder_of(result: Result, output: Path) -> Path:
     same name has another folder; the same evaluation done again has the same."""
     task = f"linear_{result.details['protocol']}" if result.task == "linear" else result.task
     folder = result_folder(output, result.dataset, task, result.width, result.method)
-    weights = {name: result.details[name] for name in ("architecture", "calibration")}
+    weights = {name: result.details[name] for name in ("architecture", "calibration", "statistics")}
     images = {"identity": found} if (found := result.details.get("identity")) else {}
     digest = settings_hash({"config": result.config, "checkpoint": result.checkpoint, **weights, **images})
     return folder / f"seed_{result.seed}-{digest[:10]}"

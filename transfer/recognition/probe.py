@@ -37,7 +37,7 @@ class ProbeSettings:
     validation: Annotated[float, Field(gt=0, le=0.5)] = 0.2
 
     def iterations(self, images: int) -> int:
-        return max(self.min_iterations, round(self.epochs * images / self.batch))
+        return max(self.min_iterations, round(self.epochs * images / min(self.batch, images)))
 
 
 @dataclass(frozen=True)

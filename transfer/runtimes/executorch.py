@@ -21,7 +21,7 @@ class Program:
         self.part = self.method.metadata.input_tensor_meta(0).sizes()[0]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        parts = torch.from_numpy(images).split(self.part)
+        parts = torch.from_numpy(np.ascontiguousarray(images)).split(self.part)
         return torch.cat([self.method.execute([part])[0].clone() for part in parts]).numpy()
 
 

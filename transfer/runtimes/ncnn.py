@@ -20,8 +20,8 @@ def load(path: Path, threads: int = 0, device: str = "cpu") -> Callable[[np.ndar
         raise RuntimeError(f"ncnn cannot read {path}")
 
     def one(image: np.ndarray) -> np.ndarray:
-        extractor = network.create_extractor()
-        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(image)))
+        extractor, kept = network.create_extractor(), np.ascontiguousarray(image)  # ncnn reads it as late as below
+        extractor.input("in0", ncnn.Mat(kept))
         status, features = extractor.extract("out0")
         if status:
             raise RuntimeError(f"ncnn ended with {status}")

@@ -33,6 +33,7 @@ REGISTERED = Image.registered_extensions()  # also makes Pillow load its plugins
 FORMATS = tuple(name for name in SAFE if name in Image.OPEN)
 SUFFIXES = frozenset({suffix for suffix, name in REGISTERED.items() if name in FORMATS} | {".jfif", ARRAY})
 ORIENTATION = 0x0112  # EXIF's tag
+PHOTOMETRIC, MIN_IS_WHITE = 262, 0  # TIFF's tag, and its value for negatives
 LATE_EXIF = (b"eXIf", b"Raw profile type")  # chunks of a PNG that may stand behind its pixels, which are read first
 TURNED = {
     2: lambda x: x.flip(2),
@@ -103,8 +104,11 @@ def pixels(encoded: bytes, image: Image.Image, channels: int, turn: int, draft: 
 def _flat(image: Image.Image, channels: int) -> np.ndarray:
     """uint8 [H, W] or [H, W, C'] without transparency, C' being 1, 3 or ``channels``."""
     if image.mode == "F" or image.mode.startswith("I"):
-        return scaled_to_bytes(np.asarray(image), sixteen_bits=image.mode != "F" and _is_sixteen(image))
-    if channels > 3:
+        values, sixteen = np.asarray(image), image.mode != "F" and _is_sixteen(image)
+        if sixteen and image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == MIN_IS_WHITE:
+            values = 65535 - values  # which Pillow does for 8 bits alone
+        return scaled_to_bytes(values, sixteen)
+    if channels not in (1, 3):
         return np.asarray(image)
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         image = image.convert("RGBA")
@@ -125,7 +129,7 @@ def scaled_to_bytes(values: np.ndarray, sixteen_bits: bool = False) -> np.ndarra
         return values
     if values.dtype == bool:
         return values.astype(np.uint8) * 255
-    if sixteen_bits or values.dtype == np.uint16:
+    if sixteen_bits or values.dtype.newbyteorder("=") == np.uint16:
         notice("deep")
         return np.round(np.clip(values, 0, 65535) / 257).astype(np.uint8)
     if values.dtype.kind not in "fiu":
@@ -141,10 +145,8 @@ def scaled_to_bytes(values: np.ndarray, sixteen_bits: bool = False) -> np.ndarra
 
 
 def _planes(array: np.ndarray, channels: int) -> Tensor:
-    """uint8 [H, W], [H, W, C] or [C, H, W] -> [channels, H, W]; one plane stands for three."""
+    """uint8 [H, W] or [H, W, C] -> [channels, H, W]; one plane stands for three."""
     array = array[..., None] if array.ndim == 2 else array
-    if array.ndim == 3 and array.shape[2] not in (1, channels) and array.shape[0] == channels:
-        array = array.transpose(1, 2, 0)
     if array.ndim != 3 or not array.size:
         raise ValueError(f"an array of shape {list(array.shape)}; expected [H, W], [H, W, {channels}]")
     if array.shape[2] == 1 and channels == 3:
@@ -155,8 +157,8 @@ def _planes(array: np.ndarray, channels: int) -> Tensor:
 
 
 def is_array(encoded: bytes, channels: int) -> bool:
-    """Whether the bytes are read by ``array_pixels``: a .npy file, or a TIFF of more channels than Pillow knows."""
-    return encoded.startswith(ARRAY_MAGIC) or (channels > 3 and encoded[:4] in TIFF_MAGICS)
+    """Whether the bytes are read by ``array_pixels``: a .npy file, or a TIFF of channels that Pillow may not know."""
+    return encoded.startswith(ARRAY_MAGIC) or (channels not in (1, 3) and encoded[:4] in TIFF_MAGICS)
 
 
 def array_pixels(encoded: bytes, channels: int) -> Tensor:
@@ -167,11 +169,15 @@ def array_pixels(encoded: bytes, channels: int) -> Tensor:
         try:
             import tifffile
         except ImportError:
-            raise UserError("TIFF files of more than 3 channels need tifffile; pip install tifffile") from None
+            raise UserError(f"TIFF files of {channels} channels need tifffile; pip install tifffile") from None
         with tifffile.TiffFile(BytesIO(encoded)) as file:
             array = file.series[0].asarray()
-    planes = _planes(scaled_to_bytes(array), channels if channels != 1 or array.ndim == 2 else array.shape[-1])
-    return planes if channels != 1 else planes[:1] if len(planes) == 1 else _gray(planes)
+    counts = (1, 3, 4) if channels == 1 else (1, channels)  # one channel is made of colours, too
+    if array.ndim == 3 and array.shape[2] not in counts and array.shape[0] in counts:
+        array = array.transpose(1, 2, 0)
+    found = array.shape[2] if array.ndim == 3 and channels == 1 and array.shape[2] in counts else channels
+    planes = _planes(scaled_to_bytes(array), found)
+    return _gray(planes) if channels < found else planes
 
 
 def _gray(planes: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from tests.programs import ROOT, python, tool
 from tests.requirements import requires
 from transfer.devices.budget import Budget, within
 from transfer.devices.choose import candidates, choose, probes
-from transfer.devices.elsewhere import read_times, write_models
+from transfer.devices.elsewhere import network_of, read_times, write_models
 from transfer.devices.fit import fit, spread
 from transfer.source import Source
 from transfer.validation import Validation
@@ -125,7 +125,7 @@ def test_a_device_elsewhere_times_the_models_with_numpy_and_its_runtime_alone(so
     )
     done = python(code, script, "--repeats", 2, cwd="/")
     assert done.returncode == 0, done.stderr
-    told = read_times(tmp_path / "device/times.csv", [0.25, 0.5, 1.0], "onnxruntime", 16)
+    told = read_times(tmp_path / "device/times.csv", [0.25, 0.5, 1.0], "onnxruntime", 16, network_of(source))
     assert set(told) == {0.25, 0.5, 1.0} and json.loads(plan.read_text())["runtime"] == "onnxruntime"
 
     def times(widths) -> dict[float, float]:
@@ -138,14 +138,19 @@ def test_a_device_elsewhere_times_the_models_with_numpy_and_its_runtime_alone(so
 def test_times_that_are_none_or_of_something_else_are_one_line(source, tmp_path):
     path = tmp_path / "times.csv"
     with pytest.raises(UserError, match="holds no times"):
-        read_times(path, [1.0], "ncnn", 16)
+        read_times(path, [1.0], "ncnn", 16, "a")
     with open(path, "w", newline="") as file:
-        csv.writer(file).writerows([["width", "median", "runtime", "image_size"], [0.5, 3.0, "ncnn", 16]])
-    assert read_times(path, [0.5], "ncnn", 16) == {0.5: 3.0}
+        header = ["width", "median", "runtime", "image_size", "network"]
+        csv.writer(file).writerows([header, [0.5, 3.0, "ncnn", 16, "a"]])
+    assert read_times(path, [0.5], "ncnn", 16, "a") == {0.5: 3.0}
     with pytest.raises(UserError, match="no times of width 1;"):
-        read_times(path, [0.5, 1.0], "ncnn", 16)
+        read_times(path, [0.5, 1.0], "ncnn", 16, "a")
     with pytest.raises(UserError, match="has times of ncnn at 16 px; expected ncnn at 32 px"):
-        read_times(path, [0.5], "ncnn", 32)
+        read_times(path, [0.5], "ncnn", 32, "a")
+    with pytest.raises(UserError, match="has times of a; expected b"):
+        read_times(path, [0.5], "ncnn", 16, "b")
+    other = Source(universal("resnet34", base_channels=16, widths=()), "us3l", "")
+    assert network_of(other) != network_of(source)
     with pytest.raises(UserError, match="executorch needs torch"):
         write_models(source, "executorch", 16, tmp_path)
 

@@ -47,6 +47,8 @@ def test_the_runtime_computes_the_features_at_any_batch_size_and_another_network
 
     content = paths[0].read_bytes()
     run = importlib.import_module(f"transfer.runtimes.{form}").load(paths[0], 1)
+    photographs = torch.randn(2, 32, 32, 3).numpy().transpose(0, 3, 1, 2)  # as numpy has them: not in one piece
+    assert difference(torch.from_numpy(run(photographs)), plain(torch.from_numpy(photographs))) <= TOLERANCE
     first = run(torch.ones(2, 3, 32, 32).numpy())
     kept = first.copy()
     for batch in (1, 5):

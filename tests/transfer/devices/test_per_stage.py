@@ -2,11 +2,13 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from pretrain.common.errors import UserError
+from pretrain.slimmable.widths import Plan
 from pretrain.train import pretrain
 from tests.pretrain.helpers import tiny_config
 from transfer.devices import per_stage
@@ -110,6 +112,32 @@ def test_judgements_of_other_weights_do_not_count(source, seen, tmp_path):
     tmp_path.joinpath("plans.jsonl").write_text(json.dumps({"plan": chosen.name, "top1": 99.0, "of": "other"}) + "\n")
     hunt = Search(source, budget, seen, tmp_path, lambda width: {"macs": 0.0}, quiet)
     assert hunt.judge(chosen) != 99.0
+
+
+def test_nor_do_those_of_other_images_of_the_same_name(source, seen, tmp_path):
+    def hunt(images):
+        return Search(source, middle(source), images, tmp_path, lambda width: {"macs": 0.0}, quiet)
+
+    chosen = source.net.width("r18-8.16.32.64")
+    first = hunt(seen).judge(chosen)
+    assert chosen.name in hunt(seen).known and chosen.name not in hunt(replace(seen, labels=seen.labels.flip(0))).known
+    assert hunt(seen).accuracy(chosen) == first
+
+
+def test_a_width_that_is_the_answer_is_timed_too(source, seen, tmp_path, monkeypatch):
+    """Plans are no better than widths, whose fit says less than the device takes beside the fitted ones."""
+    monkeypatch.setattr(Search, "measure", lambda self, chosen: 50.0 if isinstance(chosen, Plan) else 100 * chosen)
+    fitted, asked = {}, []
+
+    def times(widths):
+        plain = [width for width in widths if not isinstance(width, Plan)]
+        if not fitted:
+            fitted.update({width: 1 + width for width in plain})
+        asked.extend(width for width in plain if width not in fitted)
+        return {w: fitted.get(w, 9.0) if w in plain else 1.0 for w in widths}
+
+    found = search(source, Budget(latency=1.6), seen, SIZE, tmp_path, 7, times=times, say=quiet)
+    assert asked and found.uniform.found in fitted and found.uniform.cost["latency"] <= 1.6
 
 
 def test_the_front_has_every_plan_that_no_other_beats(source):

@@ -9,6 +9,7 @@ from transfer.recognition.settings import RecognitionSettings, override
 def test_overrides_reach_the_protocols():
     settings = override(RecognitionSettings(), ["learning_rates=0.1,0.2", "neighbours=7", "epochs=3", "temperature=1"])
     assert settings.probe.learning_rates == (0.1, 0.2) and settings.probe.iterations(1000) == round(3 * 1000 / 256)
+    assert settings.probe.iterations(50) == 3, "batches have no more images than there are"
     assert (settings.neighbours, settings.temperature) == (7, 1)
     assert override(RecognitionSettings(), ["weight_decays=0.1"]).weight_decays == (0.1,)
     paper = override(RecognitionSettings(protocol="paper"), ["learning_rate=5", "num_views=0"])
