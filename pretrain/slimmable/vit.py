@@ -197,7 +197,10 @@ class SlimViT(SlimBackbone):
         }
 
     def adapted(self, name: str, tensor: Tensor) -> Tensor:
-        """A position embedding [1, 1 + n^2, C] of another image size, resampled as DeiT does; all else as it is."""
+        """A position embedding [1, 1 + n^2, C] of another image size, resampled as DeiT does; one without a place for
+        the class token, [1, n^2, C], gets zeros there; all else as it is."""
+        if name == "pos_embed" and tensor.dim() == 3 and isqrt(tensor.shape[1]) ** 2 == tensor.shape[1] > 1:
+            tensor = F.pad(tensor, (0, 0, 1, 0))
         tokens = tensor.shape[1] - 1 if name == "pos_embed" and tensor.dim() == 3 else 0
         grid = isqrt(max(0, tokens))
         if not grid or grid * grid != tokens or tensor.shape[1] == self.pos_embed.shape[1]:

@@ -33,7 +33,7 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict]:
         if file.suffix == ".safetensors":
             with safetensors.safe_open(file, "pt") as opened:
                 said = opened.metadata() or {}
-            record = json.loads(said.get("pretraining") or said.get(KEY) or "{}")
+            record = _record(said.get("pretraining") or said.get(KEY) or "{}")
             return load_file(file), record if isinstance(record, dict) else {}
         with torch.serialization.safe_globals(HARMLESS):
             content = torch.load(file, map_location="cpu", weights_only=True)
@@ -43,6 +43,14 @@ def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict]:
     if not tensors:
         raise UserError(f"{file} holds no state dict; expected tensors by name, as model.state_dict() gives them")
     return tensors, _described(file)
+
+
+def _record(text: str) -> object:
+    """What JSON says; what other programs write under the same name says nothing of ours."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {}
 
 
 def _reason(error: Exception) -> str:

@@ -88,7 +88,8 @@ class Start:
 def load_start(settings: BackboneSettings, seed: int) -> Start:
     """The start that ``settings.weights`` gives, on the CPU. seed: draws what the file does not have.
 
-    Errors: UserError, of one line, for a file that cannot be read, does not fit, or has numbers that are not finite.
+    Errors: UserError, of one line, for a file that cannot be read, does not fit, is of a network that computes
+    something else, or has numbers that are not finite.
     """
     file = Path(settings.weights)
     with torch.random.fork_rng(devices=[]):
@@ -106,8 +107,28 @@ def load_start(settings: BackboneSettings, seed: int) -> Start:
     given = {name: tensors[place] for name in own if (place := found.prefix + name) in tensors}
     private = {name: tensor.float() for name, tensor in given.items() if tuple(tensor.shape) == own[name]}
     found = replace(found, unexpected=tuple(name for name in found.unexpected if name not in private))
+    _check_function(file, settings.name, backbone, found)
     bad = [name for name, tensor in (found.state | private).items() if not tensor.isfinite().all()]
     if bad:
         raise UserError(f"{file}: {found.prefix}{bad[0]} holds a number that is not finite")
     backbone.load_state_dict({name: tensor.float() for name, tensor in found.state.items()}, strict=False)
     return Start(backbone, found, settings.sort, private, record)
+
+
+def _check_function(file: Path, name: str, backbone: SlimBackbone, found: Fit) -> None:
+    """UserError for weights of a network that computes more than ``backbone`` does between its first layer and its
+    features, and for those without what is not trained here, which would stay as it was drawn."""
+    ours = [key.split(".") for key, _ in backbone.named_parameters()]
+    blocks = {parts[0] for parts in ours if parts[1:2] and parts[1].isdigit()}  # not a head, of which we have the norm
+    modules = {tuple(parts[:-1]) for parts in ours}
+    theirs = {name: name.split(".") for name in found.unexpected if ".private." not in name}
+    inside = [name for name, parts in theirs.items() if parts[0] in blocks or tuple(parts[:-1]) in modules]
+    if inside:
+        raise UserError(
+            f"{file} is of a network with layers that {name} does not have, {found.prefix}{inside[0]} and "
+            f"{len(inside) - 1} more, so it computes something else; expected weights of {name}"
+        )
+    for key, parameter in backbone.named_parameters():
+        if not parameter.requires_grad and key not in found.state:
+            has = f"of {list(found.shapes[key][0])}" if key in found.shapes else "missing"
+            raise UserError(f"{file}: {key} is {has} and not trained here; expected {list(parameter.shape)}")

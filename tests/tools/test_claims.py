@@ -76,6 +76,8 @@ def test_a_folder_of_other_settings_or_images_is_refused_before_anything_is_trai
         "another --output\n",
     )  # fmt: skip
     records = (output / "claims.jsonl").read_bytes()
+    weights = claims(photos, output, "--only", "c", "--seeds", "1", "backbone.weights=other.pth")
+    assert weights.returncode == 2 and "by other settings" in weights.stderr, "which the config's hash leaves out"
     (output / "claims.jsonl").unlink()
     other = claims(photos, output, "--only", "c", "--seeds", "1", "optimizer.lr=0.01")
     assert other.returncode == 2 and f"{output}/simclr_025_seed0 holds a run of other settings" in other.stderr

@@ -29,7 +29,7 @@ from pretrain.common.errors import UserError
 from pretrain.common.files import read_object, replacing_folder
 from pretrain.common.settings import read
 
-VERSION = 2
+VERSION = 3
 WORTHWHILE = 20_000  # images; smaller indices are made as fast as they are found again
 ARRAYS = ("bytes", "ends", "labels", "places")
 SETTLED = 2.0  # seconds after which a folder's time of change tells that it changed again

@@ -165,9 +165,12 @@ def _is_shard(entry: os.DirEntry) -> bool:
 
 
 def of_split(shards: Iterable[Path], split: str) -> list[Path]:
-    """Those of a split, where their names tell it (``train-00000-of-00010.parquet``); else all are of training."""
-    shards = list(shards)
-    parts = {shard: set(re.split(r"[^a-z]+", shard.stem.lower())) for shard in shards}
-    if any(parts[shard] & {*SPLITS["train"], *SPLITS["test"]} for shard in shards):
-        return [shard for shard in shards if parts[shard] & set(SPLITS[split])]
-    return shards if split == "train" else []
+    """Those of a split, which their names tell (``train-00000-of-00010.parquet``); a name that tells none is of
+    training."""
+    of_test = {*SPLITS["test"]}
+    found = []
+    for shard in shards:
+        parts = set(re.split(r"[^a-z]+", shard.stem.lower()))
+        if bool(parts & of_test and not parts & {*SPLITS["train"]}) == (split == "test"):
+            found.append(shard)
+    return found

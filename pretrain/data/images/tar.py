@@ -24,6 +24,7 @@ from pretrain.data.images.files import ignored_text, is_hidden, kind_of, numbere
 from pretrain.data.images.index import Coded, Index, PackedNames, counting, sorted_by_parts, stamp
 
 LABELS = ("label", "cls", "class")  # keys of a .json member
+PHOTOGRAPHS = ("jpg", "jpeg", "webp")
 LARGEST_LABEL = 1 << 20  # bytes of a .cls or .json member
 
 
@@ -145,12 +146,31 @@ class _Labels:
 
 
 def _fields(names: PackedNames) -> set[int]:
-    """Which of a shard's images are other fields of a sample that has an image: ``0001.seg.png`` beside
+    """Which of a shard's images are other fields of a sample that has an image: ``0001.seg.png`` or ``0001.png`` beside
     ``0001.jpg``."""
     dotted = {index: key_of(name) for index, name in enumerate(names) if "." in extension_of(name)}
     keys = set(dotted.values())
     whole = keys and {key for name in names if "." not in extension_of(name) and (key := key_of(name)) in keys}
-    return {index for index, key in dotted.items() if key in whole}
+    return {index for index, key in dotted.items() if key in whole} | _doubles(names)
+
+
+def _doubles(names: PackedNames) -> set[int]:
+    """Of images that follow each other under one key, all but the sample's: a photograph's format before others (masks
+    are no JPEGs), and the first of equals."""
+    found, kept = set(), None
+    for index, name in enumerate(names):
+        extension, key = extension_of(name), key_of(name)
+        if "." in extension:
+            continue
+        rank = extension.lower() not in PHOTOGRAPHS
+        if kept is None or key != kept[0]:
+            kept = key, rank, index
+        elif rank < kept[1]:
+            found.add(kept[2])
+            kept = key, rank, index
+        else:
+            found.add(index)
+    return found
 
 
 def members(shard: Path) -> Iterator[tuple[tarfile.TarInfo, object]]:

@@ -15,6 +15,7 @@ from benchmark.evidence.verdict import GIVEN, OURS, RANDOM, Question, answer, ro
 from pretrain import UserError, load_universal
 from tests.pretrain.helpers import universal
 from transfer.recognition.settings import RecognitionSettings
+from transfer.results import read_results
 
 
 @pytest.fixture
@@ -70,7 +71,8 @@ def test_other_images_or_settings_are_evaluated_anew(question, image_folder, mon
     next(image_folder.glob("train/dark/*")).unlink()
     answer(question)
     answer(replace(question, settings=RecognitionSettings("knn", neighbours=5)))
-    assert len(calls) == 4
+    answer(replace(question, settings=RecognitionSettings("knn", interpolation="bilinear")))
+    assert len(calls) == 6
 
 
 @pytest.fixture
@@ -137,6 +139,14 @@ def test_given_weights_are_the_files_own_at_width_1(question):
     given = replace(question, weights=question.checkpoint, widths=[1.0], seeds=[0], labels=[1.0])
     scores, _, _ = answer(given)
     assert scores[1.0, 1.0, GIVEN] == pytest.approx(scores[1.0, 1.0, OURS])
+
+
+def test_given_weights_are_recorded_with_what_their_own_file_says(question, tmp_path):
+    network = load_universal(question.checkpoint).extract(1.0)
+    torch.save(network.state_dict(), tmp_path / "foreign.pth")
+    answer(replace(question, weights=tmp_path / "foreign.pth", widths=[1.0], seeds=[0], labels=[1.0]))
+    (record,) = (r for r in read_results(question.output) if r["method"] == "foreign")
+    assert record["details"]["pretraining"] == {"file": "foreign.pth"}
 
 
 def made_up(question, ours, random):

@@ -125,6 +125,20 @@ def test_weights_that_changed_after_calibration_are_neither_saved_nor_extracted(
     net.calibrate([torch.randn(4, 3, 32, 32)], widths=[0.5])
     assert net.extract(0.5) and net.save(tmp_path / "u.safetensors")
     assert net.calibrated_widths == [0.5], "the widths that were cleared are not claimed"
+    net.statistics.clear()
+    with pytest.raises(UncalibratedWidthError, match="the statistics of width 0.5 are not there; calibrate first"):
+        net.save(tmp_path / "none.safetensors")
+
+
+def test_plans_that_were_cleared_are_not_claimed_either(net, tmp_path):
+    chosen = net.width("r18-8.16.32.48")
+    net.calibrate([torch.randn(4, 3, 32, 32)], widths=[chosen])
+    net.statistics.clear()
+    first = {key: net.metadata["calibration"][key] for key in ("on", "batch_size", "batches")}
+    net.calibrate([torch.randn(2, 3, 32, 32)], widths=[0.5], on="target")
+    again = load_universal(net.save(tmp_path / "u.safetensors"))
+    assert (again.calibrated_widths, again.calibrated_plans) == ([0.5], [])
+    assert {key: again.metadata["calibration"][key] for key in first} == first, "how pretraining calibrated"
 
 
 def test_reinitialised_has_other_weights_and_nothing_calibrated(net):

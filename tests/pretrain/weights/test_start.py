@@ -106,6 +106,45 @@ def test_a_position_embedding_is_resampled_for_other_images(save):
     torch.testing.assert_close(found[None], expected)
 
 
+def test_a_position_embedding_without_a_place_for_the_class_token_has_none_there(save):
+    theirs = create_backbone("vit_tiny", image_size=32, patch_size=8, depth=2).state_dict()
+    file = save(theirs | {"pos_embed": theirs["pos_embed"][:, 1:]})
+    found = started("vit_tiny", file, image_size=32, patch_size=8, depth=2, heads=6).backbone.pos_embed
+    assert not found[:, 0].any() and torch.equal(found[:, 1:], theirs["pos_embed"][:, 1:])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda w: w | {"blocks.0.ls1.gamma": torch.ones(192)},
+            "layers that vit_tiny does not have, blocks.0.ls1.gamma",
+        ),
+        (
+            lambda w: w | {"pos_embed": torch.cat([w["pos_embed"][:, :1], w["pos_embed"]], dim=1)},
+            r"pos_embed is of \[1, 18, 192\] and not trained here; expected \[1, 17, 192\]",
+        ),
+        (lambda w: {n: t for n, t in w.items() if n != "pos_embed"}, "pos_embed is missing and not trained here"),
+        (
+            lambda w: w | {"patch_embed.proj.weight": torch.zeros(192, 3, 4, 4)},
+            r"patch_embed.proj.weight is of \[192, 3, 4, 4\] and not trained here",
+        ),
+    ],
+)
+def test_weights_of_another_function_are_refused(change, message, save):
+    """Layers of its own, and what would stay as it was drawn: nine tenths of the numbers fit all the same."""
+    theirs = create_backbone("vit_tiny", image_size=32, patch_size=8, depth=2).state_dict()
+    with pytest.raises(UserError, match=message) as error:
+        started("vit_tiny", save(change(theirs)), image_size=32, patch_size=8, depth=2, heads=6)
+    assert "\n" not in str(error.value)
+
+
+def test_a_squeezing_resnet_is_no_resnet(save):
+    theirs = create_backbone("resnet18", base_channels=8).state_dict()
+    with pytest.raises(UserError, match="is of a network with layers that resnet18 does not have, layer1.0.se.fc1"):
+        started("resnet18", save(theirs | {"layer1.0.se.fc1.weight": torch.zeros(2, 8, 1, 1)}), base_channels=8)
+
+
 def test_a_stem_for_other_images_stays_as_the_seed_draws_it(save):
     from torchvision.models import resnet18
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from copy import deepcopy
 from dataclasses import asdict, replace
 
 import pytest
@@ -123,10 +124,13 @@ def test_another_seed_setting_or_checkpoint_has_a_place_of_its_own(source, netwo
     other = UniversalNetwork(create_backbone(**network.metadata["backbone"]), network.metadata)
     other.calibrate([torch.randn(16, 3, 16, 16)], [0.5])
     assert run(Source(other, "us3l", other.hash), RecognitionSettings("knn")) == 6
+    same = UniversalNetwork(other.backbone, deepcopy(other.metadata))
+    same.calibrate([torch.randn(16, 3, 16, 16)], [0.5])
+    assert run(Source(same, "us3l", same.hash), RecognitionSettings("knn")) == 7, "other statistics of equal batches"
     for file in list(image_folder.glob("train/*/*"))[:3]:
         file.unlink()
-    assert run(source, RecognitionSettings("knn")) == 7, "other images"
-    assert run(source, RecognitionSettings("knn"), calibrate=True) == 8
+    assert run(source, RecognitionSettings("knn")) == 8, "other images"
+    assert run(source, RecognitionSettings("knn"), calibrate=True) == 9
 
 
 def test_folders_of_one_name_have_places_of_their_own(source, image_folder, tmp_path):

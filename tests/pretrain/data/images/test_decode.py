@@ -132,6 +132,51 @@ def test_arrays_of_five_channels_in_either_order(shape, tmp_path):
     assert torch.equal(decoded(tmp_path / "a.npy", 5), torch.from_numpy(planes.copy()))
 
 
+@pytest.mark.parametrize("shape", [(9, 7), (9, 7, 1), (1, 9, 7), (9, 7, 3), (3, 9, 7)])
+def test_arrays_of_one_channel_or_colours_in_either_order_are_gray(shape, tmp_path):
+    values = RANDOM.integers(0, 256, shape, dtype=np.uint8)
+    np.save(tmp_path / "a.npy", values)
+    colours = values if values.ndim == 2 else np.moveaxis(values, int(np.argmin(shape)), 2)
+    if 3 in shape:
+        expected = np.asarray(Image.fromarray(np.ascontiguousarray(colours)).convert("L"))
+    else:
+        expected = colours.reshape(9, 7)
+    assert np.array_equal(decoded(tmp_path / "a.npy", 1).numpy(), expected[None])
+    if 3 in shape or values.ndim == 2:
+        return
+    assert torch.equal(decoded(tmp_path / "a.npy", 3), torch.from_numpy(expected.copy()).expand(3, 9, 7))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_sixteen_bits_of_either_byte_order_are_divided_by_257(order, tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[1000, 2000], [3000, 65535]], dtype=f"{order}u2"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert decoded(tmp_path / "a.npy", 1).tolist() == [[[4, 8], [12, 255]]]
+
+
+@requires("images")
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_negatives_are_read_as_pictures(dtype, tmp_path):
+    import tifffile
+
+    values = np.linspace(0, np.iinfo(dtype).max, 12).astype(dtype).reshape(3, 4)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = decoded(tmp_path / "a.tif", 1).flatten().int()
+    assert found[0] == 255 and found[-1] == 0 and (found.diff() < 0).all()
+
+
+@requires("images")
+def test_tiff_of_two_channels(tmp_path):
+    import tifffile
+
+    values = RANDOM.integers(0, 256, (9, 7, 2), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, planarconfig="contig", photometric="minisblack")
+    assert np.array_equal(decoded(tmp_path / "a.tif", 2).permute(1, 2, 0).numpy(), values)
+
+
 @requires("images")
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_tiff_of_five_channels(dtype, tmp_path):

@@ -81,6 +81,25 @@ def test_a_sample_of_a_shard_has_one_image_and_other_fields(folder, tmp_path):
     assert "2 ignored: 1 .seg.png beside an image of the same sample, 1 .depth.PNG beside" in found.found
 
 
+def test_a_mask_that_is_called_as_its_photograph_is_no_image_of_its_own(folder, tmp_path):
+    content = (folder / "train/class_0/0.png").read_bytes()
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in ("0.jpg", "0.png", "1.png", "1.JPEG", "2.png", "deep/2.png"):
+            layouts.add_member(archive, name, content)
+    found = image_dataset("folder", tmp_path / "a.tar")
+    assert sorted(found.names[i] for i in range(len(found))) == ["0.jpg", "1.JPEG", "2.png", "deep/2.png"]
+    assert "2 ignored: 2 .png beside an image of the same sample" in found.found
+
+
+def test_shards_that_tell_no_split_are_of_training(folder, tmp_path):
+    content = (folder / "train/class_0/0.png").read_bytes()
+    for name, count in (("train-0", 1), ("test-0", 2), ("unlabeled-0", 3), ("more-val-0", 4)):
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as archive:
+            for number in range(count):
+                layouts.add_member(archive, f"{number}.png", content)
+    assert [len(image_dataset("folder", tmp_path, split)) for split in ("train", "test")] == [4, 6]
+
+
 @pytest.mark.parametrize("name", ["train", "test", "val"])
 def test_a_class_may_be_called_as_a_split(name, folder):
     """It lies beside other classes and holds images as they do; a folder with classes in it is a split all the same."""
