@@ -106,10 +106,12 @@ def answer(args) -> None:
     found = choose(source, budget, seen, args.image_size, times, args.int8, again=not args.times, say=say)
     if args.json:
         answered = {**found.record(), "runtime": variant, "image_size": args.image_size, "accuracy": judge}
+        answered["judged"] = "float32"  # eight bits are judged where they are written
         print(json.dumps(answered, sort_keys=True))
         return
     said = ", ".join(f"{value:.4g} {UNITS[name]}" for name, value in found.cost.items())
-    accuracy = "" if found.top1[found.width] is None else f", {judge} {found.top1[found.width]:.2f} %"
+    float32 = " in float32" if args.int8 else ""
+    accuracy = "" if found.top1[found.width] is None else f", {judge} {found.top1[found.width]:.2f} %{float32}"
     print(f"width {found.width:g} ({variant}, {args.image_size} px): {said}{accuracy}")
     print(conversion(args, runtime, found.width))
 

@@ -56,6 +56,7 @@ def _in_folder(root: Path, split: str, channels: int) -> EncodedImages | None:
         return PackedImages(root, split, channels, _listing("; not read, beside it: ", beside))
     if (folder := _split_folder(root, split)) is not None:
         beside = _picture_folders(root, but=_named_as_splits(root))
+        beside += [] if (listed := _split_list(root, split)) is None else [listed.name]
         return _folder(folder, shards_in(folder), split, channels, _listing("; not read, beside it: ", beside))
     if (listed := _split_list(root, split)) is not None:
         return _listed(listed, channels)

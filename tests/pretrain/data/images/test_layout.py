@@ -91,6 +91,11 @@ def test_a_mask_that_is_called_as_its_photograph_is_no_image_of_its_own(folder, 
     assert "2 ignored: 2 .png beside an image of the same sample" in found.found
 
 
+def test_a_list_beside_the_folder_of_its_split_is_said_to_be_left_out(folder):
+    (folder / "train.csv").write_text("file,label\na.png,1\n")
+    assert image_dataset("folder", folder).found.endswith("not read, beside it: train.csv")
+
+
 def test_shards_that_tell_no_split_are_of_training(folder, tmp_path):
     content = (folder / "train/class_0/0.png").read_bytes()
     for name, count in (("train-0", 1), ("test-0", 2), ("unlabeled-0", 3), ("more-val-0", 4)):
