@@ -92,6 +92,11 @@ class Search:
         counts = (round_channels(full, width) for full in self.source.net.backbone.stage_channels)
         return self.plan([min(max(c, low), high) for c, (low, high) in zip(counts, self.limits, strict=True)])
 
+    def same(self, width: float) -> float:
+        """``of_width`` where its network is the width's, else the width itself."""
+        channels, found = self.source.net.backbone.channels, self.of_width(width)
+        return found if channels(found) == channels(width) else width
+
     def measure(self, chosen: float) -> float:
         """What ``accuracy`` remembers: calibrated on pretraining's images, judged on the validation images."""
         backbone, moments = self.source.net.backbone, {}
@@ -192,34 +197,38 @@ def search(
         return fixed[found] | ({"latency": measured.get(found, predict(found))} if predict else {})
 
     hunt = Search(source, budget, seen, folder, cost, say)
-    channels = source.net.backbone.channels
     kept = within(budget, widths, cost)
-    uniform = {width: hunt.of_width(width) for width in dict.fromkeys([*kept[:2], *FOUR_WIDTHS])}
-    same = {found: width for width, found in uniform.items() if channels(found) == channels(width)}
-    first = [found for width, found in uniform.items() if width in kept and hunt.used(found) <= 1]
-    hunt.evolve(first, evaluations, seed)
+    uniform = list(dict.fromkeys([*kept[:2], *FOUR_WIDTHS]))
+    first = [hunt.of_width(width) for width in uniform if width in kept]
+    hunt.evolve([found for found in first if hunt.used(found) <= 1], evaluations, seed)
     if predict:
-        drop_slow(hunt, set(same), predict, times, measured)
-
-    def validated(width: float) -> float:
-        return hunt.accuracy(uniform[width] if uniform[width] in same else width)
-
-    best = max((width for width in uniform if width in kept), key=validated)
-    while predict and best not in measured:
-        measured |= times([best])
-        say(f"width {best:g}: {measured[best]:.2f} ms, the fit said {predict(best):.2f}")
-        kept = within(budget, widths, cost)
-        uniform[kept[0]] = hunt.of_width(kept[0])
-        same |= {uniform[kept[0]]: kept[0]} if channels(uniform[kept[0]]) == channels(kept[0]) else {}
-        best = max((width for width in uniform if width in kept), key=validated)
-    chosen = best_of(hunt, set(same))
+        drop_slow(hunt, {hunt.same(width) for width in uniform}, predict, times, measured)
+    best = best_uniform(hunt, widths, uniform, times if predict else None, measured)
+    same = {hunt.same(width) for width in uniform}
+    chosen = best_of(hunt, same)
     front = nondominated({found: (cost(found)["macs"], top1) for found, top1 in hunt.top1.items()})
     shown = dict.fromkeys([chosen, *(found for found in front if found not in same)][:6])
     rows = [Candidate(found, cost(found), hunt.judge(found)) for found in shown]
-    rows += [Candidate(width, cost(width), validated(width)) for width in uniform]
+    rows += [Candidate(width, cost(width), hunt.accuracy(hunt.same(width))) for width in uniform]
     tested(source, rows, seen, image_size)
     uniformly = next(row for row in rows if row.found == best)
     return Searched(rows[0], uniformly, sorted(rows, key=lambda row: row.cost["macs"]), gain(rows[0], uniformly))
+
+
+def best_uniform(
+    hunt: Search, widths: list[float], uniform: list[float], times: Times | None, measured: dict[float, float]
+) -> float:
+    """The most accurate width of ``uniform`` within the budget. With ``times`` it was timed: one that is above the
+    budget gives way, and the widest of ``widths`` that then keeps within joins ``uniform``."""
+    while True:
+        kept = within(hunt.budget, widths, hunt.cost)
+        uniform += [width for width in kept[:1] if width not in uniform]
+        best = max((width for width in uniform if width in kept), key=lambda width: hunt.accuracy(hunt.same(width)))
+        if times is None or best in measured:
+            return best
+        expected = hunt.cost(best)["latency"]
+        measured |= times([best])
+        hunt.say(f"width {best:g}: {measured[best]:.2f} ms, the fit said {expected:.2f}")
 
 
 def drop_slow(
