@@ -43,6 +43,8 @@ TEACHER_KEYS = {  # paths of objectives that compare what lies there when a run 
     "seed": ("objective.teacher",),
     "distillation": ("objective.teacher.weights", "objective.teacher.cache"),
 }
+# keys that name weights, and what these are: the hash leaves their paths out, so who compares by it compares them too
+WEIGHTS = {"backbone.weights": "weights", "objective.teacher": "teacher", "objective.teacher.weights": "teacher"}
 SEED_KEYS = ("training.seed", "calibration.seed")
 WIDTH_KEYS = ("width_range", "calibration.widths", "monitor.widths")
 LENGTH_KEYS = ("training.epochs", "training.iterations")  # in which a finished run that goes on for longer may differ

@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # what imports torch is imported where it is used: --help nee
     from pretrain.config import PretrainConfig
 
 PER_CLASS = 1000
-WEIGHTS = ("backbone.weights", "objective.teacher", "objective.teacher.weights")
 
 
 def main(argv: list[str]) -> None:
@@ -91,6 +90,7 @@ def missing(args: argparse.Namespace, images: Path, records: Path) -> list[tuple
 def same_settings(made: dict, config: "PretrainConfig", overrides: list[str]) -> bool:
     """Whether a record is of ``config`` and of the same weights, whose paths a config's hash leaves out."""
     from pretrain.common.overrides import parse
+    from pretrain.config import WEIGHTS
 
     def weights(words: list[str]) -> dict:
         return {key: path for key, path in map(parse, words) if key in WEIGHTS}

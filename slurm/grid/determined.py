@@ -12,7 +12,7 @@ from pretrain.common.errors import UserError
 from pretrain.common.files import file_hash
 from pretrain.common.overrides import parse
 from pretrain.common.repository import ROOT
-from pretrain.config import PretrainConfig, load_config
+from pretrain.config import WEIGHTS, PretrainConfig, load_config
 from slurm.grid.graph import Command, Node
 from transfer.recipes import RECIPES, recipe_hash
 from transfer.targets import TARGETS
@@ -20,8 +20,6 @@ from transfer.targets import TARGETS
 ROOT_KEY = "data.root"
 TEACHER = "teacher"  # stands for another job's file in a config that is hashed
 DIGEST = re.compile("[0-9a-f]{64}")
-# keys of a config that name weights: what they are called among the settings of a node
-WEIGHTS = {"backbone.weights": "weights", "objective.teacher": "teacher", "objective.teacher.weights": "teacher"}
 
 
 def is_layout(name: str) -> bool:
